@@ -1,0 +1,203 @@
+package product
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// The longest texts a product takes, in characters.
+const (
+	MaxName        = 200
+	MaxDescription = 10_000
+	MaxSKU         = 100
+	MaxReason      = 500
+	MaxAttributes  = 50
+)
+
+// Code says what kind of refusal it is, in the words clients get.
+type Code string
+
+// The codes of a [Refusal].
+const (
+	BadInput Code = "BAD_USER_INPUT"
+	NotFound Code = "NOT_FOUND"
+	Conflict Code = "CONFLICT"
+)
+
+// Refusal says why a command of people was refused, and where in its input the reason lies.
+type Refusal struct {
+	Code    Code
+	Field   []string // the path in the input; empty where it is about the whole
+	Message string   // what was wrong, and what is allowed
+}
+
+func refuse(code Code, field, format string, args ...any) Decision {
+	r := &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+	if field != "" {
+		r.Field = strings.Split(field, ".")
+	}
+	return Decision{Refusal: r}
+}
+
+func (c Create) decide(s State) Decision {
+	if s.Product.Status == StatusActive || s.Product.Status == StatusPending {
+		return refuse(Conflict, "id", "a product with this id exists")
+	}
+	if bad := c.check(); bad != nil {
+		return Decision{Refusal: bad}
+	}
+	decided := []Event{Created{Name: c.Name, Description: c.Description, InitialStock: c.InitialStock,
+		LowStockThreshold: c.LowStockThreshold, Unconfirmed: c.Unconfirmed}}
+	for _, v := range c.Variants {
+		decided = append(decided, VariantAdded{Variant: v})
+	}
+	return events(decided...)
+}
+
+func (c Create) check() *Refusal {
+	var in check
+	in.text("name", c.Name, 1, MaxName)
+	in.text("description", c.Description, 0, MaxDescription)
+	in.number("initialStock", c.InitialStock)
+	in.number("lowStockThreshold", c.LowStockThreshold)
+	if len(c.Variants) > MaxVariants {
+		in.fail("variants", "a product has at most %d variants, not %d", MaxVariants, len(c.Variants))
+	}
+	seen := map[string]int{}
+	for i, v := range c.Variants {
+		at := fmt.Sprintf("variants.%d.", i)
+		in.variant(at, v)
+		for _, key := range []string{v.ID.String(), "sku " + v.SKU} {
+			if first, twice := seen[key]; twice {
+				in.fail(at+"sku", "variant %d has the same id or SKU: each may appear once", first)
+			}
+			seen[key] = i
+		}
+	}
+	return in.refusal
+}
+
+func (c Update) decide(s State) Decision {
+	if !s.Product.Exists() {
+		return refuse(NotFound, "id", "there is no such product")
+	}
+	var in check
+	if c.Name != nil {
+		in.text("name", *c.Name, 1, MaxName)
+	}
+	if c.Description != nil {
+		in.text("description", *c.Description, 0, MaxDescription)
+	}
+	if c.LowStockThreshold != nil {
+		in.number("lowStockThreshold", *c.LowStockThreshold)
+	}
+	if c == (Update{}) {
+		in.fail("", "nothing to change: give at least one of name, description, lowStockThreshold")
+	}
+	if in.refusal != nil {
+		return Decision{Refusal: in.refusal}
+	}
+	return events(Updated{Name: c.Name, Description: c.Description, LowStockThreshold: c.LowStockThreshold})
+}
+
+func (c AddVariant) decide(s State) Decision {
+	if !s.Product.Exists() {
+		return refuse(NotFound, "productId", "there is no such product")
+	}
+	var in check
+	in.variant("", c.Variant)
+	if s.Product.Variants >= MaxVariants {
+		in.fail("productId", "the product has %d variants, which is as many as it can have", s.Product.Variants)
+	}
+	if in.refusal != nil {
+		return Decision{Refusal: in.refusal}
+	}
+	return events(VariantAdded{Variant: c.Variant, Unconfirmed: c.Unconfirmed})
+}
+
+func (c AdjustStock) decide(s State) Decision {
+	p := s.Product
+	total := p.StockTotal + c.Delta
+	switch {
+	case !p.Exists():
+		return refuse(NotFound, "productId", "there is no such product")
+	case c.ExpectedVersion != 0 && c.ExpectedVersion != p.Version:
+		return refuse(Conflict, "expectedVersion", "the product is at version %d, not %d", p.Version, c.ExpectedVersion)
+	case c.Delta == 0 || c.Delta > MaxStock || c.Delta < -MaxStock:
+		return refuse(BadInput, "delta", "delta is %d; it must change the stock, by at most %d", c.Delta, MaxStock)
+	case total < p.Reserved:
+		return refuse(BadInput, "delta", "the stock would be %d, but %d are reserved: delta can be %d at the least", total, p.Reserved, -p.Available())
+	case total > MaxStock:
+		return refuse(BadInput, "delta", "the stock would be %d; it can be %d at the most", total, MaxStock)
+	}
+	var in check
+	if in.text("reason", c.Reason, 1, MaxReason); in.refusal != nil {
+		return Decision{Refusal: in.refusal}
+	}
+	return events(StockAdjusted{Delta: c.Delta, Reason: c.Reason, StockTotal: total, Reserved: p.Reserved})
+}
+
+func (c Confirm) decide(s State) Decision {
+	if s.Product.Status != StatusPending {
+		return Decision{}
+	}
+	return events(Confirmed{})
+}
+
+func (c Discard) decide(s State) Decision {
+	if s.Product.Status != StatusPending {
+		return Decision{}
+	}
+	return events(Discarded{Reason: c.Reason})
+}
+
+func (c DiscardVariant) decide(s State) Decision {
+	if !s.Product.Exists() {
+		return Decision{}
+	}
+	return events(VariantDiscarded{VariantID: c.VariantID})
+}
+
+// check collects the first fault of an input.
+type check struct{ refusal *Refusal }
+
+func (in *check) fail(field, format string, args ...any) {
+	if in.refusal == nil {
+		in.refusal = refuse(BadInput, field, format, args...).Refusal
+	}
+}
+
+func (in *check) text(field, value string, least, most int) {
+	switch n := utf8.RuneCountInString(value); {
+	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+		in.fail(field, "it must be valid UTF-8 without NUL characters")
+	case n < least || n > most || (least > 0 && strings.TrimSpace(value) == ""):
+		in.fail(field, "it has %d characters; it must have %d to %d, and not only spaces", n, least, most)
+	}
+}
+
+func (in *check) number(field string, value int64) {
+	if value < 0 || value > MaxStock {
+		in.fail(field, "it is %d; it must be 0 to %d", value, MaxStock)
+	}
+}
+
+func (in *check) variant(at string, v Variant) {
+	in.text(at+"sku", v.SKU, 1, MaxSKU)
+	in.text(at+"name", v.Name, 1, MaxName)
+	in.number(at+"initialQuantity", v.InitialQuantity)
+	in.number(at+"lowStockThreshold", v.LowStockThreshold)
+	if len(v.Attributes) > MaxAttributes {
+		in.fail(at+"attributes", "a variant has at most %d attributes, not %d", MaxAttributes, len(v.Attributes))
+	}
+	names := map[string]bool{}
+	for i, a := range v.Attributes {
+		in.text(fmt.Sprintf("%sattributes.%d.name", at, i), a.Name, 1, MaxName)
+		in.text(fmt.Sprintf("%sattributes.%d.value", at, i), a.Value, 0, MaxName)
+		if names[a.Name] {
+			in.fail(fmt.Sprintf("%sattributes.%d.name", at, i), "%q appears twice: each name may appear once", a.Name)
+		}
+		names[a.Name] = true
+	}
+}
