@@ -1,0 +1,310 @@
+// Package stack starts the servers that product-service needs, embedded: for its tests and for `go run ./dev`. It is never
+// linked into the server.
+//
+// Tests ask [Postgres], [Kafka] and [Mongo] for something of their own; the servers behind them start on the first request,
+// once a process. With TEST_REAL=1 the same functions hand out databases and topic prefixes on the servers that
+// POSTGRES_URL, KAFKA_BROKERS and MONGODB_URL name.
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/jackc/pgx/v5"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+const callTimeout = 2 * time.Minute
+
+// Real says whether the tests run on real servers: TEST_REAL=1.
+func Real() bool { return os.Getenv("TEST_REAL") == "1" }
+
+// Main runs a package's tests and then stops what they started; call it from TestMain. Without it the servers die with
+// the process as well, but their temporary files stay until the next process sweeps them.
+func Main(m *testing.M) {
+	process.hasMain = true
+	code := m.Run()
+	if err := process.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stack:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// shared is what the tests of one process share.
+type shared struct {
+	hasMain   bool
+	mu        sync.Mutex // one start, one CREATE DATABASE at a time
+	tmp       *temporary
+	postgres  *PostgresServer
+	kafka     *KafkaBroker
+	mongo     *MongoServer
+	templates map[uintptr]string // by prepare function
+}
+
+var process = &shared{templates: map[uintptr]string{}}
+
+// Postgres is the connection string of a database of the test's own, dropped when the test ends. prepare (migrations,
+// say; may be nil) has run on it: once a process, on a template that the others are copied from, so it must be the same
+// function each time (a closure is told from another only by its code) and must leave no connection open.
+func Postgres(t testing.TB, prepare func(url string) error) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	admin, err := process.postgresAdmin(ctx)
+	if err != nil {
+		t.Fatalf("stack: %v", err)
+	}
+	template := ""
+	if prepare != nil && (!Real() || process.hasMain) { // without Main nobody would drop it from a real server
+		if template, err = process.template(ctx, admin, prepare); err != nil {
+			t.Fatalf("stack: %v", err)
+		}
+	}
+	name := unique()
+	own, err := createDatabase(ctx, admin, name, template)
+	if err == nil && prepare != nil && template == "" {
+		err = prepare(own)
+	}
+	if err != nil {
+		t.Fatalf("stack: create database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := dropDatabase(admin, name); err != nil {
+			t.Errorf("stack: %v", err)
+		}
+	})
+	return own
+}
+
+// Kafka is a bootstrap list and a prefix that makes the test's topics and groups its own; the topics that carry it are
+// deleted when the test ends.
+func Kafka(t testing.TB) (brokers []string, prefix string) {
+	t.Helper()
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	if Real() {
+		brokers = strings.Split(mustEnv(t, "KAFKA_BROKERS"), ",")
+	} else {
+		if process.kafka == nil {
+			broker, err := StartKafka("")
+			if err != nil {
+				t.Fatalf("stack: %v", err)
+			}
+			process.kafka = broker
+		}
+		brokers = process.kafka.Brokers()
+	}
+	prefix = unique() + "-"
+	t.Cleanup(func() {
+		if err := deleteTopics(brokers, prefix); err != nil {
+			t.Errorf("stack: %v", err)
+		}
+	})
+	return brokers, prefix
+}
+
+// Mongo is the connection string of a server and the name of a database on it that is the test's own, dropped when the
+// test ends.
+func Mongo(t testing.TB) (url, database string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	if Real() {
+		url = mustEnv(t, "MONGODB_URL")
+	} else {
+		if err := process.startMongo(ctx); err != nil {
+			t.Fatalf("stack: %v", err)
+		}
+		url = process.mongo.URL()
+	}
+	database = unique()
+	t.Cleanup(func() {
+		if err := dropMongo(url, database); err != nil {
+			t.Errorf("stack: %v", err)
+		}
+	})
+	return url, database
+}
+
+func mustEnv(t testing.TB, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		t.Fatalf("stack: TEST_REAL=1 needs %s", name)
+	}
+	return value
+}
+
+func unique() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	return "t" + hex.EncodeToString(b[:])
+}
+
+func (s *shared) postgresAdmin(ctx context.Context) (string, error) {
+	if Real() {
+		if admin := os.Getenv("POSTGRES_URL"); admin != "" {
+			return admin, nil
+		}
+		return "", errors.New("TEST_REAL=1 needs POSTGRES_URL")
+	}
+	if err := s.startPostgres(ctx); err != nil {
+		return "", err
+	}
+	return s.postgres.URL("postgres"), nil
+}
+
+func (s *shared) startPostgres(ctx context.Context) (err error) {
+	if s.postgres != nil {
+		return nil
+	}
+	if s.tmp == nil {
+		if s.tmp, err = newTemporary(); err != nil {
+			return err
+		}
+	}
+	s.postgres, err = StartPostgres(ctx, s.tmp.dir, false)
+	return err
+}
+
+func (s *shared) startMongo(ctx context.Context) (err error) {
+	if s.mongo != nil {
+		return nil
+	}
+	if err := s.startPostgres(ctx); err != nil {
+		return err
+	}
+	s.mongo, err = StartMongo(ctx, s.tmp.dir, s.postgres, slog.New(slog.DiscardHandler))
+	return err
+}
+
+func (s *shared) template(ctx context.Context, admin string, prepare func(url string) error) (string, error) {
+	key := reflect.ValueOf(prepare).Pointer()
+	if name, ok := s.templates[key]; ok {
+		return name, nil
+	}
+	name := unique()
+	own, err := createDatabase(ctx, admin, name, "")
+	if err != nil {
+		return "", fmt.Errorf("create template: %w", err)
+	}
+	s.templates[key] = name // also if it fails: it is there and has to be dropped
+	if err := prepare(own); err != nil {
+		delete(s.templates, key)
+		return "", errors.Join(fmt.Errorf("prepare template: %w", err), dropDatabase(admin, name))
+	}
+	return name, nil
+}
+
+// stop ends what the tests started, in the order of dependence.
+func (s *shared) stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if Real() {
+		for _, name := range s.templates {
+			errs = append(errs, dropDatabase(os.Getenv("POSTGRES_URL"), name))
+		}
+	}
+	if s.mongo != nil {
+		errs = append(errs, s.mongo.Stop())
+	}
+	if s.kafka != nil {
+		s.kafka.Close()
+	}
+	if s.postgres != nil {
+		errs = append(errs, s.postgres.Stop())
+	}
+	if s.tmp != nil {
+		errs = append(errs, s.tmp.remove())
+	}
+	s.mongo, s.kafka, s.postgres, s.tmp, s.templates = nil, nil, nil, nil, map[uintptr]string{}
+	return errors.Join(errs...)
+}
+
+func createDatabase(ctx context.Context, admin, name, template string) (string, error) {
+	statement := "CREATE DATABASE " + pgx.Identifier{name}.Sanitize()
+	if template != "" {
+		statement += " TEMPLATE " + pgx.Identifier{template}.Sanitize()
+	}
+	err := withConn(ctx, admin, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, statement)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	own, err := url.Parse(admin)
+	if err != nil {
+		return "", fmt.Errorf("POSTGRES_URL has to be a URL: %w", err)
+	}
+	own.Path = "/" + name
+	return own.String(), nil
+}
+
+func dropDatabase(admin, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	err := withConn(ctx, admin, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop database %s: %w", name, err)
+	}
+	return nil
+}
+
+func deleteTopics(brokers []string, prefix string) error {
+	config := sarama.NewConfig()
+	config.Version = sarama.V3_6_0_0
+	admin, err := sarama.NewClusterAdmin(brokers, config)
+	if err != nil {
+		return fmt.Errorf("delete topics: %w", err)
+	}
+	defer admin.Close()
+	topics, err := admin.ListTopics()
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	for name := range topics {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if err := admin.DeleteTopic(name); err != nil && !errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+			return fmt.Errorf("delete topic %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func dropMongo(url, database string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	client, err := mongo.Connect(options.Client().ApplyURI(url))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(client.Database(database).Drop(ctx), client.Disconnect(ctx)); err != nil {
+		return fmt.Errorf("drop MongoDB database %s: %w", database, err)
+	}
+	return nil
+}
