@@ -23,6 +23,8 @@ const (
 	BadInput Code = "BAD_USER_INPUT"
 	NotFound Code = "NOT_FOUND"
 	Conflict Code = "CONFLICT"
+
+	InventoryUnavailable Code = "INVENTORY_UNAVAILABLE" // under the rollback policy: the Inventory Service could not be told in time
 )
 
 // Refusal says why a command of people was refused, and where in its input the reason lies.

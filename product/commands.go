@@ -82,8 +82,13 @@ type (
 
 // The commands that note what the Inventory Service did.
 type (
-	// NoteInventoryRecord notes that the Inventory Service has a record of the variant.
-	NoteInventoryRecord struct{ VariantID uuid.UUID }
+	// NoteInventoryRecord notes that the Inventory Service has a record of the variant; with the Last of a product's variants an
+	// unconfirmed product is confirmed.
+	NoteInventoryRecord struct {
+		VariantID uuid.UUID
+		Siblings  []uuid.UUID // the product's other variants
+		Last      bool        // they all have their records
+	}
 
 	// NoteInventoryChange notes an event of the Inventory Service.
 	NoteInventoryChange struct {

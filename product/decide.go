@@ -95,7 +95,10 @@ func release(p Product, r Reservation, freed int64, reason string, expired bool)
 		StockTotal: p.StockTotal, Reserved: p.Reserved - freed}
 }
 
-func (c NoteInventoryRecord) decide(State) Decision {
+func (c NoteInventoryRecord) decide(s State) Decision {
+	if s.Product.Status == StatusPending && c.Last {
+		return events(InventoryRecordCreated{VariantID: c.VariantID}, Confirmed{})
+	}
 	return events(InventoryRecordCreated{VariantID: c.VariantID})
 }
 

@@ -1,0 +1,97 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+func productOf(id uuid.UUID, h eventstore.Head) product.Product {
+	return product.Product{ID: id, Version: h.Version, Status: product.Status(h.Status), StockTotal: h.StockTotal, Reserved: h.Reserved,
+		LowStockThreshold: h.LowStockThreshold, Variants: int(h.Variants)}
+}
+
+func headOf(p product.Product) eventstore.Head {
+	return eventstore.Head{ProductID: p.ID, Version: p.Version, Status: int16(p.Status), StockTotal: p.StockTotal, Reserved: p.Reserved,
+		LowStockThreshold: p.LowStockThreshold, Variants: int32(p.Variants)}
+}
+
+func reservationFrom(r eventstore.Reservation) product.Reservation {
+	return product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held,
+		State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
+}
+
+// internalID is the command id of what the service asks of itself, the same each time it asks for the same.
+func internalID(r *Request) uuid.UUID {
+	return uuid.NewSHA1(r.ProductID, fmt.Appendf(nil, "%T %v", r.Command, r.Command))
+}
+
+// ruleVariants applies what a product can't know by itself: that ids and SKUs are unique across products, and how far each variant's
+// inventory record is. It returns the command to decide, or nil where there is nothing to decide.
+func (d *decider) ruleVariants(c product.Command) (product.Command, *product.Refusal) {
+	switch c := c.(type) {
+	case product.Create:
+		for i, v := range c.Variants {
+			if r := d.taken(v, fmt.Sprint("variants.", i, ".")); r != nil {
+				return nil, r
+			}
+		}
+	case product.AddVariant:
+		if r := d.taken(c.Variant, ""); r != nil {
+			return nil, r
+		}
+	case product.NoteInventoryRecord:
+		v, ok := d.snapshot.Variants[c.VariantID]
+		if !ok || v.Record == eventstore.RecordCreated || d.variants[c.VariantID] {
+			return nil, nil // discarded meanwhile, or noted already
+		}
+		c.Last = true
+		for _, id := range c.Siblings {
+			c.Last = c.Last && (d.snapshot.Variants[id].Record == eventstore.RecordCreated || d.variants[id])
+		}
+		return c, nil
+	case product.DiscardVariant:
+		if v, ok := d.snapshot.Variants[c.VariantID]; !ok || !v.Unconfirmed || v.Record == eventstore.RecordCreated || d.variants[c.VariantID] {
+			return nil, nil
+		}
+	}
+	return c, nil
+}
+
+func (d *decider) taken(v product.Variant, at string) *product.Refusal {
+	if _, ok := d.snapshot.Variants[v.ID]; ok || d.variants[v.ID] {
+		return &product.Refusal{Code: product.Conflict, Field: path(at + "id"), Message: "a variant with this id exists"}
+	}
+	for _, other := range d.snapshot.Variants {
+		if other.SKU == v.SKU {
+			return &product.Refusal{Code: product.Conflict, Field: path(at + "sku"), Message: fmt.Sprintf("the SKU %q is taken", v.SKU)}
+		}
+	}
+	if d.skus[v.SKU] {
+		return &product.Refusal{Code: product.Conflict, Field: path(at + "sku"), Message: fmt.Sprintf("the SKU %q is taken", v.SKU)}
+	}
+	return nil
+}
+
+func path(field string) []string { return strings.Split(field, ".") }
+
+// noteVariants keeps the table of variants in step with the events.
+func (d *decider) noteVariants(p product.Product, e product.Event) {
+	switch e := e.(type) {
+	case product.VariantAdded:
+		d.variants[e.ID], d.skus[e.SKU] = true, true
+		d.changes.AddVariant(eventstore.Variant{VariantID: e.ID, ProductID: p.ID, SKU: e.SKU, InitialQuantity: e.InitialQuantity,
+			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending})
+	case product.InventoryRecordCreated:
+		d.variants[e.VariantID] = true
+		d.changes.ConfirmVariant(e.VariantID)
+	case product.VariantDiscarded:
+		d.changes.DiscardVariant(e.VariantID)
+	case product.Discarded:
+		d.changes.DiscardVariants(p.ID)
+	}
+}

@@ -1,0 +1,1 @@
+delete from variant where product_id = any($1::uuid[])

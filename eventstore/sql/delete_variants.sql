@@ -1,0 +1,1 @@
+delete from variant where variant_id = any($1::uuid[])

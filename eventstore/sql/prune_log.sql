@@ -1,0 +1,14 @@
+delete from log l
+using (
+    select log.shard, log.pos
+    from unnest($3::smallint[], $4::bigint[]) as c (shard, pos)
+    cross join lateral (select max(pos) as pos from log where log.shard = c.shard) last
+    cross join lateral (
+        select shard, pos from log
+        where log.shard = c.shard and log.pos <= c.pos and log.pos < last.pos and version is null and type = any($2::text[])
+          and at < clock_timestamp() - $1::interval
+        order by log.pos limit $5
+    ) log
+    limit $5
+) old
+where l.shard = old.shard and l.pos = old.pos

@@ -1,0 +1,1 @@
+update variant set record = 'PENDING', attempts = 0, due_at = clock_timestamp() where record = 'STOPPED'

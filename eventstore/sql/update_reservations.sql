@@ -1,0 +1,9 @@
+with changed as (
+    update reservation r
+    set held = u.held, state = u.state, expires_at = u.expires_at
+    from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[])
+        as u (product_id, reservation_id, held, state, expires_at)
+    where r.product_id = u.product_id and r.reservation_id = u.reservation_id
+    returning 1
+)
+select expect_rows((select count(*) from changed), cardinality($1))

@@ -1,0 +1,139 @@
+package eventstore
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed sql/*.sql migrations/*.sql
+var files embed.FS
+
+// Config is how the store is reached.
+type Config struct {
+	URL            string `env:"POSTGRES_URL,required,notEmpty"` // libpq URL; TLS by its sslmode, sslrootcert, sslcert and sslkey
+	MaxConnections int32  `env:"POSTGRES_MAX_CONNECTIONS" envDefault:"12"`
+}
+
+// Validate returns every fault of the configuration, without the secrets in it.
+func (c Config) Validate() error {
+	var faults []error
+	if _, err := pgxpool.ParseConfig(c.URL); err != nil {
+		faults = append(faults, errors.New("POSTGRES_URL: not a PostgreSQL URL; it looks like postgres://user:password@host:5432/database?sslmode=verify-full"))
+	}
+	if c.MaxConnections < 4 || c.MaxConnections > 1000 {
+		faults = append(faults, fmt.Errorf("POSTGRES_MAX_CONNECTIONS: it is %d; it must be 4 to 1000", c.MaxConnections))
+	}
+	return errors.Join(faults...)
+}
+
+// Store is the log and what belongs to it. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+
+	mu      sync.Mutex
+	waiting []chan struct{} // told after each commit of this process
+}
+
+// Open connects to the database; it does not migrate it.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	config, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("POSTGRES_URL is not a PostgreSQL URL") // the error of the driver may quote the password
+	}
+	config.MaxConns = c.MaxConnections
+	config.MaxConnLifetimeJitter = time.Minute
+	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	setDefault(config.ConnConfig.RuntimeParams, "application_name", "product-service")
+	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "30s")
+	setDefault(config.ConnConfig.RuntimeParams, "plan_cache_mode", "force_generic_plan") // every statement is keyed; planning each batch anew costs more than it finds
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open PostgreSQL: %w", err)
+	}
+	return &Store{pool: pool}, nil
+}
+
+func setDefault(params map[string]string, name, value string) {
+	if _, given := params[name]; !given {
+		params[name] = value
+	}
+}
+
+// Close waits for the connections in use and closes all.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+
+// Migrate brings the schema up to date, under an advisory lock: instances that start together wait for each other.
+// It returns the schema's version.
+func (s *Store) Migrate(ctx context.Context) (int64, error) {
+	migrations, err := fs.Sub(files, "migrations")
+	if err != nil {
+		return 0, err
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return 0, err
+	}
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer func() { _ = db.Close() }()
+	goose, err := goose.NewProvider(goose.DialectPostgres, db, migrations, goose.WithSessionLocker(locker))
+	if err != nil {
+		return 0, fmt.Errorf("read the migrations: %w", err)
+	}
+	if _, err := goose.Up(ctx); err != nil {
+		return 0, fmt.Errorf("migrate PostgreSQL: %w", err)
+	}
+	return goose.GetDBVersion(ctx)
+}
+
+// Committed returns a channel that gets a value after commits of this process: a hint to read on, which may come too often or,
+// for commits of other processes, not at all. Each call returns a channel of its own.
+func (s *Store) Committed() <-chan struct{} {
+	c := make(chan struct{}, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(s.waiting, c)
+	return c
+}
+
+func (s *Store) committed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.waiting {
+		select {
+		case c <- struct{}{}:
+		default: // it has a hint already
+		}
+	}
+}
+
+// statement returns the text of a file in sql/, which is there: the names are constants of this package.
+func statement(name string) string {
+	text, err := files.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// collect runs a query and scans all of its rows.
+func collect[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scan)
+}

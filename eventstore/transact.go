@@ -1,0 +1,230 @@
+package eventstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// Keys names what a batch of commands needs to be decided. Products decides which shards are locked.
+type Keys struct {
+	Commands     []uuid.UUID
+	Products     []uuid.UUID
+	Reservations []ReservationKey
+	Variants     []uuid.UUID
+	SKUs         []string
+}
+
+// Snapshot is what the keys named, as it stands and will stand until the transaction ends: its shards are locked.
+type Snapshot struct {
+	Now          time.Time // the database's clock
+	Inbox        map[uuid.UUID]InboxEntry
+	Heads        map[uuid.UUID]Head
+	Reservations map[ReservationKey]Reservation
+	Variants     map[uuid.UUID]Variant // by id, and those that have one of the SKUs
+
+	tails [Shards]tail
+}
+
+type tail struct {
+	pos int64
+	at  time.Time
+}
+
+// Changes is what a batch came to. Its rows get positions as they are added.
+type Changes struct {
+	snapshot     *Snapshot
+	rows         []Record
+	inbox        []InboxEntry
+	heads        map[uuid.UUID]Head
+	reservations map[ReservationKey]Reservation
+	newVariants  []Variant
+	confirmed    []uuid.UUID
+	discarded    []uuid.UUID
+	withdrawn    []uuid.UUID
+}
+
+// Append adds a row to the log and returns it with its place.
+func (c *Changes) Append(row Row) Record {
+	shard := ShardOf(row.ProductID)
+	last := &c.snapshot.tails[shard]
+	last.pos++
+	r := Record{Shard: shard, Pos: last.pos, Row: row, At: last.at}
+	c.rows = append(c.rows, r)
+	return r
+}
+
+// SetHead makes this the head of its stream.
+func (c *Changes) SetHead(h Head) { c.heads[h.ProductID] = h }
+
+// SetReservation makes this the state of the reservation.
+func (c *Changes) SetReservation(r Reservation) { c.reservations[r.ReservationKey] = r }
+
+// Remember puts a command and the place of its outcome into the inbox.
+func (c *Changes) Remember(e InboxEntry) { c.inbox = append(c.inbox, e) }
+
+// AddVariant queues the making of a new variant's inventory record, and takes its id and SKU.
+func (c *Changes) AddVariant(v Variant) { c.newVariants = append(c.newVariants, v) }
+
+// ConfirmVariant notes that the variant's inventory record exists.
+func (c *Changes) ConfirmVariant(id uuid.UUID) { c.confirmed = append(c.confirmed, id) }
+
+// DiscardVariant gives the variant's id and SKU back.
+func (c *Changes) DiscardVariant(id uuid.UUID) { c.discarded = append(c.discarded, id) }
+
+// DiscardVariants gives the ids and SKUs of all of a product's variants back.
+func (c *Changes) DiscardVariants(productID uuid.UUID) { c.withdrawn = append(c.withdrawn, productID) }
+
+// Transact decides a batch of commands in one transaction and two round trips: it locks the products' shards, loads what the keys
+// name, calls decide, and writes the changes. Nothing is written if decide fails or leaves the changes empty.
+//
+// Shards are locked before anything is read, so a decision is never made on a state that has changed when it is written; the
+// version guard of the heads stands behind that. The errors are classified by [Retryable], [Faulty] and [Unavailable];
+// [ErrCommitUnknown] says that it may have been written.
+func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, *Changes) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() {
+		if conn.Conn().PgConn().TxStatus() != 'I' { // a failed batch leaves its transaction open
+			rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_, _ = conn.Exec(rollback, "rollback") // if this fails too the pool closes the connection
+		}
+		conn.Release()
+	}()
+	snapshot, err := load(ctx, conn, keys)
+	if err != nil {
+		return fmt.Errorf("load a batch: %w", err)
+	}
+	changes := &Changes{snapshot: snapshot, heads: map[uuid.UUID]Head{}, reservations: map[ReservationKey]Reservation{}}
+	if err := decide(snapshot, changes); err != nil {
+		return err
+	}
+	if changes.empty() {
+		return nil
+	}
+	if err := changes.write(ctx, conn); err != nil {
+		return err
+	}
+	s.committed()
+	return nil
+}
+
+func (c *Changes) empty() bool {
+	return len(c.rows)+len(c.inbox)+len(c.heads)+len(c.reservations)+len(c.newVariants)+len(c.confirmed)+len(c.discarded)+len(c.withdrawn) == 0
+}
+
+var (
+	lockShards       = statement("lock_shards")
+	readTails        = statement("read_tails")
+	loadInbox        = statement("load_inbox")
+	loadHeads        = statement("load_heads")
+	loadReservations = statement("load_reservations")
+	loadVariants     = statement("load_variants")
+)
+
+type batchSender interface {
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+}
+
+// load is the first round trip.
+func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
+	s := &Snapshot{
+		Inbox:        make(map[uuid.UUID]InboxEntry),
+		Heads:        make(map[uuid.UUID]Head, len(keys.Products)),
+		Reservations: make(map[ReservationKey]Reservation, len(keys.Reservations)),
+		Variants:     make(map[uuid.UUID]Variant),
+	}
+	var batch pgx.Batch
+	batch.Queue("begin")
+	shards := shardsOf(keys.Products)
+	batch.Queue(lockShards, shards)
+	batch.Queue(readTails, shards).Query(func(rows pgx.Rows) error {
+		var shard int16
+		var t tail
+		_, err := pgx.ForEachRow(rows, []any{&shard, &t.pos, &t.at}, func() error {
+			s.tails[shard] = t
+			if t.at.After(s.Now) {
+				s.Now = t.at
+			}
+			return nil
+		})
+		return err
+	})
+	if len(keys.Commands) > 0 {
+		batch.Queue(loadInbox, keys.Commands).Query(func(rows pgx.Rows) error {
+			var e InboxEntry
+			_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&e.CommandID), &e.Fingerprint, &e.Shard, &e.Pos}, func() error { s.Inbox[e.CommandID] = e; return nil })
+			return err
+		})
+	}
+	batch.Queue(loadHeads, keys.Products).Query(func(rows pgx.Rows) error {
+		var h Head
+		_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&h.ProductID), &h.Version, &h.Status, &h.StockTotal, &h.Reserved, &h.LowStockThreshold, &h.Variants},
+			func() error { s.Heads[h.ProductID] = h; return nil })
+		return err
+	})
+	if len(keys.Reservations) > 0 {
+		products, ids := make([]uuid.UUID, len(keys.Reservations)), make([]uuid.UUID, len(keys.Reservations))
+		for i, k := range keys.Reservations {
+			products[i], ids[i] = k.ProductID, k.ReservationID
+		}
+		batch.Queue(loadReservations, products, ids).Query(func(rows pgx.Rows) error {
+			var r Reservation
+			var expires pgtype.Timestamptz
+			_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&r.ProductID), (*[16]byte)(&r.ReservationID), &r.SagaID, &r.Quantity, &r.Held, &r.State, &expires},
+				func() error { r.ExpiresAt = expires.Time; s.Reservations[r.ReservationKey] = r; return nil })
+			return err
+		})
+	}
+	if len(keys.Variants)+len(keys.SKUs) > 0 {
+		batch.Queue(loadVariants, orEmpty(keys.Variants), orEmpty(keys.SKUs)).Query(func(rows pgx.Rows) error {
+			variants, err := pgx.CollectRows(rows, scanVariant)
+			for _, v := range variants {
+				s.Variants[v.VariantID] = v
+			}
+			return err
+		})
+	}
+	return s, conn.SendBatch(ctx, &batch).Close()
+}
+
+// orEmpty makes a nil slice an empty array, which a nil would not be in SQL.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// shardsOf returns the shards of the products, ascending, each once.
+func shardsOf(products []uuid.UUID) []int16 {
+	var seen [Shards]bool
+	shards := []int16{}
+	for _, id := range products {
+		if shard := ShardOf(id); !seen[shard] {
+			seen[shard] = true
+			shards = append(shards, shard)
+		}
+	}
+	slices.Sort(shards)
+	return shards
+}
+
+// sortedHeads returns the heads ordered by id: the same order in every batch.
+func sortedHeads(heads map[uuid.UUID]Head) []Head {
+	sorted := make([]Head, 0, len(heads))
+	for _, h := range heads {
+		sorted = append(sorted, h)
+	}
+	slices.SortFunc(sorted, func(a, b Head) int { return cmp.Compare(string(a.ProductID[:]), string(b.ProductID[:])) })
+	return sorted
+}
