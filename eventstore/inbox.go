@@ -6,9 +6,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 var (
+	doneLetter   = statement("done_letter")
+	readLetters  = statement("read_letters")
 	pruneInbox   = statement("prune_inbox")
 	pruneLog     = statement("prune_log")
 	readExpiring = statement("read_expiring")
@@ -58,4 +61,50 @@ func (s *Store) Prune(ctx context.Context, retention time.Duration, types []stri
 		return 0, fmt.Errorf("prune the log: %w", err)
 	}
 	return inbox.RowsAffected() + rows.RowsAffected(), nil
+}
+
+// Head returns the head of a product's stream; its Version is 0 where there is none.
+func (s *Store) Head(ctx context.Context, productID uuid.UUID) (Head, error) {
+	heads, err := s.Heads(ctx, []uuid.UUID{productID})
+	if err != nil || len(heads) == 0 {
+		return Head{ProductID: productID}, err
+	}
+	return heads[0], nil
+}
+
+// Heads returns those of the products' heads that there are.
+func (s *Store) Heads(ctx context.Context, productIDs []uuid.UUID) ([]Head, error) {
+	heads, err := collect(ctx, s, scanHead, loadHeads, productIDs)
+	if err != nil {
+		return nil, fmt.Errorf("read heads: %w", err)
+	}
+	return heads, nil
+}
+
+func scanHead(row pgx.CollectableRow) (Head, error) {
+	var h Head
+	err := row.Scan((*[16]byte)(&h.ProductID), &h.Version, &h.Status, &h.StockTotal, &h.Reserved, &h.LowStockThreshold, &h.Variants)
+	return h, err
+}
+
+// LetterDone notes that a dead letter was dealt with, and says whether this is the first time.
+func (s *Store) LetterDone(ctx context.Context, topic string, partition int32, offset int64) (first bool, err error) {
+	tag, err := s.pool.Exec(ctx, doneLetter, topic, partition, offset)
+	if err != nil {
+		return false, fmt.Errorf("note a dead letter as dealt with: %w", err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
+// LettersDone returns the offsets of a dead-letter partition that were dealt with.
+func (s *Store) LettersDone(ctx context.Context, topic string, partition int32) (map[int64]bool, error) {
+	offsets, err := collect(ctx, s, pgx.RowTo[int64], readLetters, topic, partition)
+	if err != nil {
+		return nil, fmt.Errorf("read which dead letters were dealt with: %w", err)
+	}
+	done := make(map[int64]bool, len(offsets))
+	for _, o := range offsets {
+		done[o] = true
+	}
+	return done, nil
 }

@@ -1,0 +1,222 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// Submitter takes requests to be decided.
+type Submitter interface {
+	Submit(context.Context, *Request) error
+}
+
+// Service takes the commands of people: the mutations of the GraphQL server.
+type Service struct {
+	Writer Submitter
+	Store  *eventstore.Store
+
+	// Rollback makes new products and variants wait, unseen, for their inventory records, and discards those that don't get them
+	// within RollbackAfter.
+	Rollback      bool
+	RollbackAfter time.Duration
+
+	// Created is told that there are new inventory records to make. It must not block.
+	Created func()
+}
+
+// Execute decides a command of people and returns the version of the product's stream after it, or why it was refused. The same
+// command id again answers the same, and changes nothing. An error says that it isn't known what came of the command; asking again
+// with the same id tells.
+func (s *Service) Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error) {
+	var added []uuid.UUID
+	switch create := c.(type) {
+	case product.Create:
+		create.Unconfirmed = s.Rollback && len(create.Variants) > 0
+		for _, v := range create.Variants {
+			added = append(added, v.ID)
+		}
+		c = create
+	case product.AddVariant:
+		create.Unconfirmed = s.Rollback
+		added, c = []uuid.UUID{create.Variant.ID}, create
+	}
+	answer, err := ask(ctx, s.Writer, &Request{ID: commandID, ProductID: productID, From: from, Command: c})
+	if err != nil || answer.Refusal != nil || len(added) == 0 {
+		return answer.Version, answer.Refusal, err
+	}
+	s.Created()
+	if s.Rollback {
+		return s.confirm(ctx, productID, answer.Version, from, added)
+	}
+	return answer.Version, nil, nil
+}
+
+// ask submits a request and waits for its answer.
+func ask(ctx context.Context, w Submitter, r *Request) (Answer, error) {
+	answered := make(chan Answer, 1)
+	r.Settle = func(a Answer) { answered <- a }
+	if err := w.Submit(ctx, r); err != nil {
+		return Answer{}, fmt.Errorf("submit a command: %w", err)
+	}
+	select {
+	case a := <-answered:
+		return a, a.Err
+	case <-ctx.Done():
+		return Answer{}, fmt.Errorf("wait for a command to be decided: %w", context.Cause(ctx))
+	}
+}
+
+var inventorySilent = &product.Refusal{Code: product.InventoryUnavailable,
+	Message: "the Inventory Service did not confirm the new variants in time, so nothing was created; try again later"}
+
+// confirm waits until the added variants have their inventory records, and takes them back where they don't get them in time.
+func (s *Service) confirm(ctx context.Context, productID uuid.UUID, version int64, from product.Origin, added []uuid.UUID) (int64, *product.Refusal, error) {
+	deadline := time.Now().Add(s.RollbackAfter)
+	for {
+		variants, err := s.Store.VariantsByID(ctx, added)
+		if err != nil {
+			return 0, nil, err
+		}
+		created := 0
+		for _, v := range variants {
+			if v.Record == eventstore.RecordCreated {
+				created++
+			}
+		}
+		if created == len(added) {
+			break
+		}
+		if time.Now().After(deadline) || len(variants) < len(added) {
+			if err := s.Withdraw(ctx, productID, added, from); err != nil {
+				return 0, nil, err
+			}
+			if variants, err = s.Store.VariantsByID(ctx, added); err != nil {
+				return 0, nil, err
+			}
+			if len(variants) < len(added) {
+				return 0, inventorySilent, nil
+			}
+			break // the last record was made just before
+		}
+		select {
+		case <-ctx.Done():
+			return 0, nil, fmt.Errorf("wait for inventory records: %w", context.Cause(ctx))
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+	head, err := s.Store.Head(ctx, productID)
+	if err != nil {
+		return 0, nil, err
+	}
+	return max(version, head.Version), nil, nil
+}
+
+// Withdraw takes back a product, or the variants of one that is shown, whose inventory records weren't made in time. It changes nothing
+// where they were.
+func (s *Service) Withdraw(ctx context.Context, productID uuid.UUID, variants []uuid.UUID, from product.Origin) error {
+	const why = "no inventory record in time"
+	if _, err := ask(ctx, s.Writer, &Request{ProductID: productID, From: from, Command: product.Discard{Reason: why}}); err != nil {
+		return fmt.Errorf("discard product %s: %w", productID, err)
+	}
+	for _, id := range variants {
+		if _, err := ask(ctx, s.Writer, &Request{ProductID: productID, From: from, Command: product.DiscardVariant{VariantID: id}}); err != nil {
+			return fmt.Errorf("discard variant %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Confirm notes that the Inventory Service has a record of a variant. Noting it again changes nothing.
+func (s *Service) Confirm(ctx context.Context, v eventstore.Variant) error {
+	siblings, err := s.Store.ProductVariants(ctx, v.ProductID)
+	if err != nil {
+		return err
+	}
+	c := product.NoteInventoryRecord{VariantID: v.VariantID}
+	for _, other := range siblings {
+		if other.VariantID != v.VariantID {
+			c.Siblings = append(c.Siblings, other.VariantID)
+		}
+	}
+	_, err = ask(ctx, s.Writer, &Request{ProductID: v.ProductID, Command: c})
+	return err
+}
+
+// Sweeper releases expired reservations, and withdraws what an instance that died left unconfirmed.
+type Sweeper struct {
+	Service *Service
+	Leases  *eventstore.Leases
+	Every   time.Duration
+	Log     *slog.Logger
+}
+
+// SweeperRole is the lease that one instance sweeps under. It only saves work: sweeping twice is harmless.
+const SweeperRole = "sweeper"
+
+const sweepLimit = 1000
+
+// Run sweeps until the context ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		more := false
+		if len(s.Leases.Held(SweeperRole)) > 0 {
+			swept, err := s.sweep(ctx)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+				s.Log.WarnContext(ctx, "expired reservations could not be released; they are tried again", "error", err)
+			}
+			more = err == nil && swept == sweepLimit
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.Every):
+		}
+	}
+	return nil
+}
+
+// sweep nominates; the writer decides on each reservation as it then is.
+func (s *Sweeper) sweep(ctx context.Context) (int, error) {
+	due, err := s.Service.Store.Expiring(ctx, sweepLimit)
+	if err != nil {
+		return 0, err
+	}
+	settled := make(chan Answer, len(due))
+	for _, key := range due {
+		r := &Request{ProductID: key.ProductID, Command: product.Expire{ReservationID: key.ReservationID}, Settle: func(a Answer) { settled <- a }}
+		if err := s.Service.Writer.Submit(ctx, r); err != nil {
+			return 0, err
+		}
+	}
+	for range due {
+		select {
+		case a := <-settled:
+			err = errors.Join(err, a.Err)
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	if err != nil || !s.Service.Rollback {
+		return len(due), err
+	}
+	left, err := s.Service.Store.Unconfirmed(ctx, 2*s.Service.RollbackAfter, sweepLimit)
+	if err != nil {
+		return 0, err
+	}
+	for _, v := range left {
+		if err := s.Service.Withdraw(ctx, v.ProductID, []uuid.UUID{v.VariantID}, product.Origin{}); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}

@@ -1,0 +1,1 @@
+select record_offset from dead_letter where topic = $1 and partition = $2
