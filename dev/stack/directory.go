@@ -120,7 +120,7 @@ func newTemporary() (*temporary, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", lock.Name(), err), lock.Close())
 	}
 	dir := strings.TrimSuffix(lock.Name(), ".lock")
-	if err := os.Mkdir(dir, 0o711); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o711), os.Chmod(dir, 0o711)); err != nil { // whatever the umask
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &temporary{dir: dir, lock: lock}, nil

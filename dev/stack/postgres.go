@@ -92,14 +92,38 @@ func makeHome(home string, as *account) error {
 	if err != nil {
 		return err
 	}
-	place, err := os.MkdirTemp(cache, "postgres-")
+	sweepPlaces(cache)
+	place, err := os.MkdirTemp(cache, placePrefix)
 	if err != nil {
 		return err
 	}
 	if err := as.own(place); err != nil {
 		return err
 	}
+	if err := os.Symlink(home, place+originSuffix); err != nil {
+		return err
+	}
 	return os.Symlink(place, home)
+}
+
+const placePrefix, originSuffix = "postgres-at-", ".origin"
+
+// sweepPlaces removes the places whose link was deleted, which is how a user throws such data away.
+func sweepPlaces(cache string) {
+	origins, _ := filepath.Glob(filepath.Join(cache, placePrefix+"*"+originSuffix))
+	for _, origin := range origins {
+		place := strings.TrimSuffix(origin, originSuffix)
+		home, err := os.Readlink(origin)
+		if err != nil {
+			continue
+		}
+		if target, err := os.Readlink(home); err == nil && target == place {
+			continue
+		}
+		if os.RemoveAll(place) == nil {
+			_ = os.Remove(origin)
+		}
+	}
 }
 
 // dataVersion is the major version that wrote data, 0 if there are none.

@@ -3,6 +3,9 @@ package stack
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,9 +90,24 @@ func TestPostgresDropsTheDatabaseWithTheTest(t *testing.T) {
 	}
 }
 
+// temporaryDir is one that PostgreSQL's account can enter, unlike those of testing.T.
+func temporaryDir(t *testing.T) string {
+	t.Helper()
+	tmp, err := newTemporary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tmp.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tmp.dir
+}
+
 func TestPostgresDataSurviveARestart(t *testing.T) {
 	ctx := testContext(t)
-	dir := t.TempDir()
+	dir := temporaryDir(t)
 	server, err := StartPostgres(ctx, dir, true)
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +136,52 @@ func TestPostgresDataSurviveARestart(t *testing.T) {
 	}
 	if err := server.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A directory that PostgreSQL's account can't enter (root's home, say) is served all the same, and deleting it deletes the
+// data: a fresh one of the same name does not find them.
+func TestPostgresServesAClosedDirectory(t *testing.T) {
+	ctx := testContext(t)
+	closed := filepath.Join(t.TempDir(), "closed")
+	dir := filepath.Join(closed, "dir")
+	for round := range 3 {
+		if err := os.MkdirAll(closed, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		server, err := StartPostgres(ctx, dir, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := query[bool](t, server.URL("postgres"), "SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'kept')")
+		if want := round == 1; kept != want {
+			t.Errorf("round %d: data there: %t, want %t", round, kept, want)
+		}
+		if err := server.EnsureDatabase(ctx, "kept"); err != nil {
+			t.Error(err)
+		}
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+		if round > 0 {
+			if err := os.RemoveAll(closed); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweepPlaces(cache)
+	origins, err := filepath.Glob(filepath.Join(cache, placePrefix+"*"+originSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, origin := range origins {
+		if home, err := os.Readlink(origin); err == nil && strings.HasPrefix(home, closed) {
+			t.Errorf("%s outlived %s", origin, home)
+		}
 	}
 }
 
@@ -155,7 +219,7 @@ func TestMongoHandsOutDatabases(t *testing.T) {
 
 func TestMongoDataSurviveARestart(t *testing.T) {
 	ctx := testContext(t)
-	dir := t.TempDir()
+	dir := temporaryDir(t)
 	for round := range 2 {
 		postgres, err := StartPostgres(ctx, dir, true)
 		if err != nil {
