@@ -20,7 +20,7 @@ var (
 // Known says whether a command was decided: whether it stands in the inbox.
 func (s *Store) Known(ctx context.Context, commandID uuid.UUID) (bool, error) {
 	var known bool
-	if err := s.pool.QueryRow(ctx, "select exists ("+loadInbox+")", []uuid.UUID{commandID}).Scan(&known); err != nil {
+	if err := s.pool.QueryRow(ctx, "select exists ("+loadInbox+")", uuids{commandID}).Scan(&known); err != nil {
 		return false, fmt.Errorf("look for command %s in the inbox: %w", commandID, err)
 	}
 	return known, nil
@@ -74,7 +74,7 @@ func (s *Store) Head(ctx context.Context, productID uuid.UUID) (Head, error) {
 
 // Heads returns those of the products' heads that there are.
 func (s *Store) Heads(ctx context.Context, productIDs []uuid.UUID) ([]Head, error) {
-	heads, err := collect(ctx, s, scanHead, loadHeads, productIDs)
+	heads, err := collect(ctx, s, scanHead, loadHeads, uuids(productIDs))
 	if err != nil {
 		return nil, fmt.Errorf("read heads: %w", err)
 	}

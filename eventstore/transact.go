@@ -160,20 +160,20 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 		return err
 	})
 	if len(keys.Commands) > 0 {
-		batch.Queue(loadInbox, keys.Commands).Query(func(rows pgx.Rows) error {
+		batch.Queue(loadInbox, uuids(keys.Commands)).Query(func(rows pgx.Rows) error {
 			var e InboxEntry
 			_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&e.CommandID), &e.Fingerprint, &e.Shard, &e.Pos}, func() error { s.Inbox[e.CommandID] = e; return nil })
 			return err
 		})
 	}
-	batch.Queue(loadHeads, keys.Products).Query(func(rows pgx.Rows) error {
+	batch.Queue(loadHeads, uuids(keys.Products)).Query(func(rows pgx.Rows) error {
 		var h Head
 		_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&h.ProductID), &h.Version, &h.Status, &h.StockTotal, &h.Reserved, &h.LowStockThreshold, &h.Variants},
 			func() error { s.Heads[h.ProductID] = h; return nil })
 		return err
 	})
 	if len(keys.Reservations) > 0 {
-		products, ids := make([]uuid.UUID, len(keys.Reservations)), make([]uuid.UUID, len(keys.Reservations))
+		products, ids := make(uuids, len(keys.Reservations)), make(uuids, len(keys.Reservations))
 		for i, k := range keys.Reservations {
 			products[i], ids[i] = k.ProductID, k.ReservationID
 		}
@@ -186,7 +186,7 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 		})
 	}
 	if len(keys.Variants)+len(keys.SKUs) > 0 {
-		batch.Queue(loadVariants, orEmpty(keys.Variants), orEmpty(keys.SKUs)).Query(func(rows pgx.Rows) error {
+		batch.Queue(loadVariants, uuids(keys.Variants), orEmpty(keys.SKUs)).Query(func(rows pgx.Rows) error {
 			variants, err := pgx.CollectRows(rows, scanVariant)
 			for _, v := range variants {
 				s.Variants[v.VariantID] = v

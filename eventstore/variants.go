@@ -110,7 +110,7 @@ func (s *Store) ProductVariants(ctx context.Context, productID uuid.UUID) ([]Var
 
 // VariantsByID returns those of the variants that there are.
 func (s *Store) VariantsByID(ctx context.Context, ids []uuid.UUID) ([]Variant, error) {
-	variants, err := collect(ctx, s, scanVariant, loadVariants, orEmpty(ids), []string{})
+	variants, err := collect(ctx, s, scanVariant, loadVariants, uuids(ids), []string{})
 	if err != nil {
 		return nil, fmt.Errorf("read variants: %w", err)
 	}

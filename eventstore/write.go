@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -61,7 +60,7 @@ func firstOf(a, b error) error {
 
 // headColumns are the arrays the head statements take.
 type headColumns struct {
-	ids                                 []uuid.UUID
+	ids                                 uuids
 	version, total, reserved, threshold []int64
 	status                              []int16
 	variants                            []int32
@@ -98,7 +97,7 @@ func (c *Changes) queueHeads(batch *pgx.Batch) {
 
 // reservationColumns are the arrays the reservation statements take.
 type reservationColumns struct {
-	products, ids  []uuid.UUID
+	products, ids  uuids
 	sagas, states  []string
 	quantity, held []int64
 	expires        []pgtype.Timestamptz
@@ -129,13 +128,13 @@ func (c *Changes) queueReservations(batch *pgx.Batch) {
 
 func (c *Changes) queueVariants(batch *pgx.Batch) {
 	if len(c.discarded) > 0 {
-		batch.Queue(deleteVariants, c.discarded)
+		batch.Queue(deleteVariants, uuids(c.discarded))
 	}
 	if len(c.withdrawn) > 0 {
-		batch.Queue(deleteProductVariants, c.withdrawn)
+		batch.Queue(deleteProductVariants, uuids(c.withdrawn))
 	}
 	if n := len(c.newVariants); n > 0 {
-		ids, products, skus := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]string, n)
+		ids, products, skus := make(uuids, n), make(uuids, n), make([]string, n)
 		quantities, thresholds, unconfirmed := make([]int64, n), make([]int64, n), make([]bool, n)
 		for i, v := range c.newVariants {
 			ids[i], products[i], skus[i] = v.VariantID, v.ProductID, v.SKU
@@ -144,7 +143,7 @@ func (c *Changes) queueVariants(batch *pgx.Batch) {
 		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed)
 	}
 	if len(c.confirmed) > 0 {
-		batch.Queue(confirmVariants, c.confirmed)
+		batch.Queue(confirmVariants, uuids(c.confirmed))
 	}
 }
 
@@ -153,7 +152,7 @@ func (c *Changes) queueInbox(batch *pgx.Batch) {
 	if n == 0 {
 		return
 	}
-	ids, fingerprints, shards, positions := make([]uuid.UUID, n), make([]int64, n), make([]int16, n), make([]int64, n)
+	ids, fingerprints, shards, positions := make(uuids, n), make([]int64, n), make([]int16, n), make([]int64, n)
 	for i, e := range c.inbox {
 		ids[i], fingerprints[i], shards[i], positions[i] = e.CommandID, e.Fingerprint, e.Shard, e.Pos
 	}
@@ -166,7 +165,7 @@ func (c *Changes) queueLog(batch *pgx.Batch) {
 		return
 	}
 	shards, positions, versions := make([]int16, n), make([]int64, n), make([]int64, n)
-	products, commands := make([]uuid.UUID, n), make([]uuid.UUID, n)
+	products, commands := make(uuids, n), make(uuids, n)
 	types, data, at := make([]string, n), make([]string, n), make([]time.Time, n)
 	for i, r := range c.rows {
 		shards[i], positions[i], versions[i] = r.Shard, r.Pos, r.Version
