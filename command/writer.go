@@ -138,6 +138,7 @@ func (w *Writer) process(ctx context.Context, batch []*Request) {
 		}
 		switch {
 		case err == nil:
+			eventstore.CrashPoint("committed")
 			d.settle(w.metrics, w.log)
 			w.metrics.took(len(batch), time.Since(started))
 			return
