@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 // The longest texts a product takes, in characters.
@@ -66,16 +68,17 @@ func (c Create) check() *Refusal {
 	if len(c.Variants) > MaxVariants {
 		in.fail("variants", "a product has at most %d variants, not %d", MaxVariants, len(c.Variants))
 	}
-	seen := map[string]int{}
+	ids, skus := map[uuid.UUID]int{}, map[string]int{}
 	for i, v := range c.Variants {
 		at := fmt.Sprintf("variants.%d.", i)
 		in.variant(at, v)
-		for _, key := range []string{v.ID.String(), "sku " + v.SKU} {
-			if first, twice := seen[key]; twice {
-				in.fail(at+"sku", "variant %d has the same id or SKU: each may appear once", first)
-			}
-			seen[key] = i
+		if first, twice := ids[v.ID]; twice {
+			in.fail(at+"id", "variants.%d has the same id: each may appear once", first)
 		}
+		if first, twice := skus[v.SKU]; twice {
+			in.fail(at+"sku", "variants.%d has the same SKU: each may appear once", first)
+		}
+		ids[v.ID], skus[v.SKU] = i, i
 	}
 	return in.refusal
 }
@@ -155,7 +158,7 @@ func (c Discard) decide(s State) Decision {
 }
 
 func (c DiscardVariant) decide(s State) Decision {
-	if !s.Product.Exists() {
+	if !s.Product.Exists() || s.Product.Variants == 0 {
 		return Decision{}
 	}
 	return events(VariantDiscarded{VariantID: c.VariantID})
@@ -174,8 +177,10 @@ func (in *check) text(field, value string, least, most int) {
 	switch n := utf8.RuneCountInString(value); {
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
 		in.fail(field, "it must be valid UTF-8 without NUL characters")
-	case n < least || n > most || (least > 0 && strings.TrimSpace(value) == ""):
-		in.fail(field, "it has %d characters; it must have %d to %d, and not only spaces", n, least, most)
+	case n < least || n > most:
+		in.fail(field, "it has %d characters; it must have %d to %d", n, least, most)
+	case least > 0 && strings.TrimSpace(value) == "":
+		in.fail(field, "it has only spaces; it must have %d to %d characters, not all of them spaces", least, most)
 	}
 }
 

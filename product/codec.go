@@ -1,7 +1,9 @@
 package product
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 )
@@ -49,8 +51,8 @@ func Encode(e Event, from Origin) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", TypeOf(e), err)
 	}
-	if from == (Origin{}) {
-		return data, nil
+	if from == (Origin{}) || from == e.From() {
+		return data, nil // there is none, or the event was decoded and its JSON has it
 	}
 	origin, err := json.Marshal(from)
 	if err != nil {
@@ -62,7 +64,8 @@ func Encode(e Event, from Origin) ([]byte, error) {
 	return append(append(data[:len(data)-1], ','), origin[1:]...), nil
 }
 
-// Decode is the inverse of [Encode]. It fails for a name this version doesn't know, and for data that isn't its JSON.
+// Decode is the inverse of [Encode]. It fails for a name this version doesn't know, and for data that isn't a JSON object with
+// its fields; fields it doesn't know are left out.
 func Decode(name string, data []byte) (Event, error) {
 	decode, ok := types[name]
 	if !ok {
@@ -77,6 +80,11 @@ func Decode(name string, data []byte) (Event, error) {
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
-	err := json.Unmarshal(data, &e)
-	return e, err
+	if string(bytes.TrimSpace(data)) == "null" { // which json takes for any value
+		return nil, errors.New("it is null, not an object")
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, err
+	}
+	return e, nil
 }

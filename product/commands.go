@@ -76,7 +76,8 @@ type (
 	// Discard ends an unconfirmed product; on any other it changes nothing.
 	Discard struct{ Reason string }
 
-	// DiscardVariant takes an unconfirmed variant back.
+	// DiscardVariant takes an unconfirmed variant back. A state doesn't list its variants: who commands it knows that the product
+	// has this one, and that it is unconfirmed.
 	DiscardVariant struct{ VariantID uuid.UUID }
 )
 

@@ -24,9 +24,11 @@ func Decide(s State, c Command) Decision { return c.decide(s) }
 
 func events(e ...Event) Decision { return Decision{Events: e} }
 
-// decide looks for the reasons to refuse in their fixed order.
+// decide looks for the reasons to refuse in their fixed order. An expiry counts to the microsecond, which is how exactly
+// states are kept: otherwise the same request, sent again, would look like a renewal.
 func (c Reserve) decide(s State) Decision {
 	p, r := s.Product, s.Reservation
+	c.ExpiresAt = c.ExpiresAt.Truncate(time.Microsecond)
 	switch {
 	case c.Quantity < 1 || c.Quantity > MaxStock || c.ReservationID == uuid.Nil:
 		return c.fail(p, InvalidCommand)

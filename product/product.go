@@ -108,7 +108,7 @@ type Reservation struct {
 // Exists says whether the reservation id has been used.
 func (r Reservation) Exists() bool { return r.State != "" }
 
-// Apply returns the product after the event. Facts leave it as it was, save for what the stream's version says.
+// Apply returns the product after the event: facts leave it as it was, all others raise its version by one.
 func (p Product) Apply(e Event) Product {
 	switch e := e.(type) {
 	case Created:
