@@ -1,0 +1,86 @@
+// Package graph serves the GraphQL API: it reads the projection, merges in what the Inventory Service says, and hands
+// mutations to the command side.
+//
+// A request passes four gates, each cheaper than what it protects: the HTTP rules ([Handler]), the admission of its document
+// in linear time before anything quadratic looks at it (admission.go), the coercion of its variables (variables.go) and the
+// weight of what it asks for (cost.go). Resolvers are one line each; the work is in reads.go, levels.go and mutations.go.
+package graph
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// Config is what an operator can set of the GraphQL API.
+type Config struct {
+	// AuthMode says how callers prove who they are: "jwt", or "none", which lets everybody do everything.
+	AuthMode string `env:"AUTH_MODE" envDefault:"jwt"`
+
+	// Introspection is "on" or "off": whether clients can ask for the schema. The explorer needs it.
+	Introspection string `env:"GRAPHQL_INTROSPECTION" envDefault:"off"`
+
+	// CORSOrigins are the exact origins, such as https://shop.example, whose pages may read answers. None by default.
+	CORSOrigins []string `env:"CORS_ORIGINS"`
+
+	// Timeout bounds a request from its first byte read to its answer.
+	Timeout time.Duration `env:"GRAPHQL_TIMEOUT" envDefault:"10s"`
+
+	// MaxBody bounds a request's body, in bytes.
+	MaxBody int64 `env:"GRAPHQL_MAX_BODY" envDefault:"102400"`
+
+	// MaxTokens bounds a document, in tokens; MaxDepth its nesting, MaxFields its fields with fragments expanded, and
+	// MaxAliases its renamed fields.
+	MaxTokens  int `env:"GRAPHQL_MAX_TOKENS" envDefault:"1000"`
+	MaxDepth   int `env:"GRAPHQL_MAX_DEPTH" envDefault:"10"`
+	MaxFields  int `env:"GRAPHQL_MAX_FIELDS" envDefault:"300"`
+	MaxAliases int `env:"GRAPHQL_MAX_ALIASES" envDefault:"15"`
+
+	// MaxCost bounds the weight of an operation: about how many fields its answer can have.
+	MaxCost int `env:"GRAPHQL_MAX_COST" envDefault:"100000"`
+}
+
+// Validate returns every fault of the configuration, joined.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	switch c.AuthMode {
+	case "none":
+	case "jwt":
+		fault("AUTH_MODE=jwt isn't built yet: no token would be checked, so the service doesn't start with it; " +
+			"set AUTH_MODE=none to let every caller do everything, behind a network that only trusted callers reach")
+	default:
+		fault("AUTH_MODE=%q is not a way to authenticate; allowed: none (jwt isn't built yet)", c.AuthMode)
+	}
+	if c.Introspection != "on" && c.Introspection != "off" {
+		fault("GRAPHQL_INTROSPECTION=%q is neither; allowed: on, off", c.Introspection)
+	}
+	for _, origin := range c.CORSOrigins {
+		if !exactOrigin(origin) {
+			fault("CORS_ORIGINS has %q; allowed: exact origins, such as https://shop.example or http://localhost:3000, without a path or *", origin)
+		}
+	}
+	if c.Timeout <= 0 {
+		fault("GRAPHQL_TIMEOUT=%s gives no request any time; allowed: a duration above 0, such as 10s", c.Timeout)
+	}
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
+		{"GRAPHQL_MAX_FIELDS", int64(c.MaxFields)}, {"GRAPHQL_MAX_ALIASES", int64(c.MaxAliases)}, {"GRAPHQL_MAX_COST", int64(c.MaxCost)},
+	} {
+		if limit.value < 1 {
+			fault("%s=%d would refuse every request; allowed: 1 and more", limit.name, limit.value)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// exactOrigin tells an origin as browsers send it (RFC 6454, section 6.2).
+func exactOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && s == u.Scheme+"://"+u.Host
+}

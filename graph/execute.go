@@ -1,0 +1,123 @@
+package graph
+
+import (
+	"context"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+)
+
+// engine runs operations.
+type engine struct {
+	schema    graphql.ExecutableSchema
+	admission *admission
+	levels    Levels
+	presenter presenter
+	maxCost   int
+	metrics   *metrics
+}
+
+// kind is how a request ended.
+type kind string
+
+const (
+	answered      kind = "ok"        // without errors
+	partly        kind = "partial"   // with errors beside the data
+	invalid       kind = "invalid"   // its document, its operation's name or its variables can't be executed
+	limited       kind = "limited"   // its document or its operation is too much
+	mutationByGet kind = "forbidden" // it would change something, and came as a GET
+)
+
+// run admits, weighs and executes an operation. The response of a request that isn't executed has no data.
+func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind) {
+	began := time.Now()
+	op, refused := e.prepare(req)
+	if refused != nil {
+		resp := &graphql.Response{}
+		for _, err := range refused {
+			resp.Errors = append(resp.Errors, e.presenter.present(ctx, err))
+		}
+		k := kindOf(resp.Errors)
+		if op != nil {
+			k = mutationByGet
+		}
+		e.metrics.operation("none", k, time.Since(began))
+		e.metrics.refused(refused[0])
+		return resp, k
+	}
+	resp := e.execute(ctx, op)
+	k := answered
+	if len(resp.Errors) > 0 {
+		k = partly
+	}
+	e.metrics.operation(string(op.Operation.Operation), k, time.Since(began))
+	return resp, k
+}
+
+func kindOf(refused gqlerror.List) kind {
+	switch refused[0].Extensions["code"] {
+	case QueryTooLarge, QueryTooDeep, QueryTooComplex:
+		return limited
+	}
+	return invalid
+}
+
+// prepare finds the operation of a request and gives its variables their types. The operation that comes with a refusal is one
+// that isn't allowed the way the request came.
+func (e *engine) prepare(req request) (*graphql.OperationContext, gqlerror.List) {
+	doc, refused := e.admission.admit(req.query)
+	if refused != nil {
+		return nil, refused
+	}
+	operation := doc.Operations.ForName(req.operationName)
+	switch {
+	case operation == nil && req.operationName == "":
+		return nil, refusal(BadUserInput, nil, "the document has several operations: operationName must say which to execute")
+	case operation == nil:
+		return nil, refusal(BadUserInput, nil, "the document has no operation of the name that operationName gives")
+	}
+	op := &graphql.OperationContext{
+		RawQuery: req.query, OperationName: req.operationName, Doc: doc, Operation: operation,
+		DisableIntrospection: !e.admission.introspection, RecoverFunc: recovered,
+		ResolverMiddleware:     func(ctx context.Context, next graphql.Resolver) (any, error) { return next(ctx) },
+		RootResolverMiddleware: e.rootField,
+	}
+	if req.get && operation.Operation != ast.Query {
+		return op, refusal(BadUserInput, operation.Position, "a mutation must be sent as a POST")
+	}
+	variables, err := coerceVariables(e.admission.schema, operation, req.variables)
+	if err != nil {
+		return nil, gqlerror.List{{Err: err, Message: err.Error()}}
+	}
+	op.Variables = variables
+	if cost := costOf(op); cost > e.maxCost {
+		return nil, refusal(QueryTooComplex, operation.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
+	}
+	return op, nil
+}
+
+func (e *engine) execute(ctx context.Context, op *graphql.OperationContext) *graphql.Response {
+	ctx = graphql.WithOperationContext(ctx, op)
+	ctx = graphql.WithResponseContext(ctx, e.presenter.present, recovered)
+	if op.Operation.Operation == ast.Query {
+		ctx = withLevelLoads(ctx, e.levels, op, graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Query"}))
+	}
+	resp := e.schema.Exec(ctx)(ctx)
+	resp.Errors = append(resp.Errors, graphql.GetErrors(ctx)...)
+	return resp
+}
+
+// rootField runs around each root field. The root fields of a query run side by side and share their loads of levels; those of a
+// mutation run one after the other, and each loads its own.
+func (e *engine) rootField(ctx context.Context, next graphql.RootResolver) graphql.Marshaler {
+	op, field := graphql.GetOperationContext(ctx), graphql.GetRootFieldContext(ctx).Field
+	if op.Operation.Operation == ast.Mutation {
+		ctx = withLevelLoads(ctx, e.levels, op, []graphql.CollectedField{field})
+	}
+	if loads := levelLoadsOf(ctx); loads != nil {
+		defer loads.reported(field.Alias) // it may have ended before it had anything to report
+	}
+	return next(ctx)
+}

@@ -1,0 +1,136 @@
+package graph
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/graph/model"
+)
+
+// reservation answers Query.reservation.
+func (r *Resolver) reservation(ctx context.Context, productID, reservationID string) (*model.Reservation, error) {
+	product, err := parseID(productID)
+	if err != nil {
+		return nil, err
+	}
+	reservation, err := parseID(reservationID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := r.services.Histories.Reservation(ctx, product, reservation)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return showReservation(found), nil
+}
+
+func (r *Resolver) reservationNode(ctx context.Context, ref nodeRef) (model.Node, error) {
+	found, err := r.services.Histories.Reservation(ctx, ref.id, ref.reservation)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return showReservation(found), nil
+}
+
+func (r *Resolver) movementNode(ctx context.Context, ref nodeRef) (model.Node, error) {
+	found, err := r.services.Histories.Movement(ctx, ref.id, ref.version)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return showMovement(found), nil
+}
+
+// movementArgs are the filters of a list of movements.
+type movementArgs struct {
+	from, to *time.Time
+	types    []model.StockMovementType
+}
+
+// movements answers stockMovements, of one product or, without an id, of all.
+func (r *Resolver) movements(ctx context.Context, productID *string, args movementArgs, page pageArgs) (*model.StockMovementConnection, error) {
+	asked, err := page.check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var filter pMovementFilter
+	if productID != nil {
+		if filter.ProductID, err = parseID(*productID); err != nil {
+			return nil, err
+		}
+	}
+	if args.from != nil && args.to != nil && !args.to.After(*args.from) {
+		return nil, badInput("to isn't after from: no movement is from %s on and before %s", stamp(*args.from), stamp(*args.to))
+	}
+	filter.From, filter.To = orZero(args.from), orZero(args.to)
+	if args.types != nil && len(args.types) == 0 {
+		return nil, badInput("types is empty; it must have at least one type, or be absent")
+	}
+	for _, t := range args.types {
+		filter.Types = append(filter.Types, string(t))
+	}
+	got, err := r.services.Histories.Movements(ctx, filter, asked)
+	if err != nil {
+		return nil, err
+	}
+	c := &model.StockMovementConnection{PageInfo: pageInfo(got), TotalCount: got.Total}
+	for _, e := range got.Edges {
+		m := showMovement(e.Node)
+		c.Nodes = append(c.Nodes, m)
+		c.Edges = append(c.Edges, &model.StockMovementEdge{Cursor: e.Cursor, Node: m})
+	}
+	return c, nil
+}
+
+// stockAt answers Product.stockAt.
+func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) (*model.ProductStock, error) {
+	id, err := uuid.Parse(p.ID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := r.services.Histories.StockAt(ctx, id, at)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return &model.ProductStock{
+		ProductID: p.ID, Total: found.Total, Reserved: found.Reserved, Available: found.Available,
+		Version: found.Version, AsOf: found.AsOf,
+	}, nil
+}
+
+// timeline answers stockTimeline.
+func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error) {
+	id, err := parseID(productID)
+	if err != nil {
+		return nil, err
+	}
+	longest := maxDays * 24 * time.Hour
+	if interval == model.TimelineIntervalHour {
+		longest = maxBuckets * time.Hour
+	}
+	switch {
+	case !to.After(from):
+		return nil, badInput("to isn't after from: there is no time from %s on and before %s", stamp(from), stamp(to))
+	case to.Sub(from) > longest:
+		return nil, badInput("from %s to %s are more than %d days, which is the most by the %s", stamp(from), stamp(to), longest/(24*time.Hour), interval)
+	}
+	found, err := r.services.Histories.Timeline(ctx, id, from, to, string(interval))
+	if err != nil {
+		return nil, err
+	}
+	buckets := make([]*model.StockBucket, len(found))
+	for i, b := range found {
+		buckets[i] = showBucket(b)
+	}
+	return buckets, nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}

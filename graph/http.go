@@ -1,0 +1,168 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"product-service/graph/generated"
+)
+
+// handler speaks GraphQL over HTTP (the 2023 draft of that specification, as the graphql-http audits read it).
+type handler struct {
+	engine
+	config Config
+	log    *slog.Logger
+}
+
+// Handler returns what serves /graphql. It fails only where the configuration can't work. It carries the correlation id of
+// each request in its context, see [Correlate].
+func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	schema := generated.NewExecutableSchema(generated.Config{Resolvers: &Resolver{services: s}})
+	admission, err := newAdmission(schema.Schema(), c)
+	if err != nil {
+		return nil, err
+	}
+	return Correlate(&handler{
+		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: newMetrics(reg)},
+		config: c, log: log,
+	}), nil
+}
+
+const allowed = "GET, POST, OPTIONS"
+
+// ServeHTTP answers one request with one response.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	defer cancel()
+	defer func() {
+		if cause := recover(); cause != nil {
+			h.refuse(ctx, w, mediaJSON, http.StatusInternalServerError, recovered(ctx, cause))
+		}
+	}()
+	h.cors(w, r)
+	media, acceptable := negotiate(r.Header.Values("Accept"))
+	switch {
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", allowed)
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		w.Header().Set("Allow", allowed)
+		h.refuse(ctx, w, media, http.StatusMethodNotAllowed, badInput("%s isn't allowed here; allowed: GET and POST", r.Method))
+	case !acceptable:
+		h.refuse(ctx, w, media, http.StatusNotAcceptable, badInput("none of what the request accepts is served here; served: %s, %s", mediaResponse, mediaJSON))
+	case crossSite(r):
+		h.refuse(ctx, w, media, http.StatusForbidden, faultf(Forbidden,
+			"a request that another site's page can make by itself is refused; set the header GraphQL-Require-Preflight to show that it may"))
+	default:
+		h.serve(ctx, w, r, media)
+	}
+}
+
+func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, media string) {
+	req, status, err := readRequest(w, r, h.config.MaxBody)
+	if err != nil {
+		h.refuse(ctx, w, media, status, err)
+		return
+	}
+	resp, kind := h.run(ctx, req)
+	status = http.StatusOK
+	switch {
+	case kind == mutationByGet:
+		w.Header().Set("Allow", "POST")
+		status = http.StatusMethodNotAllowed
+	case kind == limited, kind == invalid && media == mediaResponse:
+		status = http.StatusBadRequest // clients of plain JSON are told of an invalid document with 200, as they always were
+	}
+	h.write(ctx, w, media, status, resp)
+}
+
+// refuse answers a request that isn't one of GraphQL.
+func (h *handler) refuse(ctx context.Context, w http.ResponseWriter, media string, status int, err error) {
+	h.metrics.refused(err)
+	h.write(ctx, w, media, status, &graphql.Response{Errors: gqlerror.List{h.presenter.present(ctx, err)}})
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// write encodes the response once and sends it in one piece. A response without data is one of a request that wasn't executed:
+// it has no data key, where an executed one that failed has a null.
+func (h *handler) write(ctx context.Context, w http.ResponseWriter, media string, status int, resp *graphql.Response) {
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	buf.WriteByte('{')
+	if len(resp.Errors) > 0 {
+		encoded, err := json.Marshal(resp.Errors)
+		if err != nil {
+			h.log.ErrorContext(ctx, "errors can't be encoded", "error", err)
+			encoded = []byte(`[{"message":"internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]`)
+		}
+		buf.WriteString(`"errors":`)
+		buf.Write(encoded)
+	}
+	if resp.Data != nil {
+		if len(resp.Errors) > 0 {
+			buf.WriteByte(',')
+		}
+		buf.WriteString(`"data":`)
+		buf.Write(resp.Data)
+	}
+	buf.WriteByte('}')
+	header := w.Header()
+	header.Set("Content-Type", media+"; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(buf.Len()))
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if _, err := w.Write(buf.Bytes()); err != nil {
+		h.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)
+	}
+	if buf.Cap() > 1<<20 {
+		*buf = bytes.Buffer{} // an unusually long answer isn't kept
+	}
+}
+
+// cors lets the pages of the origins that are set, and only them, read answers.
+func (h *handler) cors(w http.ResponseWriter, r *http.Request) {
+	if len(h.config.CORSOrigins) == 0 {
+		return
+	}
+	header := w.Header()
+	header.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if !slices.Contains(h.config.CORSOrigins, origin) {
+		return
+	}
+	header.Set("Access-Control-Allow-Origin", origin)
+	header.Set("Access-Control-Expose-Headers", correlationHeader)
+	if r.Method == http.MethodOptions {
+		header.Set("Access-Control-Allow-Methods", "GET, POST")
+		header.Set("Access-Control-Allow-Headers", "content-type, authorization, traceparent, tracestate, "+
+			strings.ToLower(correlationHeader)+", "+strings.Join(preflightHeaders, ", "))
+		header.Set("Access-Control-Max-Age", "600")
+	}
+}
+
+// preflightHeaders are headers that a page of another site can't send without asking first.
+var preflightHeaders = []string{"graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name"}
+
+// crossSite tells a GET that a browser marked as made by another site, without a header that shows it asked first. A POST needs
+// no such test: its content type is application/json, for which browsers ask first, and every other is refused.
+func crossSite(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" &&
+		!slices.ContainsFunc(preflightHeaders, func(name string) bool { return r.Header.Get(name) != "" })
+}

@@ -1,0 +1,42 @@
+package graph
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the figures of the API. No label has a value that a client chose.
+type metrics struct {
+	operations *prometheus.HistogramVec
+	refusals   *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "product_service_graphql_operation_duration_seconds",
+			Help:    "How long GraphQL operations took, by type (query, mutation, none: never executed) and outcome.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"type", "outcome"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "product_service_graphql_refusals_total",
+			Help: "Requests that were refused before anything was executed, by error code.",
+		}, []string{"code"}),
+	}
+	reg.MustRegister(m.operations, m.refusals)
+	return m
+}
+
+func (m *metrics) operation(operation string, k kind, took time.Duration) {
+	m.operations.WithLabelValues(operation, string(k)).Observe(took.Seconds())
+}
+
+func (m *metrics) refused(err error) {
+	code := InternalServerError
+	if known, ok := errors.AsType[*fault](err); ok {
+		code = known.code
+	}
+	m.refusals.WithLabelValues(string(code)).Inc()
+}

@@ -1,0 +1,37 @@
+package graph
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/integration/inventory"
+	"product-service/product"
+)
+
+// Services are what the API is built on.
+type Services struct {
+	Products  Products
+	Histories Histories
+	Watch     Watch
+	Levels    Levels
+	Commands  Commands
+}
+
+// Levels reads what the Inventory Service says of variants. The results are in the order of ids; they say by themselves
+// which of them failed.
+type Levels interface {
+	// Levels takes any number of ids. A maxStaleness of 0 leaves it to the reader's own rule.
+	Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []inventory.Result
+}
+
+// Commands carries out what mutations ask for.
+type Commands interface {
+	// Execute returns the product's version after the command, or why it was refused. The same commandID again returns what
+	// it returned before.
+	Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (version int64, refusal *product.Refusal, err error)
+}
+
+// Resolver is the root of the generated resolvers.
+type Resolver struct{ services Services }

@@ -1,0 +1,132 @@
+package graph
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/graph/model"
+	"product-service/integration/inventory"
+	"product-service/product"
+)
+
+// What the projection and the Inventory Service know, as the schema shows it.
+
+func showProduct(p *pProduct) *model.Product {
+	id := p.ID.String()
+	shown := &model.Product{
+		ID: id, Name: p.Name, Description: p.Description, Variants: make([]*model.ProductVariant, len(p.Variants)),
+		Stock: &model.ProductStock{
+			ProductID: id, Total: p.Total, Reserved: p.Reserved, Available: p.Available, Version: p.Version, AsOf: p.UpdatedAt,
+		},
+		IsOrderable: p.Orderable, StockStatus: p.StockStatus, LowStockThreshold: p.LowStockThreshold,
+		Version: p.Version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+	}
+	for i, v := range p.Variants {
+		variant := &model.ProductVariant{
+			ID: v.ID.String(), Sku: v.SKU, Name: v.Name, Attributes: make([]*model.VariantAttribute, len(v.Attributes)),
+			Product: shown, IsOrderable: v.Orderable,
+		}
+		for j, a := range v.Attributes {
+			variant.Attributes[j] = &model.VariantAttribute{Name: a.Name, Value: a.Value}
+		}
+		shown.Variants[i] = variant
+	}
+	return shown
+}
+
+func showLevel(r inventory.Result, now time.Time) *model.InventoryLevel {
+	l := r.Level
+	return &model.InventoryLevel{
+		ProductVariantID: l.VariantID.String(), AvailableQuantity: l.Available, Status: model.InventoryStatus(l.Status),
+		UpdatedAt: l.UpdatedAt, FetchedAt: l.FetchedAt, IsStale: r.Stale,
+		AgeSeconds: int64(l.Age(now) / time.Second), Source: model.InventorySource(l.Source),
+	}
+}
+
+func showReservation(r *pReservation) *model.Reservation {
+	shown := &model.Reservation{
+		ID: r.ProductID.String() + "." + r.ID.String(), ReservationID: r.ID.String(), ProductID: r.ProductID.String(),
+		Quantity: r.Quantity, Held: r.Held, State: r.State, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+	}
+	if !r.ExpiresAt.IsZero() {
+		shown.ExpiresAt = &r.ExpiresAt
+	}
+	return shown
+}
+
+func showMovement(m *pMovement) *model.StockMovement {
+	return &model.StockMovement{
+		ID: fmt.Sprintf("%s.%d", m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: model.StockMovementType(m.Type),
+		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available,
+		Version: m.Version, ReservationID: idOrNil(m.ReservationID), SagaID: textOrNil(m.SagaID), Reason: textOrNil(m.Reason),
+		CommandID: idOrNil(m.CommandID), CorrelationID: textOrNil(m.CorrelationID), OccurredAt: m.OccurredAt,
+	}
+}
+
+func showBucket(b pBucket) *model.StockBucket {
+	return &model.StockBucket{
+		Start: b.Start, End: b.End, Opening: b.Opening, Closing: b.Closing, MinAvailable: b.Min, MaxAvailable: b.Max,
+		ReservedQuantity: b.ReservedQuantity, ReleasedQuantity: b.ReleasedQuantity, AdjustedQuantity: b.AdjustedQuantity, Movements: b.Movements,
+	}
+}
+
+func pageInfo[T any](p pPage[T]) *model.PageInfo {
+	info := &model.PageInfo{HasNextPage: p.HasNext, HasPreviousPage: p.HasPrevious}
+	if n := len(p.Edges); n > 0 {
+		info.StartCursor, info.EndCursor = &p.Edges[0].Cursor, &p.Edges[n-1].Cursor
+	}
+	return info
+}
+
+func filterOf(where *model.ProductFilter) (pFilter, error) {
+	var f pFilter
+	if where == nil {
+		return f, nil
+	}
+	f.Orderable = where.IsOrderable
+	if where.Search != nil {
+		f.Search = *where.Search
+	}
+	if where.StockStatus != nil {
+		f.StockStatus = *where.StockStatus
+	}
+	if a := where.Available; a != nil {
+		f.AvailableGTE, f.AvailableLTE = a.Gte, a.Lte
+	}
+	if u := where.UpdatedAt; u != nil {
+		f.UpdatedGTE, f.UpdatedLTE = u.Gte, u.Lte
+	}
+	if where.Ids != nil {
+		var err error
+		if f.IDs, err = parseIDs("where.ids", where.Ids); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func orderOf(order *model.ProductOrder) pOrder {
+	if order == nil {
+		return pOrder{Field: string(model.ProductOrderFieldCreatedAt)}
+	}
+	return pOrder{Field: string(order.Field), Descending: order.Direction == model.OrderDirectionDesc}
+}
+
+func idOrNil(id uuid.UUID) *string {
+	if id == uuid.Nil {
+		return nil
+	}
+	text := id.String()
+	return &text
+}
+
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+var _ = product.InStock
