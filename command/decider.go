@@ -163,7 +163,7 @@ func (d *decider) one(i int, r *Request) error {
 		if named {
 			d.setReservation(key, state.Reservation.Apply(e))
 		}
-		d.noteVariants(p, e)
+		d.noteVariants(p, r.From, e)
 	}
 	d.tally(decision.Events)
 	d.products[r.ProductID] = p

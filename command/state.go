@@ -80,12 +80,12 @@ func (d *decider) taken(v product.Variant, at string) *product.Refusal {
 func path(field string) []string { return strings.Split(field, ".") }
 
 // noteVariants keeps the table of variants in step with the events.
-func (d *decider) noteVariants(p product.Product, e product.Event) {
+func (d *decider) noteVariants(p product.Product, from product.Origin, e product.Event) {
 	switch e := e.(type) {
 	case product.VariantAdded:
 		d.variants[e.ID], d.skus[e.SKU] = true, true
 		d.changes.AddVariant(eventstore.Variant{VariantID: e.ID, ProductID: p.ID, SKU: e.SKU, InitialQuantity: e.InitialQuantity,
-			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending})
+			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending, CorrelationID: from.CorrelationID})
 	case product.InventoryRecordCreated:
 		d.variants[e.VariantID] = true
 		d.changes.ConfirmVariant(e.VariantID)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // RecordState says how far the making of a variant's inventory record is.
@@ -26,7 +27,8 @@ type Variant struct {
 	SKU               string
 	InitialQuantity   int64
 	LowStockThreshold int64
-	Unconfirmed       bool // under the rollback policy: discarded if its record isn't made in time
+	Unconfirmed       bool   // under the rollback policy: discarded if its record isn't made in time
+	CorrelationID     string // of the request that added it
 	Record            RecordState
 	Attempts          int32
 	CreatedAt         time.Time
@@ -34,7 +36,7 @@ type Variant struct {
 
 func scanVariant(row pgx.CollectableRow) (Variant, error) {
 	var v Variant
-	err := row.Scan((*[16]byte)(&v.VariantID), (*[16]byte)(&v.ProductID), &v.SKU, &v.InitialQuantity, &v.LowStockThreshold, &v.Unconfirmed, &v.Record, &v.Attempts, &v.CreatedAt)
+	err := row.Scan((*[16]byte)(&v.VariantID), (*[16]byte)(&v.ProductID), &v.SKU, &v.InitialQuantity, &v.LowStockThreshold, &v.Unconfirmed, &v.CorrelationID, &v.Record, &v.Attempts, &v.CreatedAt)
 	return v, err
 }
 
@@ -47,8 +49,8 @@ var (
 	readProductVariants  = statement("read_product_variants")
 )
 
-// DueVariants returns variants whose inventory record is to be made now, the longest due first, at most limit, and postpones each by
-// the lease: another instance, or this one after a crash, gets them again after it.
+// DueVariants returns variants whose inventory record is to be made now, in no particular order: the longest due, at most limit. It
+// postpones each by the lease: another instance, or this one after a crash, gets them again after it.
 func (s *Store) DueVariants(ctx context.Context, limit int, lease time.Duration) ([]Variant, error) {
 	variants, err := collect(ctx, s, scanVariant, readDueVariants, limit, lease)
 	if err != nil {
@@ -69,15 +71,18 @@ func (s *Store) PostponeVariant(ctx context.Context, id uuid.UUID, delay time.Du
 type Backlog struct {
 	Pending int64
 	Stopped int64
-	Oldest  time.Duration // how long the oldest pending one has waited
+	Oldest  time.Time // when the pending one that waits longest was added; zero where none is
+	Next    time.Time // when the next is due; zero where none is
 }
 
 // VariantBacklog returns how long the queue of inventory records is.
 func (s *Store) VariantBacklog(ctx context.Context) (Backlog, error) {
 	var b Backlog
-	if err := s.pool.QueryRow(ctx, countPendingVariants).Scan(&b.Pending, &b.Stopped, &b.Oldest); err != nil {
+	var oldest, next pgtype.Timestamptz
+	if err := s.pool.QueryRow(ctx, countPendingVariants).Scan(&b.Pending, &b.Stopped, &oldest, &next); err != nil {
 		return b, fmt.Errorf("count the variants that need an inventory record: %w", err)
 	}
+	b.Oldest, b.Next = oldest.Time, next.Time
 	return b, nil
 }
 

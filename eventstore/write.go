@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,7 +45,7 @@ func (c *Changes) write(ctx context.Context, conn batchSender) error {
 	}
 	switch {
 	case failed != nil && isServerError(failed):
-		return failed
+		return fmt.Errorf("write a batch: %w", failed)
 	case failed != nil || commit != nil:
 		return commitError(firstOf(commit, failed))
 	}
@@ -135,12 +136,12 @@ func (c *Changes) queueVariants(batch *pgx.Batch) {
 	}
 	if n := len(c.newVariants); n > 0 {
 		ids, products, skus := make(uuids, n), make(uuids, n), make([]string, n)
-		quantities, thresholds, unconfirmed := make([]int64, n), make([]int64, n), make([]bool, n)
+		quantities, thresholds, unconfirmed, correlations := make([]int64, n), make([]int64, n), make([]bool, n), make([]string, n)
 		for i, v := range c.newVariants {
 			ids[i], products[i], skus[i] = v.VariantID, v.ProductID, v.SKU
-			quantities[i], thresholds[i], unconfirmed[i] = v.InitialQuantity, v.LowStockThreshold, v.Unconfirmed
+			quantities[i], thresholds[i], unconfirmed[i], correlations[i] = v.InitialQuantity, v.LowStockThreshold, v.Unconfirmed, v.CorrelationID
 		}
-		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed)
+		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed, correlations)
 	}
 	if len(c.confirmed) > 0 {
 		batch.Queue(confirmVariants, uuids(c.confirmed))

@@ -15,6 +15,7 @@ create table log (
 );
 create unique index log_stream on log (product_id, version) where version is not null;
 create index log_product on log (product_id, pos) where version is null;
+create index log_facts on log (shard, type, at) where version is null; -- what may be pruned one day
 
 -- The snapshot of each stream: what a decision starts from, and the guard of its version.
 create table product_head (
@@ -50,7 +51,7 @@ create table inbox (
     pos         bigint      not null,
     at          timestamptz not null
 );
-create index inbox_age on inbox using brin (at);
+create index inbox_age on inbox (at);
 
 -- The variants: their ids and SKUs are unique across products, and each one's inventory record is made from here.
 create table variant (
@@ -60,6 +61,7 @@ create table variant (
     initial_quantity    bigint      not null,
     low_stock_threshold bigint      not null,
     unconfirmed         boolean     not null, -- under the rollback policy, until its record is made
+    correlation_id      text        not null, -- of the request that added it
     record              text        not null default 'PENDING' check (record in ('PENDING', 'STOPPED', 'CREATED')),
     attempts            integer     not null default 0,
     last_error          text        not null default '',

@@ -1,3 +1,3 @@
 delete from inbox where ctid = any(array(
-    select ctid from inbox where at < clock_timestamp() - $1::interval limit $2
+    select ctid from inbox where at < statement_timestamp() - $1::interval order by at limit $2
 ))

@@ -1,3 +1,4 @@
+-- An hour later than the inbox: whatever a command that is still known points at is still there, and so is what a resend names.
 delete from log l
 using (
     select log.shard, log.pos
@@ -6,8 +7,8 @@ using (
     cross join lateral (
         select shard, pos from log
         where log.shard = c.shard and log.pos <= c.pos and log.pos < last.pos and version is null and type = any($2::text[])
-          and at < clock_timestamp() - $1::interval
-        order by log.pos limit $5
+          and at < statement_timestamp() - $1::interval - interval '1 hour'
+        limit $5
     ) log
     limit $5
 ) old
