@@ -1,0 +1,275 @@
+package inventory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker/v2"
+)
+
+// idBytes is what one variant adds to the URL of a list: 36 characters and a comma.
+const idBytes = 37
+
+// ErrRefused marks a request that the service will not take however often it is repeated (a 4xx but 408, 425, 429).
+var ErrRefused = errors.New("inventory service refused the request")
+
+var (
+	errBreakerOpen = errors.New("breaker open")
+	errHeld        = errors.New("held back: the service asked for a pause")
+)
+
+// statusError is an answer that is no success.
+type statusError struct{ code int }
+
+func (e statusError) Error() string { return "the service answered " + strconv.Itoa(e.code) }
+
+// Is makes a final status ErrRefused.
+func (e statusError) Is(target error) bool {
+	return target == ErrRefused && e.code < 500 && !retryable(&http.Response{StatusCode: e.code}, nil)
+}
+
+// Client makes the calls: GET /inventory, GET /inventory/{id} and POST /inventory, each attempt bounded in time and
+// size and watched by a breaker. Reader and Initializer share one. Safe for concurrent use.
+type Client struct {
+	cfg       Config
+	base      string
+	origin    *url.URL
+	http      *http.Client
+	transport *http.Transport
+	reads     *breaker
+	writes    *breaker
+	budget    *retryBudget
+	heldUntil atomic.Int64 // unix nanoseconds, wall clock: a Retry-After of the service
+	metrics   *clientMetrics
+	log       *slog.Logger
+}
+
+// NewClient validates cfg and prepares the transport; nothing is dialled yet. Errors: faults of the configuration,
+// certificates that cannot be read. reg may be nil.
+func NewClient(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	origin, err := url.Parse(strings.TrimRight(cfg.URL, "/"))
+	if err != nil {
+		return nil, fmt.Errorf("parse INVENTORY_URL: %w", err)
+	}
+	creds, err := loadCredentials(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, base: origin.String() + "/inventory", origin: origin, transport: newTransport(cfg, creds),
+		reads: newBreaker("read", cfg, log), writes: newBreaker("create", cfg, log), budget: newRetryBudget(), log: log,
+	}
+	c.metrics = newClientMetrics(reg, c)
+	c.http = &http.Client{Transport: c.roundTripper(), CheckRedirect: c.checkRedirect}
+	return c, nil
+}
+
+func (c *Client) roundTripper() http.RoundTripper {
+	auth := &authorizer{next: c.transport, origin: c.origin, static: c.cfg.Token}
+	if c.cfg.Wrap != nil {
+		auth.next = c.cfg.Wrap(c.transport)
+	}
+	if c.cfg.OAuthTokenURL != "" {
+		auth.oauth = newTokens(c.cfg, c.transport)
+	}
+	return &attempts{next: auth, maxBody: c.cfg.MaxBody, log: c.log, metrics: c.metrics}
+}
+
+func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
+	if req.URL.Host != c.origin.Host || req.URL.Scheme != c.origin.Scheme || len(via) > 3 {
+		return errRedirect
+	}
+	return nil
+}
+
+// Close drops idle connections. Readers and initializers that use the client are closed before it.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+func (c *Client) holdUntil(at time.Time) { c.heldUntil.Store(at.UnixNano()) }
+
+// available says, without a lock or a call, why nothing may be read on a user's behalf now, or nil.
+func (c *Client) available() error {
+	if !c.reads.closed() {
+		return errBreakerOpen
+	}
+	return c.held()
+}
+
+func (c *Client) held() error {
+	if until := c.heldUntil.Load(); until != 0 && time.Now().UnixNano() < until {
+		return errHeld
+	}
+	return nil
+}
+
+// levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries.
+func (c *Client) levels(ctx context.Context, ids []uuid.UUID, retries int) (answer, error) {
+	if len(ids) == 1 {
+		return c.level(ctx, ids[0], retries)
+	}
+	var got answer
+	k := &call{op: "list", ids: len(ids), retries: retries, timeout: c.cfg.AttemptTimeout, breaker: c.reads}
+	k.decode = func(status int, body []byte) (err error) {
+		if status == http.StatusOK {
+			got, err = decodeList(body)
+		}
+		return err
+	}
+	status, err := c.do(ctx, k, http.MethodGet, c.base+"?productVariantIds="+joinIDs(ids), nil, nil)
+	if err == nil && status != http.StatusOK && status != http.StatusNotFound {
+		err = statusError{status}
+	}
+	return got, err
+}
+
+func joinIDs(ids []uuid.UUID) string {
+	sorted := slices.Clone(ids) // the same set is the same URL, for whatever caches stand in between
+	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	var list strings.Builder
+	list.Grow(len(ids) * idBytes)
+	for i, id := range sorted {
+		if i > 0 {
+			list.WriteByte(',') // as it is: url.Values would write %2C
+		}
+		list.WriteString(id.String())
+	}
+	return list.String()
+}
+
+func (c *Client) level(ctx context.Context, id uuid.UUID, retries int) (answer, error) {
+	var got Level
+	k := &call{op: "one", ids: 1, retries: retries, timeout: c.cfg.AttemptTimeout, breaker: c.reads}
+	k.decode = func(status int, body []byte) (err error) {
+		if status == http.StatusOK {
+			got, err = decodeOne(body, id)
+		}
+		return err
+	}
+	status, err := c.do(ctx, k, http.MethodGet, c.base+"/"+id.String(), nil, nil)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case status == http.StatusOK:
+		return answer{levels: map[uuid.UUID]Level{id: got}}, nil
+	case status == http.StatusNotFound:
+		return answer{}, nil
+	default:
+		return answer{}, statusError{status}
+	}
+}
+
+// do makes the call and returns the final status; 4xx are statuses, everything that got no usable answer is an error.
+func (c *Client) do(ctx context.Context, k *call, method, target string, body any, header http.Header) (int, error) {
+	var raw any
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return 0, fmt.Errorf("encode the request: %w", err)
+		}
+		raw = encoded
+	}
+	req, err := retryablehttp.NewRequestWithContext(context.WithValue(ctx, callKey{}, k), method, target, raw)
+	if err != nil {
+		return 0, fmt.Errorf("make the request: %w", err)
+	}
+	c.setHeaders(ctx, req.Header, header, body != nil)
+	c.budget.earn()
+	rule := &retrier{client: c, call: k}
+	retrying := &retryablehttp.Client{
+		HTTPClient: c.http, RetryMax: k.retries, CheckRetry: rule.again, Backoff: rule.backoff,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+	resp, err := retrying.Do(req)
+	if resp != nil {
+		_, _ = io.Copy(io.Discard, resp.Body) // in memory already
+		_ = resp.Body.Close()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", k.op, bare(err))
+	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return 0, fmt.Errorf("%s: %w", k.op, statusError{resp.StatusCode})
+	}
+	return resp.StatusCode, nil
+}
+
+func (c *Client) setHeaders(ctx context.Context, to, extra http.Header, hasBody bool) {
+	to.Set("Accept", "application/json")
+	if hasBody {
+		to.Set("Content-Type", "application/json")
+	}
+	if id := CorrelationID(ctx); sendable(id) {
+		to.Set("X-Correlation-ID", id)
+	}
+	if trace := traceParent(ctx); sendable(trace) {
+		to.Set("traceparent", trace)
+	}
+	for name, values := range extra {
+		to[name] = values
+	}
+}
+
+// outcomeOf names what became of an attempt, for logs and metrics.
+func outcomeOf(resp *http.Response, err error) string {
+	switch {
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+		return "refused"
+	case errors.Is(err, errUndecodable), errors.Is(err, errTooLarge):
+		return "undecodable"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.Is(err, errToken):
+		return "no_token"
+	case resp == nil:
+		return "connection"
+	case resp.StatusCode >= http.StatusInternalServerError:
+		return "server_error"
+	case resp.StatusCode == http.StatusNotFound:
+		return "absent"
+	case resp.StatusCode == http.StatusConflict:
+		return "exists"
+	case resp.StatusCode >= http.StatusBadRequest:
+		return "refused_by_service"
+	default:
+		return "ok"
+	}
+}
+
+// reason names why a variant got no answer, for metrics.
+func reason(err error) string {
+	var status statusError
+	switch {
+	case errors.Is(err, errShed):
+		return "shed"
+	case errors.Is(err, errBreakerOpen), errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+		return "breaker_open"
+	case errors.Is(err, errHeld):
+		return "held"
+	case errors.As(err, &status) && status.code < http.StatusInternalServerError:
+		return "refused_by_service"
+	case errors.As(err, &status):
+		return "server_error"
+	default:
+		return outcomeOf(nil, err)
+	}
+}

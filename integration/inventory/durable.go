@@ -1,0 +1,115 @@
+package inventory
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// LastKnown keeps levels where a restart doesn't lose them. Both methods may be called concurrently.
+type LastKnown interface {
+	// Load returns what it has of ids, in any order; what it hasn't is left out.
+	Load(ctx context.Context, ids []uuid.UUID) ([]Level, error)
+	// Save keeps each level unless it has one with a later UpdatedAt, or the same and a later FetchedAt.
+	Save(ctx context.Context, levels []Level) error
+}
+
+const (
+	saveBatch   = 500
+	saveTimeout = 10 * time.Second
+	saveBacklog = 20_000
+)
+
+// saver makes levels durable behind the reads: newest per variant, in batches, kept until they are saved. Past its
+// bound it drops variants: memory still has them, and their next change brings them back.
+type saver struct {
+	to      LastKnown
+	delay   time.Duration
+	log     *slog.Logger
+	metrics *readerMetrics
+
+	mu    sync.Mutex
+	dirty map[uuid.UUID]Level
+	wake  chan struct{}
+}
+
+func newSaver(to LastKnown, delay time.Duration, log *slog.Logger, metrics *readerMetrics) *saver {
+	return &saver{to: to, delay: delay, log: log, metrics: metrics, dirty: map[uuid.UUID]Level{}, wake: make(chan struct{}, 1)}
+}
+
+func (s *saver) add(levels ...Level) {
+	s.mu.Lock()
+	for _, level := range levels {
+		held, ok := s.dirty[level.VariantID]
+		switch {
+		case ok && (held.UpdatedAt.After(level.UpdatedAt) || held.FetchedAt.After(level.FetchedAt)):
+		case !ok && len(s.dirty) >= saveBacklog:
+			s.metrics.saves.WithLabelValues("save", "dropped").Inc()
+		default:
+			s.dirty[level.VariantID] = level
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *saver) take() []Level {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := make([]Level, 0, min(saveBatch, len(s.dirty)))
+	for id, level := range s.dirty {
+		if len(batch) == saveBatch {
+			break
+		}
+		batch = append(batch, level)
+		delete(s.dirty, id)
+	}
+	return batch
+}
+
+// run saves until ctx ends, then what is left once more.
+func (s *saver) run(ctx context.Context) {
+	wait := s.delay
+	for {
+		select {
+		case <-ctx.Done():
+			s.flush(context.WithoutCancel(ctx))
+			return
+		case <-s.wake:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		if s.flush(context.WithoutCancel(ctx)) {
+			wait = s.delay
+		} else {
+			wait = min(30*time.Second, 2*wait)
+		}
+	}
+}
+
+// flush writes batch after batch and says whether all went well.
+func (s *saver) flush(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	for {
+		batch := s.take()
+		if len(batch) == 0 {
+			return true
+		}
+		if err := s.to.Save(ctx, batch); err != nil {
+			s.metrics.saves.WithLabelValues("save", "failed").Add(float64(len(batch)))
+			s.log.Warn("last known levels not saved, will try again", "levels", len(batch), "error", err)
+			s.add(batch...)
+			return false
+		}
+		s.metrics.saves.WithLabelValues("save", "ok").Add(float64(len(batch)))
+	}
+}

@@ -1,0 +1,241 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+var errShed = errors.New("shed: too many calls under way")
+
+// flight is one load of up to a chunk of variants, joined by every read that wants one of them meanwhile. It runs
+// detached: no caller's end is its end.
+type flight struct {
+	ids     []uuid.UUID
+	refused error                // set: the service is not to be asked, only the durable levels
+	unused  bool                 // nobody waits
+	answers map[uuid.UUID]learnt // complete once done is closed
+	done    chan struct{}        // closed after the answers are in the store
+	loaded  chan struct{}        // closed after the durable levels, if they were needed, are in the store
+	load    sync.Once
+}
+
+// learnt is a flight's answer for one variant.
+type learnt struct {
+	entry *entry
+	err   error
+}
+
+func (f *flight) isDone() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// flights is the table of loads under way, by variant.
+type flights struct {
+	mu     sync.Mutex
+	byID   map[uuid.UUID]*flight
+	closed bool
+}
+
+func (t *flights) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+}
+
+// join gives each place of ask the flight that will answer it, starting those that nobody has started. What came in
+// since the caller looked is not asked for again: a flight leaves its answer in the store before it leaves the table.
+func (t *flights) join(ctx context.Context, q *question, places []int, refused error) {
+	r, now := q.reader, q.reader.now()
+	var mine []uuid.UUID
+	var minePlaces []int
+	t.mu.Lock()
+	for _, k := range places {
+		i := q.wanted[k]
+		id := q.ids[i]
+		if f := t.byID[id]; f != nil {
+			q.flights[k] = f
+			continue
+		}
+		found := r.store.find(&q.ids[i])
+		switch verdict := q.limits.judge(found.known(), now); {
+		case t.closed:
+			q.fallBack(i, errClosed)
+		case verdict != ask && verdict != askElseStale, found.isQuiet(now):
+			q.fallBack(i, errQuiet)
+		default:
+			mine, minePlaces = append(mine, id), append(minePlaces, k)
+		}
+	}
+	t.start(ctx, r, unique(mine), refused, false)
+	for _, k := range minePlaces {
+		q.flights[k] = t.byID[q.ids[q.wanted[k]]]
+	}
+	t.mu.Unlock()
+}
+
+// startBehind starts loads that nobody waits for, for those ids that nobody loads already.
+func (t *flights) startBehind(ctx context.Context, r *Reader, ids []uuid.UUID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	idle := ids[:0]
+	for _, id := range ids {
+		if t.byID[id] == nil {
+			idle = append(idle, id)
+		}
+	}
+	t.start(ctx, r, unique(idle), nil, true)
+}
+
+// unique drops repetitions in place.
+func unique(ids []uuid.UUID) []uuid.UUID {
+	if len(ids) < 2 {
+		return ids
+	}
+	seen := make(map[uuid.UUID]struct{}, len(ids))
+	kept := ids[:0]
+	for _, id := range ids {
+		if _, repeated := seen[id]; !repeated {
+			seen[id] = struct{}{}
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}
+
+// start launches one flight a chunk. The caller holds the lock.
+func (t *flights) start(ctx context.Context, r *Reader, ids []uuid.UUID, refused error, unused bool) {
+	size := min(r.client.cfg.ChunkIDs, r.client.cfg.ChunkBytes/idBytes)
+	for len(ids) > 0 {
+		n := min(size, len(ids))
+		f := &flight{
+			ids: ids[:n:n], refused: refused, unused: unused, answers: make(map[uuid.UUID]learnt, n),
+			done: make(chan struct{}), loaded: make(chan struct{}),
+		}
+		ids = ids[n:]
+		if unused && !r.behind.TryAcquire(1) {
+			return
+		}
+		for _, id := range f.ids {
+			t.byID[id] = f
+		}
+		r.tasks.Go(func() { r.run(context.WithoutCancel(ctx), f) })
+	}
+}
+
+func (t *flights) finish(f *flight) {
+	t.mu.Lock()
+	for _, id := range f.ids {
+		delete(t.byID, id)
+	}
+	t.mu.Unlock()
+	close(f.done)
+}
+
+// run is the life of one flight.
+func (r *Reader) run(ctx context.Context, f *flight) {
+	r.running.Add(1)
+	defer r.running.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.Budget)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	if f.unused {
+		defer r.behind.Release(1)
+	}
+	if f.refused != nil {
+		for _, id := range f.ids {
+			f.answers[id] = learnt{err: f.refused}
+		}
+	} else {
+		late := time.AfterFunc(r.client.cfg.StaleWait, func() { r.loadKnown(f) })
+		defer func() {
+			if !late.Stop() {
+				<-f.loaded // the timer's goroutine must not outlive the reader
+			}
+		}()
+		r.hottest.Store(f)
+		r.fetch(ctx, f, r.client.cfg.Retries)
+	}
+	if r.settleFailures(f) {
+		r.loadKnown(f) // returns once the durable levels are in the store, whoever loads them
+	}
+	r.flights.finish(f)
+}
+
+// fetch asks the service for the flight's variants and fills in an answer for each.
+func (r *Reader) fetch(ctx context.Context, f *flight, retries int) {
+	waiting, cancel := context.WithTimeout(ctx, r.client.cfg.QueueWait)
+	err := r.bulkhead.Acquire(waiting, 1)
+	cancel()
+	if err != nil {
+		for _, id := range f.ids {
+			f.answers[id] = learnt{err: errShed}
+		}
+		return
+	}
+	defer r.bulkhead.Release(1)
+	splits := maxSplits
+	r.fetchPart(ctx, f, f.ids, retries, &splits)
+}
+
+// maxSplits bounds the extra calls that look for the one variant of a chunk that the service chokes on.
+const maxSplits = 16
+
+func (r *Reader) fetchPart(ctx context.Context, f *flight, ids []uuid.UUID, retries int, splits *int) {
+	askedAt := r.now()
+	got, err := r.client.levels(ctx, ids, retries)
+	if len(ids) > 1 && *splits >= 2 && splittable(err) {
+		*splits -= 2
+		r.fetchPart(ctx, f, ids[:len(ids)/2], retries, splits)
+		r.fetchPart(ctx, f, ids[len(ids)/2:], retries, splits)
+		return
+	}
+	arrived := r.now()
+	for _, id := range ids {
+		f.answers[id] = r.learn(id, got, err, askedAt, arrived)
+	}
+}
+
+// splittable says whether the fault may lie in one of the variants or in their number.
+func splittable(err error) bool {
+	var status statusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.code {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return true
+	}
+	return false
+}
+
+// learn takes what the answer says about one variant into the store.
+func (r *Reader) learn(id uuid.UUID, got answer, err error, askedAt, arrived time.Time) learnt {
+	if err != nil {
+		return learnt{err: err}
+	}
+	if level, ok := got.levels[id]; ok {
+		level.FetchedAt = arrived
+		return learnt{entry: r.put(entry{level: level}, askedAt)}
+	}
+	if fault := got.faulty[id]; fault != nil {
+		return learnt{err: fault}
+	}
+	if got.nameless != nil {
+		return learnt{err: got.nameless}
+	}
+	none := entry{absent: true, level: Level{VariantID: id, FetchedAt: askedAt}}
+	return learnt{entry: r.put(none, askedAt)}
+}

@@ -1,0 +1,189 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+)
+
+// answerMargin is what a read leaves of its caller's deadline, so that a stale answer still gets out in time.
+const answerMargin = 20 * time.Millisecond
+
+// behindConcurrency bounds refreshes that nobody waits for; more are skipped, the next read asks for them again.
+const behindConcurrency = 4
+
+// Reader answers what is known about the stock of variants. Safe for concurrent use.
+type Reader struct {
+	client  *Client
+	ages    ages
+	store   *store
+	known   LastKnown // nil: levels don't outlive the process
+	saver   *saver    // nil with known
+	log     *slog.Logger
+	metrics *readerMetrics
+	now     func() time.Time
+
+	flights  flights
+	bulkhead *semaphore.Weighted
+	behind   *semaphore.Weighted
+	running  atomic.Int64
+	hottest  atomic.Pointer[flight] // the ids asked for last: what a probe asks for
+	topics   topics
+
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// NewReader starts a reader on client. known may be nil: then nothing outlives the process. reg may be nil.
+// Close it before the client.
+func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Reader, error) {
+	cfg := client.cfg
+	levels, err := newStore(cfg.CacheSize)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{
+		client: client, store: levels, known: known, log: client.log, now: cfg.clock(),
+		ages:     ages{cfg.Fresh, cfg.Revalidate, cfg.StaleMax, cfg.AbsentFor},
+		flights:  flights{byID: map[uuid.UUID]*flight{}},
+		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)),
+		behind:   semaphore.NewWeighted(behindConcurrency),
+		topics:   topics{byID: map[uuid.UUID]map[*subscription]struct{}{}},
+	}
+	r.metrics = newReaderMetrics(reg, r)
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.tasks.Go(r.probeWhileOpen)
+	if known != nil {
+		r.saver = newSaver(known, cfg.SaveDelay, client.log, r.metrics)
+		r.tasks.Go(func() { r.saver.run(r.ctx) })
+	}
+	return r, nil
+}
+
+// Close ends what runs behind and saves what is not durable yet, which takes at most 10 s. No read may follow.
+func (r *Reader) Close() {
+	r.flights.close()
+	r.stop()
+	r.tasks.Wait()
+	r.topics.close()
+	r.store.close()
+}
+
+// Level is Levels for one variant.
+func (r *Reader) Level(ctx context.Context, id uuid.UUID, maxStaleness time.Duration) Result {
+	return r.Levels(ctx, []uuid.UUID{id}, maxStaleness)[0]
+}
+
+// Levels returns one Result for each of ids, in their order. It returns within Config.Budget and a little before ctx's
+// deadline; a ctx that ends early yields stale or unavailable results, to this caller only. maxStaleness bounds the age
+// of what may be served without the service's answer (0: as configured; use 1 ns for "only what was just asked").
+func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []Result {
+	now := r.now()
+	limits := r.ages.within(maxStaleness)
+	out := make([]Result, len(ids))
+	var counts tally
+	var refresh, wanted []int // positions in ids; both stay nil on a warm read
+	for i := range ids {
+		found := r.store.find(&ids[i])
+		known := found.known()
+		switch limits.judge(known, now) {
+		case serve:
+			out[i] = served(known.level, false)
+			counts[outHit]++
+		case serveAndRefresh:
+			out[i] = served(known.level, true)
+			counts[outRefreshing]++
+			refresh = append(refresh, i)
+		case serveAbsent:
+			out[i].Outcome = Absent
+			counts[outAbsent]++
+		default:
+			wanted = append(wanted, i)
+		}
+	}
+	if refresh != nil {
+		r.refreshBehind(ctx, ids, refresh, out)
+	}
+	if wanted != nil {
+		q := &question{reader: r, ids: ids, wanted: wanted, limits: limits, out: out}
+		q.answer(ctx)
+		r.metrics.add(q.counts)
+	}
+	r.metrics.add(counts)
+	return out
+}
+
+// served is the result for a level that needed no asking.
+func served(level Level, stale bool) Result {
+	if level.Source != FromEvent {
+		level.Source = Cache
+	}
+	return Result{Level: level, Outcome: Known, Stale: stale}
+}
+
+// refreshBehind asks for levels that were served already. While the service is known to be failing nobody asks, and
+// the results say so.
+func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions []int, out []Result) {
+	if r.client.available() != nil {
+		for _, i := range positions {
+			out[i].Level.Source = StaleFallback
+		}
+		return
+	}
+	now := r.now()
+	wanted := make([]uuid.UUID, 0, len(positions))
+	for _, i := range positions {
+		if !r.store.find(&ids[i]).isQuiet(now) {
+			wanted = append(wanted, ids[i])
+		}
+	}
+	r.flights.startBehind(ctx, r, wanted)
+}
+
+// put merges what was learnt about one variant into the store, tells subscribers and makes it durable, and returns
+// what is known now.
+func (r *Reader) put(next entry, askedAt time.Time) *entry {
+	if next.level.UpdatedAt.After(r.now().Add(clockSkew)) {
+		next.level.UpdatedAt = r.now() // a clock that runs ahead must not win for ever
+	}
+	at, before, after := r.store.change(next.level.VariantID, true, func(cur *entry) *entry {
+		return merge(cur, next, askedAt)
+	})
+	if after.absent {
+		return after
+	}
+	changed := before == nil || before.absent || !before.level.sameFacts(after.level)
+	if changed {
+		r.topics.publish(after.level)
+	}
+	r.save(at, after.level, changed)
+	return after
+}
+
+// clockSkew is how far ahead of ours the service's clock may run.
+const clockSkew = time.Minute
+
+func (r *Reader) save(at *slot, level Level, changed bool) {
+	fetched := level.FetchedAt.UnixNano()
+	if r.saver == nil || (!changed && fetched-at.savedAt.Load() < int64(r.client.cfg.SaveEvery)) {
+		return
+	}
+	at.savedAt.Store(fetched)
+	r.saver.add(level)
+}
+
+// Put takes in a level learnt in another way, such as the answer to a record's creation.
+func (r *Reader) Put(level Level) { r.put(entry{level: level}, level.FetchedAt) }
+
+// unavailable is the result for a variant of which nothing may be said.
+func unavailable(cause error) Result {
+	return Result{Err: fmt.Errorf("%w: %w", ErrUnavailable, cause)}
+}

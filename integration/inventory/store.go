@@ -1,0 +1,209 @@
+package inventory
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/google/uuid"
+)
+
+// entry is one immutable piece of knowledge about a variant: a level, or that there is none.
+type entry struct {
+	level    Level
+	absent   bool      // the service had no record at level.FetchedAt
+	changed  time.Time // an event of this time said "changed" without saying to what (zero: none)
+	askSince time.Time // when that event came in: an answer asked for later clears it
+}
+
+// since is the time of the newest fact the entry states.
+func (e *entry) since() time.Time {
+	if e.absent {
+		return e.level.FetchedAt
+	}
+	return e.level.UpdatedAt
+}
+
+// merge gives what is known after next was learnt by asking at askedAt (or by an event, then askedAt is zero).
+// The greater UpdatedAt wins; equal ones go to what was learnt later. An answer that loses still confirms: the service,
+// asked just now, has nothing newer than what is held, so what is held is known to hold now.
+func merge(cur *entry, next entry, askedAt time.Time) *entry {
+	if cur == nil {
+		return &next
+	}
+	if cur.absent || next.absent {
+		return mergeAbsent(cur, next)
+	}
+	won := *cur
+	if next.level.UpdatedAt.After(cur.level.UpdatedAt) ||
+		(next.level.UpdatedAt.Equal(cur.level.UpdatedAt) && !next.level.FetchedAt.Before(cur.level.FetchedAt)) {
+		won = next
+	} else if next.level.Available == cur.level.Available && next.level.Status == cur.level.Status {
+		won.level.Source = next.level.Source
+	}
+	won.level.FetchedAt = later(cur.level.FetchedAt, next.level.FetchedAt)
+	won.changed, won.askSince = cur.changed, cur.askSince
+	if !askedAt.Before(cur.askSince) || next.level.UpdatedAt.After(cur.changed) {
+		won.changed, won.askSince = time.Time{}, time.Time{}
+	}
+	return &won
+}
+
+// mergeAbsent decides between a level and its absence, or two absences: what was known to hold later wins.
+func mergeAbsent(cur *entry, next entry) *entry {
+	if next.level.FetchedAt.Before(cur.level.FetchedAt) {
+		return cur
+	}
+	return &next
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// slot is the one place of a variant. The caches hold slots, not levels: whatever they lose or delay, a level read
+// through them is never older than one read before.
+type slot struct {
+	id      uuid.UUID
+	cur     atomic.Pointer[entry] // nil: nothing known
+	quiet   atomic.Int64          // unix nanoseconds before which the variant isn't asked for
+	used    atomic.Bool           // read since the clock hand passed
+	dead    atomic.Bool           // evicted: a cache that still finds it must look again
+	checked atomic.Bool           // the durable level was looked for
+	savedAt atomic.Int64          // FetchedAt of the level made durable last, unix nanoseconds
+}
+
+const storeShards = 32
+
+// store holds the last known levels: bounded, synchronous, newer wins. Eviction is CLOCK (second chance), an LRU whose
+// reads take no lock. A ristretto cache in front finds the slots of hot variants without the shard's lock.
+type store struct {
+	hot    *ristretto.Cache[[]byte, *slot]
+	shards [storeShards]shard
+}
+
+type shard struct {
+	mu    sync.RWMutex
+	slots map[uuid.UUID]*slot
+	ring  []*slot
+	hand  int
+	limit int
+}
+
+func newStore(size int) (*store, error) {
+	hotSize := int64(min(size, 1<<14))
+	hot, err := ristretto.NewCache(&ristretto.Config[[]byte, *slot]{
+		NumCounters: 10 * hotSize, MaxCost: hotSize, BufferItems: 64, IgnoreInternalCost: true, KeyToHash: hashID,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create the cache of hot levels: %w", err)
+	}
+	s := &store{hot: hot}
+	for i := range s.shards {
+		s.shards[i] = shard{slots: map[uuid.UUID]*slot{}, limit: max(1, (size+storeShards-1)/storeShards)}
+	}
+	return s, nil
+}
+
+// hashID maps the 128 bits of an id one to one onto ristretto's pair of hashes, so that no two ids are taken for each other.
+func hashID(id []byte) (uint64, uint64) {
+	high, low := binary.LittleEndian.Uint64(id), binary.LittleEndian.Uint64(id[8:])
+	const odd = 0x9E3779B97F4A7C15
+	return (low ^ high*odd) * odd, high
+}
+
+func (s *store) shardOf(id *uuid.UUID) *shard {
+	hash, _ := hashID(id[:])
+	return &s.shards[hash>>59]
+}
+
+// find returns the variant's slot or nil. id must not live on the caller's stack alone: it is the cache's key.
+func (s *store) find(id *uuid.UUID) *slot {
+	if found, ok := s.hot.Get(id[:]); ok && !found.dead.Load() {
+		found.touch()
+		return found
+	}
+	sh := s.shardOf(id)
+	sh.mu.RLock()
+	found := sh.slots[*id]
+	sh.mu.RUnlock()
+	if found != nil {
+		found.touch()
+		s.hot.Set(found.id[:], found, 1)
+	}
+	return found
+}
+
+func (s *slot) touch() {
+	if !s.used.Load() { // reading first keeps the cache line shared
+		s.used.Store(true)
+	}
+}
+
+// known is what the slot holds; s may be nil.
+func (s *slot) known() *entry {
+	if s == nil {
+		return nil
+	}
+	return s.cur.Load()
+}
+
+func (s *slot) isQuiet(now time.Time) bool { return s != nil && now.UnixNano() < s.quiet.Load() }
+
+// change applies f to the variant's entry under its shard's lock and returns the slot with the entries before and after.
+// f returning nil leaves things as they are; a variant without a slot gets one only if create.
+func (s *store) change(id uuid.UUID, create bool, f func(*entry) *entry) (at *slot, before, after *entry) {
+	sh := s.shardOf(&id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at = sh.slots[id]
+	if at == nil {
+		if !create {
+			return nil, nil, nil
+		}
+		at = sh.insert(id)
+	}
+	before = at.cur.Load()
+	if after = f(before); after == nil {
+		return at, before, before
+	}
+	at.cur.Store(after)
+	return at, before, after
+}
+
+func (sh *shard) insert(id uuid.UUID) *slot {
+	added := &slot{id: id}
+	sh.slots[id] = added
+	if len(sh.ring) < sh.limit {
+		sh.ring = append(sh.ring, added)
+		return added
+	}
+	for sh.ring[sh.hand].used.Swap(false) {
+		sh.hand = (sh.hand + 1) % len(sh.ring)
+	}
+	evicted := sh.ring[sh.hand]
+	evicted.dead.Store(true)
+	delete(sh.slots, evicted.id)
+	sh.ring[sh.hand] = added
+	sh.hand = (sh.hand + 1) % len(sh.ring)
+	return added
+}
+
+// len is the number of variants held.
+func (s *store) len() int {
+	total := 0
+	for i := range s.shards {
+		s.shards[i].mu.RLock()
+		total += len(s.shards[i].slots)
+		s.shards[i].mu.RUnlock()
+	}
+	return total
+}
+
+func (s *store) close() { s.hot.Close() }

@@ -1,0 +1,126 @@
+package inventory
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// credentials are the PEM files of mTLS, read again when one of them changed: a rotation needs no restart. While the new
+// files cannot be read (half written, say) the old ones stay in use.
+type credentials struct {
+	cert, key, ca string
+	log           *slog.Logger
+
+	mu     sync.Mutex
+	stamps [3]fileStamp
+	pair   *tls.Certificate
+	roots  *x509.CertPool
+}
+
+type fileStamp struct {
+	size    int64
+	changed time.Time
+}
+
+func loadCredentials(cfg Config, log *slog.Logger) (*credentials, error) {
+	c := &credentials{cert: cfg.ClientCert, key: cfg.ClientKey, ca: cfg.CA, log: log}
+	c.stamps = c.stat()
+	return c, c.load()
+}
+
+func (c *credentials) stat() (stamps [3]fileStamp) {
+	for i, path := range []string{c.cert, c.key, c.ca} {
+		if path == "" {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil {
+			stamps[i] = fileStamp{info.Size(), info.ModTime()}
+		}
+	}
+	return stamps
+}
+
+func (c *credentials) load() error {
+	if c.cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+		if err != nil {
+			return fmt.Errorf("load the client certificate: %w", err)
+		}
+		c.pair = &pair
+	}
+	if c.ca != "" {
+		pem, err := os.ReadFile(c.ca)
+		if err != nil {
+			return fmt.Errorf("load the CA: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return errors.New("load the CA: no certificate in INVENTORY_CLIENT_CA")
+		}
+		c.roots = roots
+	}
+	return nil
+}
+
+// current returns the client certificate and the roots as the files have them now.
+func (c *credentials) current() (*tls.Certificate, *x509.CertPool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.stat(); now != c.stamps {
+		if err := c.load(); err != nil {
+			c.log.Warn("certificates changed but cannot be read: keeping the old ones", "error", err)
+		} else {
+			c.stamps = now
+			c.log.Info("certificates reloaded")
+		}
+	}
+	return c.pair, c.roots
+}
+
+// config is the TLS configuration of one new connection to host.
+func (c *credentials) config(host string) *tls.Config {
+	pair, roots := c.current()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: roots}
+	if pair != nil {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	}
+	return cfg
+}
+
+// newTransport makes the pooled HTTP/1.1 transport. Not HTTP/2: there a dead connection is shared by all calls until a
+// ping notices, here each timed out attempt takes its own connection with it.
+func newTransport(cfg Config, creds *credentials) *http.Transport {
+	dialer := &net.Dialer{Timeout: cfg.InitTimeout, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: dialer.DialContext,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, fmt.Errorf("dial: %w", err)
+			}
+			return (&tls.Dialer{NetDialer: dialer, Config: creds.config(host)}).DialContext(ctx, network, address)
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12}, // through a proxy only
+		MaxIdleConns:           2 * cfg.Concurrency,
+		MaxIdleConnsPerHost:    2 * cfg.Concurrency,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		Protocols:              http1Only(),
+	}
+}
+
+func http1Only() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
