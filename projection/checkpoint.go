@@ -1,0 +1,122 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"product-service/eventstore"
+)
+
+// checkpoints say how far a generation is. They are one document, so that a page over many shards moves them with one write.
+type checkpoints struct {
+	ID     string                `bson:"_id"`
+	Schema int                   `bson:"schema"`
+	Shards map[string]checkpoint `bson:"shards"`
+}
+
+// checkpoint says how far one shard is.
+type checkpoint struct {
+	Pos      int64  `bson:"pos"`      // of the last row that is in the documents
+	Mark     string `bson:"mark"`     // that row's command: a log that has another there isn't the log it was
+	At       int64  `bson:"at"`       // that row's time
+	Complete int64  `bson:"complete"` // every row up to this time is in the documents
+	Epoch    int64  `bson:"epoch"`    // of the lease it was written under: an older one may not write
+}
+
+func shardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }
+
+// loadCheckpoints reads how far a generation is.
+func (s *Store) loadCheckpoints(ctx context.Context, generation string) (map[int16]checkpoint, error) {
+	var c checkpoints
+	if err := s.db.Collection(checkpointName).FindOne(ctx, bson.D{{Key: "_id", Value: generation}}).Decode(&c); err != nil {
+		return nil, fmt.Errorf("read the checkpoints of generation %s: %w", generation, err)
+	}
+	byShard := make(map[int16]checkpoint, len(c.Shards))
+	for key, at := range c.Shards {
+		shard, err := strconv.ParseInt(key, 10, 16)
+		if err != nil || shard < 0 || shard >= eventstore.Shards {
+			return nil, fmt.Errorf("read the checkpoints of generation %s: there is no shard %q", generation, key)
+		}
+		byShard[int16(shard)] = at
+	}
+	return byShard, nil
+}
+
+// errFenced says that a shard has gone to another owner.
+var errFenced = errors.New("another owner has written the checkpoint")
+
+// saveCheckpoints moves shards of a generation, all or none: none where one of them has a newer owner.
+func (s *Store) saveCheckpoints(ctx context.Context, generation string, moved map[int16]checkpoint) error {
+	if len(moved) == 0 {
+		return nil
+	}
+	filter, fields := bson.D{{Key: "_id", Value: generation}}, bson.D{}
+	for shard, c := range moved {
+		key := "shards." + shardKey(shard)
+		filter = append(filter, bson.E{Key: key + ".epoch", Value: bson.D{{Key: "$lte", Value: c.Epoch}}})
+		fields = append(fields, bson.E{Key: key, Value: c})
+	}
+	result, err := s.db.Collection(checkpointName).UpdateOne(ctx, filter, set(fields))
+	if err != nil {
+		return fmt.Errorf("write the checkpoints of generation %s: %w", generation, err)
+	}
+	if result.MatchedCount == 0 {
+		return fmt.Errorf("write the checkpoints of generation %s: %w", generation, errFenced)
+	}
+	return nil
+}
+
+// parkedProduct remembers why a product isn't kept up to date.
+type parkedProduct struct {
+	ID         string `bson:"_id"`
+	Generation string `bson:"generation"`
+	Product    string `bson:"product"`
+	Shard      int16  `bson:"shard"`
+	Pos        int64  `bson:"pos"` // of the row that can't be folded in
+	Version    int64  `bson:"version"`
+	Type       string `bson:"type"`
+	Error      string `bson:"error"`
+	At         int64  `bson:"at"`
+}
+
+// park sets a product aside: its rows are skipped until it is folded anew, while those of others go on.
+func (f *folder) park(ctx context.Context, r eventstore.Record, why error) error {
+	doc := parkedProduct{ID: f.into.name + "." + r.ProductID.String(), Generation: f.into.name, Product: r.ProductID.String(), Shard: r.Shard,
+		Pos: r.Pos, Version: r.Version, Type: r.Type, Error: why.Error(), At: f.now().UnixMicro()}
+	if _, err := f.store.db.Collection(parkedName).InsertOne(ctx, doc); err != nil && !mongo.IsDuplicateKeyError(err) {
+		return fmt.Errorf("park product %s: %w", r.ProductID, err)
+	}
+	f.parked[r.ProductID] = true
+	f.metrics.parked.Set(float64(len(f.parked)))
+	f.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
+		"product", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
+	return nil
+}
+
+// loadParked reads which products are set aside.
+func (f *folder) loadParked(ctx context.Context) error {
+	cursor, err := f.store.db.Collection(parkedName).Find(ctx, bson.D{{Key: "generation", Value: f.into.name}})
+	if err != nil {
+		return fmt.Errorf("read the parked products: %w", err)
+	}
+	var docs []parkedProduct
+	if err := cursor.All(ctx, &docs); err != nil {
+		return fmt.Errorf("read the parked products: %w", err)
+	}
+	clear(f.parked)
+	for _, doc := range docs {
+		id, err := uuid.Parse(doc.Product)
+		if err != nil {
+			return fmt.Errorf("read the parked products: %w", err)
+		}
+		f.parked[id] = true
+	}
+	f.metrics.parked.Set(float64(len(f.parked)))
+	return nil
+}

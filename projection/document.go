@@ -1,0 +1,232 @@
+package projection
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// document is a product as it is stored. Times are microseconds since 1970, as exact as the log's: a BSON date holds only milliseconds.
+type document struct {
+	ID  string `bson:"_id"`
+	Pos int64  `bson:"pos"` // of the last row folded in
+	Rev int64  `bson:"rev"` // how often it was folded anew; with Pos it says which state this is
+
+	Version     int64     `bson:"version"`
+	Status      string    `bson:"status"`
+	Since       int64     `bson:"since"` // the version its visible history begins with
+	Name        string    `bson:"name"`
+	SortName    string    `bson:"sortName"`
+	Description string    `bson:"description"`
+	Words       []string  `bson:"words"`
+	Threshold   int64     `bson:"lowStockThreshold"`
+	Total       int64     `bson:"total"`
+	Reserved    int64     `bson:"reserved"`
+	Available   int64     `bson:"available"`
+	StockStatus string    `bson:"stockStatus"`
+	StockRank   int32     `bson:"stockRank"` // STOCK_STATUS in the order of the enum's meaning: none, low, plenty
+	Orderable   bool      `bson:"isOrderable"`
+	Variants    []variant `bson:"variants"`
+	CreatedAt   int64     `bson:"createdAt"`
+	UpdatedAt   int64     `bson:"updatedAt"`
+}
+
+// variant is a variant as it is stored in its product.
+type variant struct {
+	ID         string      `bson:"id"`
+	SKU        string      `bson:"sku"`
+	Name       string      `bson:"name"`
+	Attributes []attribute `bson:"attributes,omitempty"`
+	Hidden     bool        `bson:"hidden,omitempty"` // unconfirmed
+	Record     bool        `bson:"record"`           // the Inventory Service has one
+	Event      string      `bson:"event,omitempty"`  // the type of its latest inventory event
+	EventAt    int64       `bson:"eventAt,omitempty"`
+	EventStock *int64      `bson:"eventStock,omitempty"`
+	Orderable  bool        `bson:"isOrderable"`
+}
+
+type attribute struct {
+	Name  string `bson:"name"`
+	Value string `bson:"value"`
+}
+
+// The statuses of a document. Only active ones are shown.
+const (
+	pending   = "PENDING"
+	active    = "ACTIVE"
+	discarded = "DISCARDED"
+)
+
+var statuses = map[product.Status]string{product.StatusPending: pending, product.StatusActive: active, product.StatusDiscarded: discarded}
+
+var ranks = map[product.StockStatus]int32{product.OutOfStock: 0, product.LowStock: 1, product.InStock: 2}
+
+// outOfStock is the one inventory event that keeps a variant from being ordered.
+const outOfStock = "InventoryOutOfStockEvent"
+
+// state is the aggregate's part of the document, for the aggregate's own fold.
+func (d *document) state() product.Product {
+	p := product.Product{Version: d.Version, StockTotal: d.Total, Reserved: d.Reserved, LowStockThreshold: d.Threshold}
+	for status, name := range statuses {
+		if name == d.Status {
+			p.Status = status
+		}
+	}
+	return p
+}
+
+// fold adds a row's event to the document. It says whether more than the stock changed, and whether anything did.
+func (d *document) fold(r eventstore.Record, e product.Event) (catalogue, changed bool) {
+	at := r.At.UnixMicro()
+	catalogue, changed = true, true
+	switch e := e.(type) {
+	case product.Created:
+		*d = document{ID: d.ID, Pos: d.Pos, Rev: d.Rev, Version: d.Version, Name: e.Name, Description: e.Description, CreatedAt: at}
+	case product.Updated:
+		d.update(e)
+	case product.VariantAdded:
+		d.add(e)
+	case product.VariantDiscarded:
+		d.Variants = slices.DeleteFunc(d.Variants, func(v variant) bool { return v.ID == e.VariantID.String() })
+	case product.Discarded:
+		d.Variants = nil
+	case product.InventoryRecordCreated:
+		changed = d.record(e)
+	case product.InventoryChanged:
+		changed = d.inventory(e)
+	case product.Confirmed:
+	default:
+		catalogue, changed = false, e.Versioned()
+	}
+	if !changed {
+		return false, false
+	}
+	state := d.state().Apply(e)
+	d.Pos, d.Version, d.UpdatedAt = r.Pos, state.Version, at
+	d.Status, d.Threshold, d.Total, d.Reserved, d.Available = statuses[state.Status], state.LowStockThreshold, state.StockTotal, state.Reserved, state.Available()
+	if _, begins := initial(d, e); begins {
+		d.Since = r.Version
+	}
+	if catalogue {
+		d.derive()
+	}
+	stock := product.StatusOf(d.Available, d.Threshold)
+	d.StockStatus, d.StockRank = string(stock), ranks[stock]
+	d.Orderable = d.Available > 0 && slices.ContainsFunc(d.Variants, func(v variant) bool { return v.Orderable && !v.Hidden })
+	return catalogue, true
+}
+
+// initial says whether the product's visible history begins with this event, and with how much stock. An unconfirmed product's begins when
+// it is confirmed: until then nobody may see it, and it can still be discarded as if it had never been.
+func initial(d *document, e product.Event) (stock int64, begins bool) {
+	switch e := e.(type) {
+	case product.Created:
+		return e.InitialStock, !e.Unconfirmed
+	case product.Confirmed:
+		return d.Total, true
+	}
+	return 0, false
+}
+
+func (d *document) update(e product.Updated) {
+	if e.Name != nil {
+		d.Name = *e.Name
+	}
+	if e.Description != nil {
+		d.Description = *e.Description
+	}
+}
+
+func (d *document) add(e product.VariantAdded) {
+	v := variant{ID: e.ID.String(), SKU: e.SKU, Name: e.Name, Hidden: e.Unconfirmed}
+	for _, a := range e.Attributes {
+		v.Attributes = append(v.Attributes, attribute(a))
+	}
+	d.Variants = append(d.Variants, v)
+}
+
+func (d *document) variant(id uuid.UUID) *variant {
+	name := id.String()
+	for i := range d.Variants {
+		if d.Variants[i].ID == name {
+			return &d.Variants[i]
+		}
+	}
+	return nil
+}
+
+func (d *document) record(e product.InventoryRecordCreated) bool {
+	v := d.variant(e.VariantID)
+	if v == nil || (v.Record && !v.Hidden) {
+		return false
+	}
+	v.Record, v.Hidden = true, false
+	return true
+}
+
+// inventory takes in an event of the Inventory Service: the latest by its own timestamp counts, whatever the order of arrival.
+func (d *document) inventory(e product.InventoryChanged) bool {
+	v, at := d.variant(e.VariantID), e.Timestamp.UnixMicro()
+	if v == nil || (v.Event != "" && at < v.EventAt) {
+		return false
+	}
+	v.Event, v.EventAt, v.EventStock = e.Type, at, e.AvailableQuantity
+	return true
+}
+
+// derive computes what is stored for the sake of filters and orders.
+func (d *document) derive() {
+	d.SortName = strings.ToLower(d.Name)
+	text := []string{d.Name}
+	for i := range d.Variants {
+		v := &d.Variants[i]
+		v.Orderable = v.Record && v.Event != outOfStock
+		text = append(text, v.SKU, v.Name)
+	}
+	d.Words = words(text...)
+}
+
+// words are the distinct words of texts, in lower case, and each text that is one thing although it has punctuation, such as a SKU.
+func words(texts ...string) []string {
+	var all []string
+	for _, text := range texts {
+		lower := strings.ToLower(text)
+		all = append(all, strings.FieldsFunc(lower, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })...)
+		all = append(all, strings.Fields(lower)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// stock is the part of the document that stock events change, with the guard's new state.
+func (d *document) stock() bson.D {
+	return bson.D{
+		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
+		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
+		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt},
+	}
+}
+
+// size estimates what the document takes in memory.
+func (d *document) size() int {
+	n := 512 + len(d.Name)*2 + len(d.Description)
+	for _, w := range d.Words {
+		n += 16 + len(w)
+	}
+	for _, v := range d.Variants {
+		n += 200 + len(v.SKU) + len(v.Name)
+		for _, a := range v.Attributes {
+			n += 32 + len(a.Name) + len(a.Value)
+		}
+	}
+	return n
+}
+
+func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

@@ -1,0 +1,201 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// errStale says that the database holds other documents than the worker believed: it has to read them again.
+var errStale = errors.New("documents changed under the projector")
+
+// folder folds pages of the log into one generation. It belongs to one goroutine.
+type folder struct {
+	store   *Store
+	into    generation
+	log     Log
+	logger  *slog.Logger
+	metrics *metrics
+	now     func() time.Time
+	cache   *cache
+	parked  map[uuid.UUID]bool
+}
+
+// item is a row that concerns documents, decoded.
+type item struct {
+	eventstore.Record
+	event product.Event
+}
+
+// page is what becomes of some rows.
+type page struct {
+	items   []item
+	entries map[uuid.UUID]*entry
+	rows    []any // movements, encoded
+	holes   map[uuid.UUID]bool
+}
+
+// apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
+func (f *folder) apply(ctx context.Context, records []eventstore.Record) error {
+	items, err := f.decode(ctx, records)
+	if err != nil {
+		return err
+	}
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		p := &page{items: items, entries: map[uuid.UUID]*entry{}, holes: map[uuid.UUID]bool{}}
+		err := f.try(ctx, p, attempt > 1)
+		if err == nil {
+			return nil
+		}
+		for id := range p.entries {
+			f.cache.take(id)
+		}
+		if !errors.Is(err, errStale) || attempt == attempts {
+			return err
+		}
+		f.metrics.stale.Inc()
+	}
+}
+
+// decode drops the rows that no document shows, and those of parked products. A row that can't be decoded parks its product.
+func (f *folder) decode(ctx context.Context, records []eventstore.Record) ([]item, error) {
+	items := make([]item, 0, len(records))
+	for _, r := range records {
+		if f.parked[r.ProductID] || unshown[r.Type] {
+			continue
+		}
+		e, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			if err := f.park(ctx, r, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		items = append(items, item{Record: r, event: e})
+	}
+	return items, nil
+}
+
+// unshown are the facts no document shows anything of.
+var unshown = map[string]bool{
+	product.TypeOf(product.ReservationConfirmed{}): true,
+	product.TypeOf(product.ReservationFailed{}):    true,
+	product.TypeOf(product.ReleaseIgnored{}):       true,
+	product.TypeOf(product.OutcomeResent{}):        true,
+}
+
+// try folds a page. With again set it trusts no entry it kept, and a product whose versions have a hole is folded anew from its stream.
+func (f *folder) try(ctx context.Context, p *page, again bool) error {
+	if err := f.load(ctx, p, again); err != nil {
+		return err
+	}
+	for _, it := range p.items {
+		if p.holes[it.ProductID] {
+			continue
+		}
+		e := p.entries[it.ProductID]
+		if it.Pos <= e.doc.Pos {
+			continue
+		}
+		if it.Version > 0 && it.Version != e.doc.Version+1 {
+			if !again {
+				return fmt.Errorf("product %s is at version %d, the next row has %d: %w", it.ProductID, e.doc.Version, it.Version, errStale)
+			}
+			p.holes[it.ProductID] = true
+			delete(p.entries, it.ProductID)
+			continue
+		}
+		if m, ok := e.fold(it); ok {
+			p.rows = append(p.rows, m.encode())
+		}
+	}
+	if err := f.write(ctx, p); err != nil {
+		return err
+	}
+	for id, e := range p.entries {
+		if e.changed {
+			f.store.waiting.wake(e.doc.ID)
+		}
+		e.written()
+		f.cache.put(id, e)
+	}
+	for id := range p.holes {
+		f.logger.WarnContext(ctx, "a product's document has a hole in its versions; folding it anew", "product", id, "generation", f.into.name)
+		if err := f.refold(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fold adds a row to the entry, and returns the movement it makes, if it makes one.
+func (e *entry) fold(it item) (m movement, ok bool) {
+	if _, cancelled := it.event.(product.ReservationCancelled); cancelled {
+		return move(&e.doc, it.Record, it.event), true
+	}
+	whole, changed := e.doc.fold(it.Record, it.event)
+	e.whole, e.changed = e.whole || whole, e.changed || changed
+	if it.Version == 0 {
+		return movement{}, false
+	}
+	m = move(&e.doc, it.Record, it.event)
+	if m.Type.visible() {
+		e.day(m.At/microsPerDay).add(&m, it.Pos)
+	}
+	return m, true
+}
+
+func (e *entry) day(number int64) *day {
+	d := e.days[number]
+	if d == nil {
+		d = newDay(e.doc.ID, number, e.doc.Rev)
+		e.days[number] = d
+	}
+	return d
+}
+
+// load fills in the page's entries: kept ones, and the rest from the database.
+func (f *folder) load(ctx context.Context, p *page, again bool) error {
+	var missing []string
+	for _, it := range p.items {
+		if p.entries[it.ProductID] != nil {
+			continue
+		}
+		e := f.cache.take(it.ProductID)
+		if e == nil || again {
+			e = newEntry(it.ProductID)
+			e.fresh = again // a product that isn't there has no days either, unless a crash left some: then the write says so
+			missing = append(missing, e.doc.ID)
+		}
+		p.entries[it.ProductID] = e
+	}
+	if err := find(ctx, f.store, f.into.products, missing, func(d document) {
+		e := p.entries[uuid.MustParse(d.ID)]
+		e.doc, e.loaded, e.fresh = d, d.Pos, true
+	}); err != nil {
+		return fmt.Errorf("load products: %w", err)
+	}
+	var days []string
+	wanted := map[string]*entry{}
+	for _, it := range p.items {
+		e, number := p.entries[it.ProductID], it.At.UnixMicro()/microsPerDay
+		if id := dayID(e.doc.ID, number); e.fresh && it.Pos > e.doc.Pos && it.Version > 0 && wanted[id] == nil {
+			days, wanted[id] = append(days, id), e
+		}
+	}
+	if err := find(ctx, f.store, f.into.days, days, func(d day) {
+		d.loaded = d.Pos
+		wanted[d.ID].days[d.Day] = &d
+	}); err != nil {
+		return fmt.Errorf("load days: %w", err)
+	}
+	return nil
+}

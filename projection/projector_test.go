@@ -1,0 +1,244 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"pgregory.net/rapid"
+
+	"product-service/dev/stack"
+	"product-service/product"
+)
+
+func TestMain(m *testing.M) { stack.Main(m) }
+
+// open opens a store on a database of the test's own.
+func open(t testing.TB) *Store {
+	t.Helper()
+	url, database := stack.Mongo(t)
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: map[string]string{"MONGODB_URL": url, "MONGODB_DATABASE": database}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func project(t rapid.TB, s *Store, log Log, l Leases) *Projector {
+	t.Helper()
+	p, err := NewProjector(s, log, l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// drain sweeps until nothing is left.
+func drain(ctx context.Context, p *Projector) error {
+	for {
+		rows, _, err := p.sweep(ctx)
+		if err != nil || rows == 0 {
+			return err
+		}
+	}
+}
+
+// begin empties the generation, so that one database serves many histories.
+func begin(t rapid.TB, s *Store) {
+	ctx := context.Background()
+	g := s.collections("1")
+	for _, c := range []string{g.products.Name(), g.movements.Name(), g.days.Name(), checkpointName, parkedName} {
+		if _, err := s.db.Collection(c).DeleteMany(ctx, bson.D{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.create(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fold is the model: the whole history in memory, by no code of the projector's but the folding itself.
+func expected(l *memoryLog, id uuid.UUID) (d document, rows []movement) {
+	e := newEntry(id)
+	for _, r := range l.of(id) {
+		event, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			panic(err)
+		}
+		if unshown[r.Type] {
+			continue
+		}
+		if m, ok := e.fold(item{Record: r, event: event}); ok {
+			rows = append(rows, m)
+		}
+	}
+	slices.SortFunc(rows, func(a, b movement) int { return strings.Compare(a.ID, b.ID) })
+	return e.doc, rows
+}
+
+func stored[D any](t rapid.TB, s *Store, collection string, filter bson.D) []D {
+	cursor, err := s.db.Collection(collection).Find(context.Background(), filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs []D
+	if err := cursor.All(context.Background(), &docs); err != nil {
+		t.Fatal(err)
+	}
+	return docs
+}
+
+// compare holds the documents of every product against the model.
+func compare(t rapid.TB, s *Store, l *memoryLog) {
+	documents := map[string]document{}
+	for _, d := range stored[document](t, s, "products_1", bson.D{}) {
+		documents[d.ID] = d
+	}
+	rows := map[string][]movement{}
+	for _, m := range stored[movement](t, s, "movements_1", bson.D{}) {
+		rows[m.Product] = append(rows[m.Product], m)
+	}
+	for id, state := range l.products {
+		want, wantRows := expected(l, id)
+		got := documents[id.String()]
+		if state.Version == 0 {
+			want = document{}
+		}
+		want.Rev = got.Rev
+		if diff := cmp.Diff(normal(want), normal(got)); diff != "" {
+			t.Fatalf("product %s (-want +got):\n%s", id, diff)
+		}
+		if state.Version != got.Version || (state.Version > 0 && (state.StockTotal != got.Total || state.Reserved != got.Reserved)) {
+			t.Fatalf("product %s: the aggregate is %+v, the document %+v", id, state, got)
+		}
+		gotRows := rows[id.String()]
+		slices.SortFunc(gotRows, func(a, b movement) int { return strings.Compare(a.ID, b.ID) })
+		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
+			t.Fatalf("movements of %s (-want +got):\n%s", id, diff)
+		}
+		checkDays(t, s, id, gotRows)
+	}
+}
+
+func normal(d document) document {
+	if len(d.Words) == 0 {
+		d.Words = nil
+	}
+	if len(d.Variants) == 0 {
+		d.Variants = nil
+	}
+	return d
+}
+
+// checkDays holds the hours against the movements: they chain, and sum up what moved.
+func checkDays(t rapid.TB, s *Store, id uuid.UUID, rows []movement) {
+	sums := map[int64]hour{}
+	for _, m := range rows {
+		if m.Type.visible() {
+			sums[m.At/microsPerHour] = sums[m.At/microsPerHour].add(&m)
+		}
+	}
+	got := map[int64]hour{}
+	for _, d := range stored[day](t, s, "days_1", bson.D{{Key: "product", Value: id.String()}}) {
+		for key, h := range d.Hours {
+			var n int64
+			if _, err := fmt.Sscanf(key, "%02d", &n); err != nil {
+				t.Fatal(err)
+			}
+			got[d.Day*24+n] = h
+		}
+	}
+	if diff := cmp.Diff(sums, got); diff != "" {
+		t.Fatalf("hours of %s (-want +got):\n%s", id, diff)
+	}
+	var hours []int64
+	for n := range got {
+		hours = append(hours, n)
+	}
+	slices.Sort(hours)
+	level := int64(0)
+	for _, n := range hours {
+		if got[n].Opening != level {
+			t.Fatalf("hour %d of %s opens with %d, the one before closed with %d", n, id, got[n].Opening, level)
+		}
+		level = got[n].Closing
+	}
+}
+
+// Ensure that the documents are the fold of the log, however it was cut into pages, and whatever was interrupted.
+func TestDocumentsAreTheFoldOfTheLog(t *testing.T) {
+	s := open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		begin(t, s)
+		l := newMemoryLog()
+		own := &leases{epoch: 1}
+		p := project(t, s, l, own)
+		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
+			history(t, l, 3, rapid.IntRange(1, 40).Draw(t, "commands"))
+			s.config.MinPage = rapid.IntRange(1, 30).Draw(t, "page")
+			s.config.MaxPage = s.config.MinPage
+			switch rapid.IntRange(0, 3).Draw(t, "interruption") {
+			case 0: // the process ends before the checkpoint is written: another begins where it stood
+				if _, err := pageWithoutCheckpoint(t, p); err != nil {
+					t.Fatal(err)
+				}
+				p, own.epoch = project(t, s, l, own), own.epoch+1
+			case 1: // two of them at once, each with a cache of its own
+				twin := project(t, s, l, own)
+				for range 3 {
+					if _, _, err := twin.sweep(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+					if _, _, err := p.sweep(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := drain(context.Background(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		compare(t, s, l)
+	})
+}
+
+// pageWithoutCheckpoint folds and writes a page, and forgets to say so.
+func pageWithoutCheckpoint(t *rapid.T, p *Projector) (int, error) {
+	ctx := context.Background()
+	if p.live == nil {
+		g, err := p.store.generation(ctx)
+		if err != nil {
+			return 0, err
+		}
+		p.live = newFollower(p.store, g, p.log, p.logger, p.metrics)
+	}
+	f := p.live
+	if err := f.adopt(ctx, p.leases.Held(Role)); err != nil {
+		return 0, err
+	}
+	records, err := f.log.Tail(ctx, f.cursors(), f.limit)
+	if err != nil {
+		return 0, err
+	}
+	return len(records), f.apply(ctx, records)
+}

@@ -1,0 +1,173 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// refold makes a product's documents anew from its part of the log, whatever they were, and ends its being parked. Readers see the
+// old documents until the new ones replace them.
+func (f *folder) refold(ctx context.Context, id uuid.UUID) error {
+	const attempts = 10
+	var err error
+	for range attempts {
+		f.cache.take(id)
+		if err = f.refoldOnce(ctx, id); !errors.Is(err, errStale) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("fold product %s anew: %w", id, err)
+	}
+	f.store.waiting.wake(id.String())
+	return nil
+}
+
+func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
+	e := newEntry(id)
+	var old document
+	switch err := f.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Decode(&old); {
+	case err == nil:
+		e.loaded, e.doc.Rev = old.Pos, old.Rev+1
+	case !errors.Is(err, mongo.ErrNoDocuments):
+		return err
+	}
+	var bad *eventstore.Record
+	var why error
+	rows := map[string]bool{}
+	var batch []mongo.WriteModel
+	for r, err := range f.log.ProductRecords(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if unshown[r.Type] {
+			continue
+		}
+		event, err := product.Decode(r.Type, r.Data)
+		if err == nil && r.Version > 0 && r.Version != e.doc.Version+1 {
+			err = fmt.Errorf("the log has version %d after %d", r.Version, e.doc.Version)
+		}
+		if err != nil {
+			bad, why = &r, err
+			break
+		}
+		if m, ok := e.fold(item{Record: r, event: event}); ok {
+			if m.Type == cancelled {
+				rows[m.ID] = true
+			}
+			batch = append(batch, replace(m.ID, m.encode()))
+		}
+		if len(batch) >= f.store.server.operations {
+			if err := f.replaceAll(ctx, f.into.movements, &batch); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.replaceAll(ctx, f.into.movements, &batch); err != nil {
+		return err
+	}
+	if err := f.replaceDays(ctx, e); err != nil {
+		return err
+	}
+	if err := f.sweep(ctx, id.String(), e, rows); err != nil {
+		return err
+	}
+	if err := f.replaceProduct(ctx, e, old); err != nil {
+		return err
+	}
+	if bad != nil {
+		return f.park(ctx, *bad, why)
+	}
+	return f.unpark(ctx, id)
+}
+
+func replace(id string, doc any) mongo.WriteModel {
+	return mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetReplacement(doc).SetUpsert(true)
+}
+
+func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models *[]mongo.WriteModel) error {
+	for chunk := range slices.Chunk(*models, f.store.server.operations) {
+		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
+			return fmt.Errorf("replace %s: %w", in.Name(), err)
+		}
+	}
+	*models = (*models)[:0]
+	return nil
+}
+
+func (f *folder) replaceDays(ctx context.Context, e *entry) error {
+	var models []mongo.WriteModel
+	for _, d := range e.days {
+		models = append(models, replace(d.ID, d))
+	}
+	return f.replaceAll(ctx, f.into.days, &models)
+}
+
+// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile.
+func (f *folder) replaceProduct(ctx context.Context, e *entry, old document) error {
+	if e.doc.Version == 0 && e.loaded < 0 {
+		return nil // only facts are known of it
+	}
+	if e.loaded < 0 {
+		if _, err := f.into.products.InsertOne(ctx, &e.doc); mongo.IsDuplicateKeyError(err) {
+			return errStale
+		} else if err != nil {
+			return err
+		}
+		return nil
+	}
+	result, err := f.into.products.ReplaceOne(ctx, guard(old.ID, old.Pos, old.Rev), &e.doc)
+	if err == nil && result.MatchedCount == 0 {
+		err = errStale
+	}
+	return err
+}
+
+// sweep removes rows and days that the log doesn't account for: versions above the last, and whatever isn't in keep.
+func (f *folder) sweep(ctx context.Context, id string, e *entry, keep map[string]bool) error {
+	for _, d := range e.days {
+		keep[d.ID] = true
+	}
+	for _, part := range []struct {
+		in    *mongo.Collection
+		above string
+	}{{f.into.movements, movementID(id, e.doc.Version)}, {f.into.days, id}} {
+		beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: part.above}, {Key: "$lt", Value: id + "0"}}}}
+		cursor, err := part.in.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+		if err != nil {
+			return err
+		}
+		for cursor.Next(ctx) {
+			found := cursor.Current.Lookup("_id").StringValue()
+			if keep[found] {
+				continue
+			}
+			if _, err := part.in.DeleteOne(ctx, bson.D{{Key: "_id", Value: found}}); err != nil {
+				return errors.Join(err, cursor.Close(ctx))
+			}
+		}
+		if err := errors.Join(cursor.Err(), cursor.Close(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *folder) unpark(ctx context.Context, id uuid.UUID) error {
+	if _, err := f.store.db.Collection(parkedName).DeleteOne(ctx, bson.D{{Key: "_id", Value: f.into.name + "." + id.String()}}); err != nil {
+		return fmt.Errorf("end parking: %w", err)
+	}
+	delete(f.parked, id)
+	f.metrics.parked.Set(float64(len(f.parked)))
+	return nil
+}
