@@ -34,7 +34,7 @@ type admission struct {
 	limits        Config
 	introspection bool
 
-	kept          *lru.Cache[[sha256.Size]byte, *ast.QueryDocument] // admitted documents, which nobody writes to
+	kept *lru.Cache[[sha256.Size]byte, *ast.QueryDocument] // admitted documents, which nobody writes to
 }
 
 func newAdmission(schema *ast.Schema, c Config) (*admission, error) {

@@ -93,10 +93,7 @@ func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) 
 	if err != nil || found == nil {
 		return nil, err
 	}
-	return &model.ProductStock{
-		ProductID: p.ID, Total: found.Total, Reserved: found.Reserved, Available: found.Available,
-		Version: found.Version, AsOf: found.AsOf,
-	}, nil
+	return showStock(found), nil
 }
 
 // timeline answers stockTimeline.

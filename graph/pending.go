@@ -8,26 +8,10 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/product"
+	"product-service/projection"
 )
 
 type (
-	pProduct struct {
-		ID                         uuid.UUID
-		Name, Description          string
-		Variants                   []pVariant
-		Total, Reserved, Available int64
-		LowStockThreshold          int64
-		StockStatus                product.StockStatus
-		Orderable                  bool
-		Version                    int64
-		CreatedAt, UpdatedAt       time.Time
-	}
-	pVariant struct {
-		ID         uuid.UUID
-		SKU, Name  string
-		Attributes []product.Attribute
-		Orderable  bool
-	}
 	pRange struct {
 		First, Last   int
 		After, Before string
@@ -79,10 +63,6 @@ type (
 		State                           product.ReservationState
 		ExpiresAt, CreatedAt, UpdatedAt time.Time
 	}
-	pStock struct {
-		Total, Reserved, Available, Version int64
-		AsOf                                time.Time
-	}
 	pBucket struct {
 		Start, End                                                                                  time.Time
 		Opening, Closing, Min, Max, ReservedQuantity, ReleasedQuantity, AdjustedQuantity, Movements int64
@@ -90,24 +70,17 @@ type (
 )
 
 var (
-	errNotYet    = errors.New("not yet")
 	errBadCursor = errors.New("bad cursor")
 )
 
-type Products interface {
-	Products(ctx context.Context, ids []uuid.UUID) ([]*pProduct, error)
-	Variants(ctx context.Context, ids []uuid.UUID) ([]*pProduct, error)
-	Page(ctx context.Context, where pFilter, order pOrder, page pRange) (pPage[*pProduct], error)
+type Lists interface {
+	Page(ctx context.Context, where pFilter, order pOrder, page pRange) (pPage[*projection.Product], error)
 }
 
 type Histories interface {
 	Movements(ctx context.Context, where pMovementFilter, page pRange) (pPage[*pMovement], error)
 	Movement(ctx context.Context, productID uuid.UUID, version int64) (*pMovement, error)
 	Reservation(ctx context.Context, productID, reservationID uuid.UUID) (*pReservation, error)
-	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (*pStock, error)
+	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (*projection.Stock, error)
 	Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, interval string) ([]pBucket, error)
-}
-
-type Watch interface {
-	WaitFor(ctx context.Context, productID uuid.UUID, minVersion int64) error
 }

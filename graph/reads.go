@@ -12,6 +12,7 @@ import (
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
+	"product-service/projection"
 )
 
 const (
@@ -46,11 +47,11 @@ func (r *Resolver) productAt(ctx context.Context, id uuid.UUID, version int64) (
 }
 
 func (r *Resolver) productNow(ctx context.Context, id uuid.UUID) (*model.Product, error) {
-	found, err := r.services.Products.Products(ctx, []uuid.UUID{id})
-	if err != nil || len(found) == 0 || found[0] == nil {
+	found, ok, err := r.services.Products.Product(ctx, id)
+	if err != nil || !ok {
 		return nil, err
 	}
-	p := showProduct(found[0])
+	p := showProduct(&found)
 	lookAhead(ctx, []*model.Product{p}, nil)
 	return p, nil
 }
@@ -65,7 +66,7 @@ func (r *Resolver) products(ctx context.Context, page pageArgs, where *model.Pro
 	if err != nil {
 		return nil, err
 	}
-	got, err := r.services.Products.Page(ctx, filter, orderOf(orderBy), asked)
+	got, err := r.services.Lists.Page(ctx, filter, orderOf(orderBy), asked)
 	if err != nil {
 		return nil, err
 	}
@@ -97,29 +98,53 @@ func (r *Resolver) variants(ctx context.Context, ids []string) ([]*model.Product
 	return all, nil
 }
 
+// variantsByID reads variants, and the products they belong to where those are selected.
 func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*model.ProductVariant, error) {
-	owners, err := r.services.Products.Variants(ctx, ids)
+	found, err := r.services.Products.Variants(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[uuid.UUID]*model.ProductVariant, len(ids))
-	shown := map[uuid.UUID]*model.Product{}
-	for i, owner := range owners {
-		if owner == nil {
+	byID := make(map[uuid.UUID]*model.ProductVariant, len(found))
+	var owners []uuid.UUID
+	for _, v := range found {
+		if v != nil && byID[v.ID] == nil {
+			byID[v.ID] = showVariant(v, nil)
+			owners = append(owners, v.ProductID)
+		}
+	}
+	if len(owners) == 0 || !selects(ctx, "ProductVariant", "product") {
+		return byID, nil
+	}
+	products, err := r.services.Products.ProductsByIDs(ctx, owners)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range products {
+		if p == nil {
 			continue
 		}
-		p := shown[owner.ID]
-		if p == nil {
-			p = showProduct(owner)
-			shown[owner.ID] = p
-		}
-		for j, v := range owner.Variants {
-			if v.ID == ids[i] {
-				byID[v.ID] = p.Variants[j]
+		for _, v := range showProduct(p).Variants { // each knows its product
+			if id, err := uuid.Parse(v.ID); err == nil && byID[id] != nil {
+				byID[id] = v
 			}
 		}
 	}
+	for id, v := range byID {
+		if v.Product == nil {
+			delete(byID, id) // its product went while it was read
+		}
+	}
 	return byID, nil
+}
+
+// selects says whether the field being resolved selects a field of a type.
+func selects(ctx context.Context, typeName, field string) bool {
+	for _, f := range graphql.CollectFieldsCtx(ctx, []string{typeName, "Node"}) {
+		if f.Name == field {
+			return true
+		}
+	}
+	return false
 }
 
 // inventory answers ProductVariant.inventory.
@@ -224,7 +249,7 @@ func parseIDs(name string, texts []string) ([]uuid.UUID, error) {
 // classifyRead is what clients are told of the errors that reads come with on purpose.
 func classifyRead(err error) (Code, string, bool) {
 	switch {
-	case errors.Is(err, errNotYet):
+	case errors.Is(err, projection.ErrNotYet):
 		return NotYetAvailable, "the version asked for can't be read yet; ask again in a moment", true
 	case errors.Is(err, errBadCursor):
 		return BadUserInput, "after or before isn't a cursor of this list, in this order", true
@@ -312,7 +337,7 @@ func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uui
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	products, err := r.services.Products.Products(ctx, ids)
+	products, err := r.services.Products.ProductsByIDs(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

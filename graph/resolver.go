@@ -8,15 +8,30 @@ import (
 
 	"product-service/integration/inventory"
 	"product-service/product"
+	"product-service/projection"
 )
 
 // Services are what the API is built on.
 type Services struct {
 	Products  Products
+	Lists     Lists
 	Histories Histories
 	Watch     Watch
 	Levels    Levels
 	Commands  Commands
+}
+
+// Products reads products and variants by their ids. What isn't there is false or nil, not an error.
+type Products interface {
+	Product(ctx context.Context, id uuid.UUID) (p projection.Product, ok bool, err error)
+	ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*projection.Product, error)
+	Variants(ctx context.Context, ids []uuid.UUID) ([]*projection.Variant, error)
+}
+
+// Watch waits for the projection.
+type Watch interface {
+	// WaitFor returns once the product is projected up to a version; projection.ErrNotYet where that takes too long.
+	WaitFor(ctx context.Context, id uuid.UUID, version int64) error
 }
 
 // Levels reads what the Inventory Service says of variants. The results are in the order of ids; they say by themselves

@@ -8,32 +8,39 @@ import (
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
-	"product-service/product"
+	"product-service/projection"
 )
 
 // What the projection and the Inventory Service know, as the schema shows it.
 
-func showProduct(p *pProduct) *model.Product {
-	id := p.ID.String()
+func showProduct(p *projection.Product) *model.Product {
+	stock := p.Stock()
 	shown := &model.Product{
-		ID: id, Name: p.Name, Description: p.Description, Variants: make([]*model.ProductVariant, len(p.Variants)),
-		Stock: &model.ProductStock{
-			ProductID: id, Total: p.Total, Reserved: p.Reserved, Available: p.Available, Version: p.Version, AsOf: p.UpdatedAt,
-		},
-		IsOrderable: p.Orderable, StockStatus: p.StockStatus, LowStockThreshold: p.LowStockThreshold,
+		ID: p.ID.String(), Name: p.Name, Description: p.Description, Variants: make([]*model.ProductVariant, len(p.Variants)),
+		Stock: showStock(&stock), IsOrderable: p.IsOrderable, StockStatus: p.StockStatus, LowStockThreshold: p.LowStockThreshold,
 		Version: p.Version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
-	for i, v := range p.Variants {
-		variant := &model.ProductVariant{
-			ID: v.ID.String(), Sku: v.SKU, Name: v.Name, Attributes: make([]*model.VariantAttribute, len(v.Attributes)),
-			Product: shown, IsOrderable: v.Orderable,
-		}
-		for j, a := range v.Attributes {
-			variant.Attributes[j] = &model.VariantAttribute{Name: a.Name, Value: a.Value}
-		}
-		shown.Variants[i] = variant
+	for i := range p.Variants {
+		shown.Variants[i] = showVariant(&p.Variants[i], shown)
 	}
 	return shown
+}
+
+func showVariant(v *projection.Variant, of *model.Product) *model.ProductVariant {
+	shown := &model.ProductVariant{
+		ID: v.ID.String(), Sku: v.SKU, Name: v.Name, Attributes: make([]*model.VariantAttribute, len(v.Attributes)),
+		Product: of, IsOrderable: v.IsOrderable,
+	}
+	for i, a := range v.Attributes {
+		shown.Attributes[i] = &model.VariantAttribute{Name: a.Name, Value: a.Value}
+	}
+	return shown
+}
+
+func showStock(s *projection.Stock) *model.ProductStock {
+	return &model.ProductStock{
+		ProductID: s.ProductID.String(), Total: s.Total, Reserved: s.Reserved, Available: s.Available(), Version: s.Version, AsOf: s.AsOf,
+	}
 }
 
 func showLevel(r inventory.Result, now time.Time) *model.InventoryLevel {
@@ -128,5 +135,3 @@ func textOrNil(s string) *string {
 	}
 	return &s
 }
-
-var _ = product.InStock

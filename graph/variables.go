@@ -161,4 +161,3 @@ func show(v any) string {
 		return fmt.Sprintf("a %T", v)
 	}
 }
-

@@ -1,0 +1,215 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"product-service/integration/inventory"
+	"product-service/product"
+	"product-service/projection"
+)
+
+// fakes are the services of a handler under test. A function that is nil finds nothing.
+type fakes struct {
+	byIDs       func([]uuid.UUID) ([]*projection.Product, error)
+	variants    func([]uuid.UUID) ([]*projection.Variant, error)
+	page        func(pFilter, pOrder, pRange) (pPage[*projection.Product], error)
+	waitFor     func(context.Context, uuid.UUID, int64) error
+	movements   func(pMovementFilter, pRange) (pPage[*pMovement], error)
+	movement    func(uuid.UUID, int64) (*pMovement, error)
+	reservation func(productID, id uuid.UUID) (*pReservation, error)
+	stockAt     func(uuid.UUID, time.Time) (*projection.Stock, error)
+	timeline    func(id uuid.UUID, from, to time.Time, interval string) ([]pBucket, error)
+	level       func(context.Context, uuid.UUID) inventory.Result
+	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
+
+	mu    sync.Mutex
+	loads []load
+}
+
+// load is one call of Levels.
+type load struct {
+	ids   []uuid.UUID
+	bound time.Duration
+}
+
+func (f *fakes) Product(_ context.Context, id uuid.UUID) (projection.Product, bool, error) {
+	found, err := f.ProductsByIDs(context.Background(), []uuid.UUID{id})
+	if err != nil || found[0] == nil {
+		return projection.Product{}, false, err
+	}
+	return *found[0], true, nil
+}
+
+func (f *fakes) ProductsByIDs(_ context.Context, ids []uuid.UUID) ([]*projection.Product, error) {
+	if f.byIDs == nil {
+		return make([]*projection.Product, len(ids)), nil
+	}
+	return f.byIDs(ids)
+}
+
+func (f *fakes) Variants(_ context.Context, ids []uuid.UUID) ([]*projection.Variant, error) {
+	if f.variants == nil {
+		return make([]*projection.Variant, len(ids)), nil
+	}
+	return f.variants(ids)
+}
+
+func (f *fakes) Page(_ context.Context, where pFilter, order pOrder, page pRange) (pPage[*projection.Product], error) {
+	if f.page == nil {
+		return pPage[*projection.Product]{}, nil
+	}
+	return f.page(where, order, page)
+}
+
+func (f *fakes) WaitFor(ctx context.Context, id uuid.UUID, version int64) error {
+	if f.waitFor == nil {
+		return nil
+	}
+	return f.waitFor(ctx, id, version)
+}
+
+func (f *fakes) Movements(_ context.Context, where pMovementFilter, page pRange) (pPage[*pMovement], error) {
+	if f.movements == nil {
+		return pPage[*pMovement]{}, nil
+	}
+	return f.movements(where, page)
+}
+
+func (f *fakes) Movement(_ context.Context, id uuid.UUID, version int64) (*pMovement, error) {
+	if f.movement == nil {
+		return nil, nil
+	}
+	return f.movement(id, version)
+}
+
+func (f *fakes) Reservation(_ context.Context, productID, id uuid.UUID) (*pReservation, error) {
+	if f.reservation == nil {
+		return nil, nil
+	}
+	return f.reservation(productID, id)
+}
+
+func (f *fakes) StockAt(_ context.Context, id uuid.UUID, at time.Time) (*projection.Stock, error) {
+	if f.stockAt == nil {
+		return nil, nil
+	}
+	return f.stockAt(id, at)
+}
+
+func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, interval string) ([]pBucket, error) {
+	if f.timeline == nil {
+		return nil, nil
+	}
+	return f.timeline(id, from, to, interval)
+}
+
+func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration) []inventory.Result {
+	f.mu.Lock()
+	f.loads = append(f.loads, load{ids, bound})
+	f.mu.Unlock()
+	results := make([]inventory.Result, len(ids))
+	for i, id := range ids {
+		if f.level != nil {
+			results[i] = f.level(ctx, id)
+		}
+	}
+	return results
+}
+
+func (f *fakes) Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error) {
+	if f.execute == nil {
+		return 1, nil, nil
+	}
+	return f.execute(ctx, productID, commandID, from, c)
+}
+
+// testConfig is the default configuration, without authentication and with the settings given.
+func testConfig(t testing.TB, settings ...string) Config {
+	t.Helper()
+	vars := map[string]string{"AUTH_MODE": "none", "GRAPHQL_INTROSPECTION": "on"}
+	for i := 0; i+1 < len(settings); i += 2 {
+		vars[settings[i]] = settings[i+1]
+	}
+	c, err := env.ParseAsWithOptions[Config](env.Options{Environment: vars})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newTestHandler serves the API on fakes.
+func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
+	t.Helper()
+	h, err := Handler(testConfig(t, settings...), Services{Products: f, Lists: f, Histories: f, Watch: f, Levels: f, Commands: f},
+		slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// reply is a response as a client reads it.
+type reply struct {
+	Data   map[string]any
+	Errors []struct {
+		Message    string
+		Path       []any
+		Locations  []map[string]int
+		Extensions map[string]any
+	}
+	body   string
+	status int
+	header http.Header
+}
+
+// codes are the codes of the errors, in order.
+func (r reply) codes() []string {
+	var codes []string
+	for _, e := range r.Errors {
+		code, _ := e.Extensions["code"].(string)
+		codes = append(codes, code)
+	}
+	return codes
+}
+
+// post sends an operation with variables given as a JSON object, or "".
+func post(t testing.TB, h http.Handler, query, variables string) reply {
+	t.Helper()
+	body := map[string]any{"query": query}
+	if variables != "" {
+		body["variables"] = json.RawMessage(variables)
+	}
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(string(encoded)))
+	r.Header.Set("Content-Type", "application/json")
+	return send(t, h, r)
+}
+
+func send(t testing.TB, h http.Handler, r *http.Request) reply {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	got := reply{body: w.Body.String(), status: w.Code, header: w.Header()}
+	if got.body != "" {
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatalf("the answer isn't JSON: %v\n%s", err, got.body)
+		}
+	}
+	return got
+}
