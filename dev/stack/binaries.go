@@ -139,7 +139,7 @@ func unpack(cache, dir string) error {
 	if err := os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte(strconv.Itoa(fetchedMajor)+"\n"), 0o600); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return err
 	}
@@ -152,8 +152,8 @@ func unpack(cache, dir string) error {
 	return embedded.NewDatabase(config).Start()
 }
 
-// freePort is a TCP port that was free on loopback a moment ago.
-func freePort() (int, error) {
+// FreePort is a TCP port that was free on loopback a moment ago.
+func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

@@ -103,14 +103,15 @@ func CacheDir() (string, error) {
 
 const temporaryPrefix = "product-service-stack-"
 
-// temporary is a directory for this process's throw-away data. A lock beside it, which the kernel frees with the process
+// Temporary is a directory for this process's throw-away data. A lock beside it, which the kernel frees with the process
 // however that ends, tells the next process what may be swept away.
-type temporary struct {
-	dir  string
+type Temporary struct {
+	Dir  string
 	lock *os.File
 }
 
-func newTemporary() (*temporary, error) {
+// NewTemporary makes one, and first sweeps away those of processes that were killed.
+func NewTemporary() (*Temporary, error) {
 	sweepTemporary()
 	lock, err := os.CreateTemp("", temporaryPrefix+"*.lock")
 	if err != nil {
@@ -123,11 +124,12 @@ func newTemporary() (*temporary, error) {
 	if err := errors.Join(os.Mkdir(dir, 0o711), os.Chmod(dir, 0o711)); err != nil { // whatever the umask
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &temporary{dir: dir, lock: lock}, nil
+	return &Temporary{Dir: dir, lock: lock}, nil
 }
 
-func (t *temporary) remove() error {
-	return errors.Join(os.RemoveAll(t.dir), os.Remove(t.lock.Name()), t.lock.Close())
+// Remove deletes it with all that is in it.
+func (t *Temporary) Remove() error {
+	return errors.Join(os.RemoveAll(t.Dir), os.Remove(t.lock.Name()), t.lock.Close())
 }
 
 // sweepTemporary removes what processes that were killed left behind. It is a courtesy: what can't be removed (another

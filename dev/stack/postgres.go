@@ -26,6 +26,7 @@ const (
 // PostgresServer is a running PostgreSQL on loopback, where anybody on this machine may log in as postgres.
 type PostgresServer struct {
 	process *Process
+	product string
 	port    int
 	logFile string
 }
@@ -184,11 +185,11 @@ func awaitPredecessor(ctx context.Context, data string) {
 func launch(ctx context.Context, as *account, bin binaries, home, data string, durable bool) (*PostgresServer, error) {
 	var last error
 	for range 3 { // the port was free when asked for, but somebody else may have been quicker
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
-		s := &PostgresServer{port: port, logFile: filepath.Join(home, "postgres.log")}
+		s := &PostgresServer{product: fmt.Sprintf("PostgreSQL %d of %s", bin.major, bin.dir), port: port, logFile: filepath.Join(home, "postgres.log")}
 		if last = s.start(as, bin, home, data, durable); last != nil {
 			return nil, last
 		}
@@ -253,6 +254,9 @@ func (s *PostgresServer) await(ctx context.Context) error {
 func (s *PostgresServer) URL(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, url.PathEscape(database))
 }
+
+// Product is which PostgreSQL it is: its major version and where its programs are.
+func (s *PostgresServer) Product() string { return s.product }
 
 // EnsureDatabase creates the database if it is not there.
 func (s *PostgresServer) EnsureDatabase(ctx context.Context, name string) error {

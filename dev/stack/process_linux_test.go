@@ -22,7 +22,7 @@ func TestHelperServesUntilKilled(t *testing.T) {
 	if err := process.startPostgres(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("serving %s %s\n", process.postgres.URL("postgres"), process.tmp.dir)
+	fmt.Printf("serving %s %s\n", process.postgres.URL("postgres"), process.tmp.Dir)
 	select {}
 }
 

@@ -48,7 +48,7 @@ func Main(m *testing.M) {
 type shared struct {
 	hasMain   bool
 	mu        sync.Mutex // one start, one CREATE DATABASE at a time
-	tmp       *temporary
+	tmp       *Temporary
 	postgres  *PostgresServer
 	kafka     *KafkaBroker
 	mongo     *MongoServer
@@ -137,7 +137,7 @@ func Mongo(t testing.TB) (url, database string) {
 	}
 	database = unique()
 	t.Cleanup(func() {
-		if err := dropMongo(url, database); err != nil {
+		if err := DropMongo(url, database); err != nil {
 			t.Errorf("stack: %v", err)
 		}
 	})
@@ -177,11 +177,11 @@ func (s *shared) startPostgres(ctx context.Context) (err error) {
 		return nil
 	}
 	if s.tmp == nil {
-		if s.tmp, err = newTemporary(); err != nil {
+		if s.tmp, err = NewTemporary(); err != nil {
 			return err
 		}
 	}
-	s.postgres, err = StartPostgres(ctx, s.tmp.dir, false)
+	s.postgres, err = StartPostgres(ctx, s.tmp.Dir, false)
 	return err
 }
 
@@ -192,7 +192,7 @@ func (s *shared) startMongo(ctx context.Context) (err error) {
 	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
-	s.mongo, err = StartMongo(ctx, s.tmp.dir, s.postgres, slog.New(slog.DiscardHandler))
+	s.mongo, err = StartMongo(ctx, s.tmp.Dir, s.postgres, slog.New(slog.DiscardHandler))
 	return err
 }
 
@@ -234,7 +234,7 @@ func (s *shared) stop() error {
 		errs = append(errs, s.postgres.Stop())
 	}
 	if s.tmp != nil {
-		errs = append(errs, s.tmp.remove())
+		errs = append(errs, s.tmp.Remove())
 	}
 	s.mongo, s.kafka, s.postgres, s.tmp, s.templates = nil, nil, nil, nil, map[uintptr]string{}
 	return errors.Join(errs...)
@@ -296,7 +296,8 @@ func deleteTopics(brokers []string, prefix string) error {
 	return nil
 }
 
-func dropMongo(url, database string) error {
+// DropMongo drops a database of a MongoDB server.
+func DropMongo(url, database string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	client, err := mongo.Connect(options.Client().ApplyURI(url))

@@ -93,16 +93,16 @@ func TestPostgresDropsTheDatabaseWithTheTest(t *testing.T) {
 // temporaryDir is one that PostgreSQL's account can enter, unlike those of testing.T.
 func temporaryDir(t *testing.T) string {
 	t.Helper()
-	tmp, err := newTemporary()
+	tmp, err := NewTemporary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := tmp.remove(); err != nil {
+		if err := tmp.Remove(); err != nil {
 			t.Error(err)
 		}
 	})
-	return tmp.dir
+	return tmp.Dir
 }
 
 func TestPostgresDataSurviveARestart(t *testing.T) {

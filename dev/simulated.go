@@ -1,0 +1,5 @@
+package main
+
+func startSimulator(dir string, env *environment, started *unwinding) (string, error) {
+	return "", nil
+}
