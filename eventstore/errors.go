@@ -16,9 +16,9 @@ var ErrCommitUnknown = errors.New("it is not known whether the transaction was c
 
 func commitError(err error) error {
 	if isServerError(err) {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit a batch: %w", err)
 	}
-	return fmt.Errorf("%w: %w", ErrCommitUnknown, err)
+	return fmt.Errorf("write a batch: %w: %w", ErrCommitUnknown, err)
 }
 
 // isServerError says that the server itself refused the statement, so that nothing was committed. An administrator's command or

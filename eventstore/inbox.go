@@ -45,8 +45,9 @@ func (s *Store) Expiring(ctx context.Context, limit int) ([]ReservationKey, erro
 	return keys, rows.Err()
 }
 
-// Prune forgets commands older than the retention, and then the facts of these types as old that no cursor needs any more and that
-// aren't their shard's last row; both in bites of at most limit rows. It returns how many rows it deleted.
+// Prune forgets commands older than the retention, and then the facts of these types that are an hour older still, that no cursor
+// needs any more and that aren't their shard's last row: of a shard without a cursor none. Both are done in bites of at most limit
+// rows; it returns how many rows it deleted, so call it until that is 0.
 func (s *Store) Prune(ctx context.Context, retention time.Duration, types []string, cursors []Cursor, limit int) (int64, error) {
 	inbox, err := s.pool.Exec(ctx, pruneInbox, retention, limit)
 	if err != nil {

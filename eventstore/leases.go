@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -20,7 +22,7 @@ type Lease struct {
 
 // LeasesConfig says how work is shared among instances.
 type LeasesConfig struct {
-	InstanceID string         `env:"INSTANCE_ID"`               // unique among the running instances; a random one where empty
+	InstanceID string         `env:"INSTANCE_ID"`               // shown as the owner of leases, with a random part behind it
 	TTL        time.Duration  `env:"LEASE_TTL" envDefault:"5s"` // how long the work of a lost instance waits for another
 	Roles      map[string]int // each role's number of shards
 }
@@ -39,6 +41,7 @@ func (c LeasesConfig) Validate() error {
 type Leases struct {
 	store  *Store
 	config LeasesConfig
+	owner  string // unique: what a process that died left behind isn't its successor's, whatever they are called
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -49,20 +52,21 @@ type Leases struct {
 
 // NewLeases prepares to hold leases; Run takes them.
 func NewLeases(s *Store, c LeasesConfig, log *slog.Logger) *Leases {
-	return &Leases{store: s, config: c, log: log, held: map[string][]Lease{}, changed: make(chan struct{})}
+	return &Leases{store: s, config: c, owner: c.InstanceID + "/" + uuid.NewString(), log: log, held: map[string][]Lease{}, changed: make(chan struct{})}
 }
 
-// Held returns the leases of a role that this instance holds now.
+// Held returns the leases of a role that this instance holds now, with their positions as of the last beat. Ask before each piece
+// of work: leases that could not be renewed run out without a word.
 func (l *Leases) Held(role string) []Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Now().After(l.until) {
 		return nil
 	}
-	return l.held[role]
+	return slices.Clone(l.held[role])
 }
 
-// Changed returns a channel that is closed when the set of held leases changes.
+// Changed returns a channel that is closed when leases are taken or given back.
 func (l *Leases) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,7 +113,7 @@ func (l *Leases) beat(ctx context.Context, created *bool) error {
 		*created = true
 	}
 	asked := time.Now()
-	rows, err := l.store.pool.Query(ctx, renewLeases, l.config.InstanceID, l.config.TTL, roles, shards)
+	rows, err := l.store.pool.Query(ctx, renewLeases, l.owner, l.config.TTL, roles, shards)
 	if err != nil {
 		return fmt.Errorf("renew leases: %w", err)
 	}
@@ -158,7 +162,7 @@ func epochs(held map[string][]Lease) map[Lease]bool {
 // Release gives every lease back, so that others need not wait for them to run out.
 func (l *Leases) Release(ctx context.Context) error {
 	l.take(map[string][]Lease{}, time.Time{})
-	if _, err := l.store.pool.Exec(ctx, releaseLeases, l.config.InstanceID); err != nil {
+	if _, err := l.store.pool.Exec(ctx, releaseLeases, l.owner); err != nil {
 		return fmt.Errorf("release leases: %w", err)
 	}
 	return nil

@@ -100,7 +100,7 @@ func (s *Store) Migrate(ctx context.Context) (int64, error) {
 }
 
 // Committed returns a channel that gets a value after commits of this process: a hint to read on, which may come too often or,
-// for commits of other processes, not at all. Each call returns a channel of its own.
+// for commits of other processes, not at all. Each call returns a channel of its own, which is kept: call it once a reader.
 func (s *Store) Committed() <-chan struct{} {
 	c := make(chan struct{}, 1)
 	s.mu.Lock()

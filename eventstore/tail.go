@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -14,6 +15,7 @@ var (
 	readStream    = statement("read_stream")
 	readFacts     = statement("read_facts")
 	readAt        = statement("read_at")
+	readPosition  = statement("read_position")
 	readPositions = statement("read_positions")
 )
 
@@ -53,13 +55,22 @@ func (s *Store) Stream(ctx context.Context, productID uuid.UUID, afterVersion in
 	return records, nil
 }
 
-// ProductRecords returns all of a product's records, events and facts, in the order of the log, reading page by page.
-// It ends at the first error.
+// ProductRecords returns all of a product's records, events and facts, in the order of the log, as of the call: what is written
+// while it reads page by page is left out. It ends at the first error.
 func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Seq2[Record, error] {
 	const page = 1000
 	return func(yield func(Record, error) bool) {
-		events := pager{after: 0, read: func(after int64) ([]Record, error) { return s.Stream(ctx, productID, after, page) }, key: func(r Record) int64 { return r.Version }}
-		facts := pager{after: 0, read: func(after int64) ([]Record, error) { return s.records(ctx, page, readFacts, productID, after, page) }, key: func(r Record) int64 { return r.Pos }}
+		var last int64
+		if err := s.pool.QueryRow(ctx, readPosition, ShardOf(productID)).Scan(&last); err != nil {
+			yield(Record{}, fmt.Errorf("read the position of shard %d: %w", ShardOf(productID), err))
+			return
+		}
+		events := pager{last: last, key: func(r Record) int64 { return r.Version }, read: func(after int64) ([]Record, error) {
+			return s.Stream(ctx, productID, after, page)
+		}}
+		facts := pager{last: last, key: func(r Record) int64 { return r.Pos }, read: func(after int64) ([]Record, error) {
+			return s.records(ctx, page, readFacts, productID, after, page)
+		}}
 		for {
 			event, err := events.peek()
 			if err != nil {
@@ -85,10 +96,11 @@ func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Se
 	}
 }
 
-// pager reads records page by page, by a key that grows.
+// pager reads records page by page, by a key that grows with the position, up to the last position.
 type pager struct {
 	read  func(after int64) ([]Record, error)
 	key   func(Record) int64
+	last  int64
 	after int64
 	page  []Record
 	ended bool
@@ -100,8 +112,11 @@ func (p *pager) peek() (*Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.page, p.ended = page, len(page) == 0
-		if !p.ended {
+		newer := slices.IndexFunc(page, func(r Record) bool { return r.Pos > p.last })
+		if p.ended = len(page) == 0 || newer >= 0; newer >= 0 {
+			page = page[:newer]
+		}
+		if p.page = page; len(page) > 0 {
 			p.after = p.key(page[len(page)-1])
 		}
 	}

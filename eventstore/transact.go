@@ -23,7 +23,7 @@ type Keys struct {
 
 // Snapshot is what the keys named, as it stands and will stand until the transaction ends: its shards are locked.
 type Snapshot struct {
-	Now          time.Time // the database's clock
+	Now          time.Time // the database's clock, no earlier than any row of the locked shards; zero where no product was named
 	Inbox        map[uuid.UUID]InboxEntry
 	Heads        map[uuid.UUID]Head
 	Reservations map[ReservationKey]Reservation
@@ -48,12 +48,17 @@ type Changes struct {
 	confirmed    []uuid.UUID
 	discarded    []uuid.UUID
 	withdrawn    []uuid.UUID
+	fault        error // a mistake of who decides
 }
 
-// Append adds a row to the log and returns it with its place.
+// Append adds a row to the log and returns it with its place. Its product must be one that [Keys] named: the shards of others
+// aren't locked, and [Store.Transact] refuses to write the batch.
 func (c *Changes) Append(row Row) Record {
 	shard := ShardOf(row.ProductID)
 	last := &c.snapshot.tails[shard]
+	if last.at.IsZero() && c.fault == nil {
+		c.fault = fmt.Errorf("append to shard %d, which is not locked: no key names product %s", shard, row.ProductID)
+	}
 	last.pos++
 	r := Record{Shard: shard, Pos: last.pos, Row: row, At: last.at}
 	c.rows = append(c.rows, r)
@@ -108,8 +113,8 @@ func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, 
 	if err := decide(snapshot, changes); err != nil {
 		return err
 	}
-	if changes.empty() {
-		return nil
+	if changes.fault != nil || changes.empty() {
+		return changes.fault
 	}
 	if err := changes.write(ctx, conn); err != nil {
 		return err

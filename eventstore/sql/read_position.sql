@@ -1,0 +1,1 @@
+select coalesce(max(pos), 0) from log where shard = $1
