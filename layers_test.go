@@ -49,7 +49,8 @@ var layers = []layer{
 	},
 	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph"}, foreign: []string{"*"}},
 	{name: "dev", ours: []string{"*"}, foreign: []string{"*"}},
-	{name: "dev/stack", foreign: []string{"*"}},     // serves every package's tests, so it may know none
+	{name: "dev/stack", foreign: []string{"*"}}, // serves every package's tests, so it may know none
+	{name: "dev/upstream", ours: []string{"dev/simulator"}, foreign: []string{"*"}},
 	{name: "dev/simulator", foreign: []string{"*"}}, // another service: it knows nothing of this one
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"product-service/dev/stack"
+	"product-service/dev/upstream"
 )
 
 const (
@@ -151,7 +152,22 @@ func startParts(ctx context.Context, f flags, dir string, env *environment, star
 	if err := out.step("start MongoDB", func() (string, error) { return startMongo(ctx, f, dir, postgres, env, started) }); err != nil {
 		return err
 	}
-	return out.step("start the simulated Inventory Service", func() (string, error) { return startSimulator(dir, env, started) })
+	return out.step("start the simulated Inventory Service", func() (string, error) { return startInventory(dir, env, started) })
+}
+
+func startInventory(dir string, env *environment, started *unwinding) (string, error) {
+	inventory, err := upstream.Start(upstream.Options{
+		Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "inventory"), Token: os.Getenv("INVENTORY_TOKEN"),
+		Brokers: strings.Split(env.get("KAFKA_BROKERS"), ","), TopicPrefix: os.Getenv("KAFKA_TOPIC_PREFIX"),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return "", err
+	}
+	started.add("the simulated Inventory Service", inventory.Stop)
+	env.set("INVENTORY_URL", inventory.URL())
+	env.set("INVENTORY_SIM_URL", inventory.URL())
+	return "its page makes it slow, failing or away", nil
 }
 
 // startMongo starts a MongoDB server unless MONGODB_URL names one. On such a server the database belongs to the data
