@@ -1,0 +1,86 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config says how Kafka is reached, and what this service calls its own there.
+type Config struct {
+	Brokers     []string `env:"KAFKA_BROKERS,required,notEmpty"`          // host:port, of at least one broker of the cluster
+	Group       string   `env:"KAFKA_GROUP" envDefault:"product-service"` // the consumer group; its instances share the partitions
+	TopicPrefix string   `env:"KAFKA_TOPIC_PREFIX"`                       // put before every topic's name
+	Partitions  int32    `env:"KAFKA_PARTITIONS" envDefault:"8"`          // of topics created here; powers of two up to 32 keep instances off each other's shards
+	Replication int16    `env:"KAFKA_REPLICATION" envDefault:"0"`         // of topics created here; 0 is the broker's default
+	TLS         bool     `env:"KAFKA_TLS"`                                // encrypt, and check the brokers' certificates
+	TLSCA       string   `env:"KAFKA_TLS_CA"`                             // file of PEM certificates to trust instead of the system's
+	TLSCert     string   `env:"KAFKA_TLS_CERT"`                           // file of this client's PEM certificate, with TLSKey
+	TLSKey      string   `env:"KAFKA_TLS_KEY"`                            // file of its PEM private key
+	Mechanism   string   `env:"KAFKA_SASL_MECHANISM"`                     // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no login
+	User        string   `env:"KAFKA_SASL_USER"`                          //
+	Password    string   `env:"KAFKA_SASL_PASSWORD"`                      // a secret: never printed
+	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"`        // how long command ids are remembered; older messages are refused. At least the topics' own retention
+}
+
+// Duration is a time.Duration that can also be written in days: "30d".
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 0 || n > 100_000 {
+			return fmt.Errorf("%q is not a number of days; it looks like 30d", text)
+		}
+		*d = Duration(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	parsed, err := time.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+// String implements fmt.Stringer.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+var (
+	legalName   = regexp.MustCompile(`^[A-Za-z0-9._-]*$`) // what Kafka allows in a topic's name
+	mechanisms  = map[string]bool{"": true, mechanismPlain: true, mechanismSCRAM256: true, mechanismSCRAM512: true}
+	longestName = 249 - len(".dlq") - len("product.reservation_failed")
+)
+
+// Validate returns every fault of the configuration, without the secrets in it.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(len(c.Brokers) == 0, "KAFKA_BROKERS: it is empty; it must be a comma list of host:port")
+	for _, b := range c.Brokers {
+		host, port, err := net.SplitHostPort(b)
+		n, portErr := strconv.Atoi(port)
+		fault(err != nil || host == "" || portErr != nil || n < 1 || n > 65535, "KAFKA_BROKERS: %q is not a broker; it must be host:port", b)
+	}
+	fault(c.Group == "" || len(c.Group) > 200, "KAFKA_GROUP: it has %d characters; it must have 1 to 200", len(c.Group))
+	fault(!legalName.MatchString(c.TopicPrefix) || len(c.TopicPrefix) > longestName,
+		"KAFKA_TOPIC_PREFIX: it is %q; it may have up to %d letters, digits, dots, underscores and hyphens", c.TopicPrefix, longestName)
+	fault(c.Partitions < 1 || c.Partitions > 1000, "KAFKA_PARTITIONS: it is %d; it must be 1 to 1000", c.Partitions)
+	fault(c.Replication < 0 || c.Replication > 15, "KAFKA_REPLICATION: it is %d; it must be 1 to 15, or 0 for the broker's default", c.Replication)
+	fault(!mechanisms[c.Mechanism], "KAFKA_SASL_MECHANISM: it is %q; it must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, or empty", c.Mechanism)
+	fault(c.Mechanism != "" && (c.User == "" || c.Password == ""), "KAFKA_SASL_USER, KAFKA_SASL_PASSWORD: both must be set with KAFKA_SASL_MECHANISM")
+	fault(c.Mechanism == "" && (c.User != "" || c.Password != ""), "KAFKA_SASL_MECHANISM: it is empty; it must be set with KAFKA_SASL_USER or KAFKA_SASL_PASSWORD")
+	fault(!c.TLS && (c.TLSCA != "" || c.TLSCert != "" || c.TLSKey != ""), "KAFKA_TLS: it is false; it must be true with KAFKA_TLS_CA, KAFKA_TLS_CERT or KAFKA_TLS_KEY")
+	fault((c.TLSCert == "") != (c.TLSKey == ""), "KAFKA_TLS_CERT, KAFKA_TLS_KEY: one is empty; they must be set together")
+	if _, err := c.tls(); c.TLS && err != nil {
+		faults = append(faults, err)
+	}
+	fault(c.Retention < Duration(time.Hour) || c.Retention > Duration(3650*24*time.Hour), "INBOX_RETENTION: it is %s; it must be 1h to 3650d", c.Retention)
+	return errors.Join(faults...)
+}
