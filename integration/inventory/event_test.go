@@ -1,0 +1,258 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func TestParseEvent(t *testing.T) {
+	id, variant := uuid.New(), uuid.New()
+	body := func(middle string) string {
+		return fmt.Sprintf(`{"eventId":%q,%s"timestamp":"2026-03-01T13:00:00+01:00","productVariantId":%q}`, id, middle, variant)
+	}
+	good := []struct {
+		name, body, header string
+		kind               EventType
+		available          int64 // -1: none
+	}{
+		{"the specification's example, typed by its header", body(""), "InventoryOutOfStockEvent", OutOfStockEvent, -1},
+		{"typed by itself", body(`"type":"InventoryLowStockEvent","availableQuantity":3,`), "", LowStockEvent, 3},
+		{"body before header", body(`"type":"InventoryBackInStockEvent",`), "InventoryLowStockEvent", BackInStockEvent, -1},
+		{"fields we don't know", body(`"type":"InventoryLowStockEvent","warehouse":7,`), "", LowStockEvent, -1},
+		{"nothing left", body(`"type":"InventoryOutOfStockEvent","availableQuantity":0,`), "", OutOfStockEvent, 0},
+	}
+	for _, c := range good {
+		e, err := ParseEvent([]byte(c.body), c.header)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if e.ID != id || e.VariantID != variant || e.Type != c.kind || !e.At.Equal(noon) || (e.Available == nil) != (c.available < 0) {
+			t.Errorf("%s: got %+v", c.name, e)
+		}
+	}
+	bad := []struct{ name, body, header, says string }{
+		{"no JSON", "<x/>", "", "not the JSON"},
+		{"a list", "[]", "", "not the JSON"},
+		{"no type anywhere", body(""), "", "ce_type"},
+		{"unknown type", body(`"type":"InventoryGoneEvent",`), "", "InventoryOutOfStockEvent"},
+		{"negative", body(`"type":"InventoryLowStockEvent","availableQuantity":-1,`), "", "from 0"},
+		{"out of stock with stock", body(`"type":"InventoryOutOfStockEvent","availableQuantity":2,`), "", "allowed is 0"},
+		{"fraction", body(`"type":"InventoryLowStockEvent","availableQuantity":1.5,`), "", "availableQuantity"},
+		{"nothing", "{}", "", "eventId"},
+		{"nothing, again", "{}", "", "timestamp"},
+		{"no UUID", `{"eventId":"7"}`, "", "not the JSON"},
+	}
+	for _, c := range bad {
+		_, err := ParseEvent([]byte(c.body), c.header)
+		if !errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v doesn't say %q", c.name, err, c.says)
+		}
+	}
+}
+
+func quantity(n int64) *int64 { return &n }
+
+func TestEventsChangeLevels(t *testing.T) {
+	cases := []struct {
+		name      string
+		kind      EventType
+		available *int64
+		after     time.Duration // the event's time, from the level's
+		status    Status
+		want      int64
+		source    Source
+		asked     bool
+	}{
+		{"out of stock", OutOfStockEvent, nil, time.Second, OutOfStock, 0, FromEvent, false},
+		{"low with a quantity", LowStockEvent, quantity(4), time.Second, LowStock, 4, FromEvent, false},
+		{"back with a quantity", BackInStockEvent, quantity(40), time.Second, InStock, 40, FromEvent, false},
+		{"low with nothing left", LowStockEvent, quantity(0), time.Second, OutOfStock, 0, FromEvent, false},
+		{"low without a quantity", LowStockEvent, nil, time.Second, InStock, 100, Live, true},
+		{"back without a quantity", BackInStockEvent, nil, time.Second, InStock, 100, Live, true},
+		{"back with none", BackInStockEvent, quantity(0), time.Second, InStock, 100, Live, true},
+		{"older out of stock", OutOfStockEvent, nil, -time.Second, InStock, 100, Cache, false},
+		{"older without a quantity", LowStockEvent, nil, -time.Second, InStock, 100, Cache, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+			id := f.stock(1)[0]
+			f.clock.Advance(2 * time.Second)
+			updated := f.read(id)[0].Level.UpdatedAt
+			before := f.calls()
+			e := Event{ID: uuid.New(), Type: c.kind, VariantID: id, At: updated.Add(c.after), Available: c.available}
+			for range 2 { // a repetition changes nothing
+				f.reader.Apply(context.Background(), e)
+			}
+			got := f.read(id)[0]
+			if got.Outcome != Known || got.Level.Available != c.want || got.Level.Status != c.status || got.Level.Source != c.source {
+				t.Errorf("got %+v", got)
+			}
+			if asked := f.calls() > before; asked != c.asked {
+				t.Errorf("asked: %v, want %v", asked, c.asked)
+			}
+		})
+	}
+}
+
+// TestEventWinsOverAnOlderAnswer: the service still answers with what it had before its own event.
+func TestEventWinsOverAnOlderAnswer(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	id := f.stock(1)[0]
+	f.clock.Advance(time.Hour)
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, VariantID: id, At: f.clock.Now()})
+	f.clock.Advance(time.Minute)
+	got := f.read(id)[0]
+	if got.Outcome != Known || got.Level.Available != 0 || got.Level.Source != FromEvent || got.Stale {
+		t.Fatalf("older answer won: %+v", got)
+	}
+	if age := got.Level.Age(f.clock.Now()); age != 0 {
+		t.Fatalf("the service was asked now and has nothing newer, yet the age is %s", age)
+	}
+	f.set(id, 50) // now newer than the event
+	f.clock.Advance(time.Minute)
+	if got := f.read(id)[0]; got.Level.Available != 50 || got.Level.Source != Live {
+		t.Fatalf("newer answer lost: %+v", got)
+	}
+}
+
+func TestQuantitylessEventNeverMeansZero(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock, f.cfg.BreakerOpen = newClock(), time.Hour })
+	id := f.stock(1)[0]
+	f.read(id)
+	f.client.reads.state.Store(2) // open: nobody may be asked
+	f.clock.Advance(time.Second)
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: LowStockEvent, VariantID: id, At: f.clock.Now()})
+	if got := f.read(id)[0]; got.Level.Available != 100 || !got.Stale || got.Level.Source != StaleFallback {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestFutureTimesDoNotWinForEver(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	id := f.stock(1)[0]
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, VariantID: id, At: f.clock.Now().AddDate(50, 0, 0)})
+	f.clock.Advance(time.Hour)
+	f.set(id, 9)
+	if got := f.read(id)[0]; got.Level.Available != 9 {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+// TestMergeIsOrderFree merges the same levels in two orders: the same level must be known at the end, the newest.
+func TestMergeIsOrderFree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := uuid.New()
+		levels := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) Level {
+			updated := rapid.IntRange(0, 20).Draw(t, "updated")
+			return Level{
+				VariantID: id, Available: int64(updated), Status: InStock, // one version, one content
+				UpdatedAt: noon.Add(time.Duration(updated) * time.Second),
+				FetchedAt: noon.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "fetched")) * time.Second),
+				Source:    rapid.SampledFrom([]Source{Live, FromEvent}).Draw(t, "source"),
+			}
+		}), 1, 6, func(l Level) [2]int64 { return [2]int64{l.UpdatedAt.Unix(), l.FetchedAt.Unix()} }).Draw(t, "levels")
+		fold := func(order []Level) *entry {
+			var e *entry
+			for _, level := range order {
+				e = merge(e, entry{level: level}, time.Time{})
+			}
+			return e
+		}
+		newest, fetched := levels[0], levels[0].FetchedAt
+		for _, level := range levels {
+			if level.UpdatedAt.After(newest.UpdatedAt) {
+				newest = level
+			}
+			fetched = later(fetched, level.FetchedAt)
+		}
+		for _, order := range [][]Level{levels, rapid.Permutation(levels).Draw(t, "order")} {
+			got := fold(order).level
+			if got.Available != newest.Available || !got.UpdatedAt.Equal(newest.UpdatedAt) || !got.FetchedAt.Equal(fetched) {
+				t.Fatalf("got %+v, newest is %+v fetched %s", got, newest, fetched)
+			}
+		}
+	})
+}
+
+func TestSubscribe(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	ids := f.stock(3)
+	f.read(ids...)
+	levels, cancel := f.reader.Subscribe(ids[:2])
+	f.clock.Advance(time.Second)
+	apply := func(id uuid.UUID, n int64) {
+		f.clock.Advance(time.Millisecond)
+		f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: BackInStockEvent, VariantID: id, At: f.clock.Now(), Available: &n})
+	}
+	for n := range int64(1000) { // nobody reads meanwhile: the latest must win, and nothing may block
+		apply(ids[0], n+1)
+		apply(ids[2], n+1) // not subscribed to
+	}
+	var last Level
+	for last.Available != 1000 {
+		next := <-levels
+		if next.VariantID != ids[0] || next.UpdatedAt.Before(last.UpdatedAt) {
+			t.Fatalf("got %+v after %+v", next, last)
+		}
+		last = next
+	}
+	// An event that says only "changed" fetches the new level for those who watch.
+	f.set(ids[1], 5)
+	f.clock.Advance(time.Second)
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: LowStockEvent, VariantID: ids[1], At: f.clock.Now()})
+	if next := <-levels; next.VariantID != ids[1] || next.Available != 5 {
+		t.Fatalf("got %+v", next)
+	}
+	// Asking again with the same answer is no change.
+	f.clock.Advance(time.Minute)
+	f.read(ids[1])
+	apply(ids[0], 7)
+	if next := <-levels; next.VariantID != ids[0] || next.Available != 7 {
+		t.Fatalf("got %+v", next)
+	}
+	cancel()
+	cancel()
+	for range levels { //nolint:revive // drained until closed
+	}
+	if f.reader.topics.wanted(ids[0]) {
+		t.Error("the subscription is still known after its end")
+	}
+	open, _ := f.reader.Subscribe(ids)
+	f.close()
+	if _, more := <-open; more {
+		t.Error("a level after the reader closed")
+	}
+}
+
+func TestStoreIsBounded(t *testing.T) {
+	levels, err := newStore(320)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer levels.close()
+	hot := uuid.New()
+	put := func(id uuid.UUID) {
+		levels.change(id, true, func(*entry) *entry { return &entry{level: Level{VariantID: id}} })
+	}
+	put(hot)
+	for range 10_000 {
+		put(uuid.New())
+		if levels.find(&hot).known() == nil {
+			t.Fatal("a variant in use was evicted")
+		}
+	}
+	if n := levels.len(); n > 320 {
+		t.Fatalf("%d variants held, allowed are 320", n)
+	}
+}
