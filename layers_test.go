@@ -22,7 +22,7 @@ type layer struct {
 // everyday is what any package but the rules may use.
 var everyday = []string{
 	"github.com/caarlos0/env/v11", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/sync",
-	"go.opentelemetry.io/otel",
+	"github.com/hashicorp/golang-lru/v2", "go.opentelemetry.io/otel",
 }
 
 // layers are the arrows of the architecture. The longest name that fits a package counts.
@@ -35,7 +35,7 @@ var layers = []layer{
 	},
 	{
 		name: "projection", ours: []string{"product", "eventstore", "integration/inventory"},
-		foreign: with("go.mongodb.org/mongo-driver/v2", "github.com/hashicorp/golang-lru/v2"),
+		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{
 		name: "integration/inventory",
@@ -44,7 +44,7 @@ var layers = []layer{
 	},
 	{
 		name: "graph", ours: []string{"product", "projection", "integration/inventory"},
-		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2", "github.com/hashicorp/golang-lru/v2",
+		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
 			"github.com/coder/websocket", "github.com/gorilla/websocket", "github.com/golang-jwt/jwt/v5"),
 	},
 	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph"}, foreign: []string{"*"}},
