@@ -1,8 +1,6 @@
 package projection
 
 import (
-	"fmt"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -45,7 +43,7 @@ func (d *day) add(m *movement, pos int64) {
 	if pos <= d.Pos {
 		return
 	}
-	key := fmt.Sprintf("%02d", m.At%microsPerDay/microsPerHour)
+	key := hourKey(m.At)
 	d.Hours[key] = d.Hours[key].add(m)
 	d.Pos = pos
 	if d.touched == nil {

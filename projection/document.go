@@ -193,13 +193,11 @@ func (d *document) derive() {
 	d.Words = words(text...)
 }
 
-// words are the distinct words of texts, in lower case, and each text that is one thing although it has punctuation, such as a SKU.
+// words are the distinct words of texts, in lower case.
 func words(texts ...string) []string {
 	var all []string
 	for _, text := range texts {
-		lower := strings.ToLower(text)
-		all = append(all, strings.FieldsFunc(lower, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })...)
-		all = append(all, strings.Fields(lower)...)
+		all = append(all, strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -6,19 +6,39 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
+
+// index is one index of a kind of document.
+type index struct {
+	keys   bson.D
+	sparse bool // it holds only the documents that have the field
+}
 
 // The indexes of each kind of document, beside the one on _id. A movement's _id begins with its product and ends with its version, so that
 // a product's movements need no other index; neither do its days.
 var (
-	productIndexes = []bson.D{
-		{{Key: "variants.id", Value: 1}},
+	productIndexes = []index{
+		{keys: bson.D{{Key: "variants.id", Value: 1}}},
+		{keys: bson.D{{Key: "status", Value: 1}, {Key: "words", Value: 1}}},
+		{keys: ordered("sortName")},
+		{keys: ordered("createdAt")},
+		{keys: ordered("updatedAt")},
+		{keys: ordered("available")},
+		{keys: ordered("stockRank")},
 	}
-	movementIndexes = []bson.D{
-		{{Key: "order", Value: 1}},
-		{{Key: "reservation", Value: 1}},
+	movementIndexes = []index{
+		{keys: bson.D{{Key: "order", Value: 1}}},
+		{keys: bson.D{{Key: "reservation", Value: 1}}},
+		{keys: bson.D{{Key: "rare", Value: 1}}, sparse: true},
+		{keys: bson.D{{Key: "rareOrder", Value: 1}}, sparse: true},
 	}
 )
+
+// ordered is the index of a list of products in an order.
+func ordered(key string) bson.D {
+	return bson.D{{Key: "status", Value: 1}, {Key: key, Value: 1}, {Key: "_id", Value: 1}}
+}
 
 // index makes the indexes of a generation where the server uses any.
 func (s *Store) index(ctx context.Context, g generation) error {
@@ -27,11 +47,14 @@ func (s *Store) index(ctx context.Context, g generation) error {
 	}
 	for _, part := range []struct {
 		in      *mongo.Collection
-		indexes []bson.D
+		indexes []index
 	}{{g.products, productIndexes}, {g.movements, movementIndexes}} {
 		models := make([]mongo.IndexModel, len(part.indexes))
-		for i, keys := range part.indexes {
-			models[i] = mongo.IndexModel{Keys: keys}
+		for i, index := range part.indexes {
+			models[i] = mongo.IndexModel{Keys: index.keys}
+			if index.sparse {
+				models[i].Options = options.Index().SetSparse(true)
+			}
 		}
 		if _, err := part.in.Indexes().CreateMany(ctx, models); err != nil {
 			return fmt.Errorf("index %s: %w", part.in.Name(), err)

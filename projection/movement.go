@@ -33,7 +33,9 @@ func (t MovementType) visible() bool { return t != renewed && t != cancelled && 
 // movement is a row of a product's history as it is stored: one for each event of the stream, and for each cancelled reservation.
 type movement struct {
 	ID          string       `bson:"_id"`
-	Order       string       `bson:"order,omitempty"` // among all movements; absent on rows that aren't shown
+	Order       string       `bson:"order,omitempty"`     // among all movements; absent on rows that aren't shown
+	Rare        string       `bson:"rare,omitempty"`      // the ID again, for the rare types
+	RareOrder   string       `bson:"rareOrder,omitempty"` // the order again, for the rare types
 	Product     string       `bson:"product"`
 	Version     int64        `bson:"version"`
 	Type        MovementType `bson:"type"`
@@ -95,6 +97,9 @@ func move(d *document, r eventstore.Record, e product.Event) movement {
 	if m.Type.visible() {
 		m.Order = order(r)
 	}
+	if m.Type.rare() {
+		m.Rare, m.RareOrder = m.ID, m.Order
+	}
 	return m
 }
 
@@ -116,6 +121,8 @@ func (m *movement) encode() bson.Raw {
 	start, b := bsoncore.AppendDocumentStart(make([]byte, 0, 512))
 	b = bsoncore.AppendStringElement(b, "_id", m.ID)
 	b = text(b, "order", m.Order)
+	b = text(b, "rare", m.Rare)
+	b = text(b, "rareOrder", m.RareOrder)
 	b = bsoncore.AppendStringElement(b, "product", m.Product)
 	b = bsoncore.AppendInt64Element(b, "version", m.Version)
 	b = bsoncore.AppendStringElement(b, "type", string(m.Type))

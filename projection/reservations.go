@@ -1,0 +1,76 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"product-service/product"
+)
+
+// Reservation is a hold on units of a product, and what became of it.
+type Reservation struct {
+	ProductID uuid.UUID
+	ID        uuid.UUID
+	SagaID    string
+	Quantity  int64 // as requested; 0 where it was cancelled before that
+	Held      int64 // what is left of it
+	State     product.ReservationState
+	ExpiresAt time.Time // zero: never
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Reservation returns a reservation, open or ended. It is folded from its movements, of which there are few.
+func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.UUID) (found Reservation, ok bool, err error) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	g, err := r.store.generation(ctx)
+	if err != nil {
+		return Reservation{}, false, err
+	}
+	filter := bson.D{{Key: "reservation", Value: reservationID.String()}, {Key: "product", Value: productID.String()}}
+	c, err := g.movements.Find(ctx, filter, r.many(ctx))
+	if err != nil {
+		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
+	}
+	var rows []movement
+	if err := c.All(ctx, &rows); err != nil {
+		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
+	}
+	slices.SortFunc(rows, func(a, b movement) int { return int(a.Version - b.Version) })
+	found = Reservation{ProductID: productID, ID: reservationID}
+	for i := range rows {
+		found.fold(&rows[i])
+	}
+	return found, len(rows) > 0, nil
+}
+
+func (r *Reservation) fold(m *movement) {
+	at := timeOf(m.At)
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = at
+	}
+	r.UpdatedAt, r.Held, r.SagaID = at, m.Held, m.Saga
+	switch m.Type {
+	case Reserved, renewed:
+		r.State, r.Quantity, r.ExpiresAt = product.StateActive, m.Quantity, time.Time{}
+		if m.ExpiresAt != 0 {
+			r.ExpiresAt = timeOf(m.ExpiresAt)
+		}
+	case Released, Expired:
+		if m.Held > 0 {
+			break
+		}
+		r.State = product.StateReleased
+		if m.Type == Expired {
+			r.State = product.StateExpired
+		}
+	case cancelled:
+		r.State = product.StateCancelled
+	}
+}
