@@ -1,0 +1,268 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/dev/simulator"
+)
+
+// queue is a Queue in memory that keeps what a durable one would.
+type queue struct {
+	mu      sync.Mutex
+	jobs    map[uuid.UUID]*queued
+	done    []uuid.UUID
+	loseAck bool // Done fails: as if the process died before it
+}
+
+type queued struct {
+	Job
+	due     time.Time
+	stopped bool
+}
+
+func newQueue() *queue { return &queue{jobs: map[uuid.UUID]*queued{}} }
+
+func (q *queue) add(id uuid.UUID, initial int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	q.jobs[id] = &queued{Job: Job{
+		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, QueuedAt: now, CorrelationID: "made-" + id.String()[:8],
+	}, due: now}
+}
+
+func (q *queue) Due(_ context.Context, limit int) (Backlog, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var b Backlog
+	for _, job := range q.jobs {
+		if job.stopped {
+			continue
+		}
+		b.Depth++
+		if b.Oldest.IsZero() || job.QueuedAt.Before(b.Oldest) {
+			b.Oldest = job.QueuedAt
+		}
+		if job.due.After(time.Now()) {
+			if b.Next.IsZero() || job.due.Before(b.Next) {
+				b.Next = job.due
+			}
+		} else if len(b.Jobs) < limit {
+			b.Jobs = append(b.Jobs, job.Job)
+		}
+	}
+	return b, nil
+}
+
+func (q *queue) Done(_ context.Context, ids []uuid.UUID) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.loseAck {
+		return errors.New("lost")
+	}
+	for _, id := range ids {
+		if q.jobs[id] != nil {
+			delete(q.jobs, id)
+			q.done = append(q.done, id)
+		}
+	}
+	return nil
+}
+
+func (q *queue) Failed(_ context.Context, failures []Failure) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range failures {
+		if job := q.jobs[f.VariantID]; job != nil {
+			job.Tries, job.due, job.stopped = f.Tries, f.Next, f.Stopped
+		}
+	}
+	return nil
+}
+
+func (q *queue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.jobs)
+}
+
+func (q *queue) job(id uuid.UUID) queued {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.jobs[id] == nil {
+		return queued{}
+	}
+	return *q.jobs[id]
+}
+
+// initialize runs an initializer on the fixture until the test ends.
+func (f *fixture) initialize(q Queue) *Initializer {
+	i := NewInitializer(f.client, q, f.reader.Put, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { i.Run(ctx) })
+	f.t.Cleanup(func() { cancel(); done.Wait() })
+	return i
+}
+
+func quick(f *fixture) {
+	f.cfg.InitBackoff, f.cfg.InitBackoffMax, f.cfg.InitPoll = 2*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+	f.cfg.BreakerOpen, f.cfg.InitTimeout = 50*time.Millisecond, 200*time.Millisecond
+}
+
+func TestInitializeAnswers(t *testing.T) {
+	f := newFixture(t, nil)
+	ctx := WithCorrelationID(context.Background(), "corr-1")
+	record := Record{VariantID: uuid.New(), InitialQuantity: 25, LowStockThreshold: 5}
+	for _, step := range []string{"created", "repeated"} {
+		if err := f.client.Initialize(ctx, record); err != nil {
+			t.Fatalf("%s: %v", step, err)
+		}
+	}
+	if got, ok := f.sim.Get(record.VariantID); !ok || got.Available != 25 || got.LowStockThreshold != 5 {
+		t.Fatalf("record: %+v", got)
+	}
+	stats := f.sim.Stats()
+	if stats.Created != 1 || stats.Replays != 1 || stats.Last["X-Correlation-Id"] != "corr-1" ||
+		stats.Last["Idempotency-Key"] != IdempotencyKey(record.VariantID) {
+		t.Fatalf("stats: %+v", stats)
+	}
+	existing := f.stock(1)[0]
+	if err := f.client.Initialize(ctx, Record{VariantID: existing, InitialQuantity: 1}); err != nil {
+		t.Fatalf("409 is success, got %v", err)
+	}
+	if err := f.client.Initialize(ctx, Record{VariantID: uuid.New(), InitialQuantity: -1}); !errors.Is(err, ErrRefused) || errors.Is(err, ErrUnavailable) {
+		t.Fatalf("422: got %v, want ErrRefused", err)
+	}
+	for _, fault := range []simulator.Fault{{Mode: simulator.Fail}, {Mode: simulator.Reset}, {Mode: simulator.Fail, Status: 429}} {
+		f.fault(fault)
+		before := f.calls()
+		if err := f.client.Initialize(ctx, Record{VariantID: uuid.New()}); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRefused) {
+			t.Errorf("%s: got %v, want ErrUnavailable", name(fault), err)
+		}
+		// net/http itself repeats a request that carries an Idempotency-Key when a pooled connection was dead already.
+		if calls := f.calls() - before; calls != 1 && (fault.Mode != simulator.Reset || calls > 2) {
+			t.Errorf("%s: %d calls in one try", name(fault), calls)
+		}
+	}
+}
+
+// TestInitializerWorksOffTheQueue has every kind of trouble on the way, also answers lost after the record was made.
+func TestInitializerWorksOffTheQueue(t *testing.T) {
+	for _, fault := range []simulator.Fault{
+		{Mode: simulator.None}, {Mode: simulator.Fail, Rate: 0.5}, {Mode: simulator.Lost, Rate: 0.5},
+		{Mode: simulator.Away, Rate: 0.3}, {Mode: simulator.Wrong}, {Mode: simulator.Truncated, Rate: 0.3},
+	} {
+		t.Run(name(fault), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, quick)
+			q := newQueue()
+			const n = 100
+			for range n {
+				q.add(uuid.New(), 3)
+			}
+			f.fault(fault)
+			f.initialize(q)
+			if fault.Mode == simulator.Wrong { // 200 and nonsense: the service took it, we cannot tell more
+				eventually(t, "the queue is empty", func() bool { return q.left() == 0 })
+				return
+			}
+			eventually(t, "the queue is empty", func() bool { return q.left() == 0 })
+			if stats := f.sim.Stats(); stats.Created != n || stats.Records != n {
+				t.Fatalf("%d creations and %d records for %d variants", stats.Created, stats.Records, n)
+			}
+		})
+	}
+}
+
+func TestCreatedLevelIsKnownAtOnce(t *testing.T) {
+	f := newFixture(t, quick)
+	q, id := newQueue(), uuid.New()
+	if got := f.read(id)[0]; got.Outcome != Absent {
+		t.Fatalf("got %+v", got)
+	}
+	q.add(id, 30)
+	f.initialize(q).Kick()
+	eventually(t, "created", func() bool { return q.left() == 0 })
+	if got := f.read(id)[0]; got.Outcome != Known || got.Level.Available != 30 {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestLostAcknowledgementMakesNoSecondRecord(t *testing.T) {
+	f := newFixture(t, quick)
+	q := newQueue()
+	q.loseAck = true
+	q.add(uuid.New(), 1)
+	f.initialize(q)
+	eventually(t, "asked for twice", func() bool { return f.sim.Stats().Replays > 0 })
+	if stats := f.sim.Stats(); stats.Created != 1 || stats.Records != 1 {
+		t.Fatalf("stats: %+v", stats)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	for _, policy := range []Policy{PolicyRetry, PolicyRollback, PolicyNotOrderable} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, func(f *fixture) { quick(f); f.cfg.InitPolicy = policy })
+			q, id := newQueue(), uuid.New()
+			q.add(id, 1)
+			f.fault(simulator.Fault{Mode: simulator.Fail})
+			f.initialize(q)
+			if policy == PolicyNotOrderable {
+				eventually(t, "stopped", func() bool { return q.job(id).stopped })
+				if tries, posts := q.job(id).Tries, f.sim.Stats().Calls["create"]; tries != 10 || posts != 10 {
+					t.Fatalf("%d tries, %d calls, want 10", tries, posts)
+				}
+				f.fault(simulator.Fault{Mode: simulator.None})
+				q.add(id, 1) // an operator replays
+			} else {
+				eventually(t, "more than 10 tries", func() bool { return q.job(id).Tries > 12 })
+				f.fault(simulator.Fault{Mode: simulator.None})
+			}
+			eventually(t, "the record exists", func() bool { _, ok := f.sim.Get(id); return ok && q.left() == 0 })
+		})
+	}
+}
+
+// TestOutageSparesTries: while the breaker is open only probes are made, so a long queue isn't used up.
+func TestOutageSparesTries(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { quick(f); f.cfg.InitPolicy = PolicyNotOrderable; f.cfg.BreakerOpen = time.Hour })
+	q := newQueue()
+	for range 50 {
+		q.add(uuid.New(), 1)
+	}
+	f.fault(simulator.Fault{Mode: simulator.Away})
+	i := f.initialize(q)
+	eventually(t, "breaker open", func() bool { return !f.client.writes.closed() })
+	eventually(t, "the queue is looked at", func() bool { return i.depth.Load() == 50 })
+	if posts := f.sim.Stats().Calls["create"]; posts > 10 {
+		t.Errorf("%d calls", posts)
+	}
+	if !f.client.reads.closed() {
+		t.Error("failing creations closed reads too")
+	}
+	if age := i.oldestAge(); age <= 0 || age > 30 {
+		t.Errorf("age of the oldest is %f s", age)
+	}
+}
+
+func TestKickWakes(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { quick(f); f.cfg.InitPoll = time.Hour })
+	q := newQueue()
+	i := f.initialize(q)
+	eventually(t, "created", func() bool {
+		if q.left() == 0 && len(f.sim.All()) == 0 {
+			q.add(uuid.New(), 1)
+		}
+		i.Kick()
+		return f.sim.Stats().Created > 0 && q.left() == 0
+	})
+}
