@@ -1,0 +1,131 @@
+package eventstore
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const month = 30 * 24 * time.Hour
+
+// history writes an event, two facts, an event and two facts into each of these shards, and makes them this old.
+func history(t *testing.T, s *Store, age time.Duration, shards ...int16) {
+	for _, shard := range shards {
+		productID := inShard(shard)
+		s.write(t, func(snapshot *Snapshot, c *Changes) {
+			for range 2 {
+				event(snapshot, c, productID)
+				r := fact(c, productID)
+				c.Remember(InboxEntry{CommandID: r.CommandID, Shard: r.Shard, Pos: r.Pos})
+				fact(c, productID)
+			}
+		}, productID)
+	}
+	s.exec(t, "update log set at = now() - $1::interval", age)
+	s.exec(t, "update inbox set at = now() - $1::interval", age)
+}
+
+func pruned(t *testing.T, s *Store, types []string, limit int, cursors ...Cursor) (rows int64) {
+	for {
+		n := must[int64](t)(s.Prune(t.Context(), month, types, cursors, limit))
+		if rows += n; n == 0 {
+			return rows
+		}
+	}
+}
+
+func left(t *testing.T, s *Store) string {
+	var all []Cursor
+	for shard := range int16(Shards) {
+		all = append(all, Cursor{Shard: shard})
+	}
+	return places(must[[]Record](t)(s.Tail(t.Context(), all, 1000)))
+}
+
+func TestPrune(t *testing.T) {
+	facts := []string{"F"}
+	for name, test := range map[string]struct {
+		age     time.Duration
+		types   []string
+		limit   int
+		cursors []Cursor
+		left    string
+	}{
+		"below the cursor, not the last": {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
+		"in bites of one":                {month + 2*time.Hour, facts, 1, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
+		"in bites of three":              {month + 2*time.Hour, facts, 3, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
+		"a cursor ahead of the log":      {month + 2*time.Hour, facts, 100, []Cursor{{1, 99}, {2, 99}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
+		"a cursor in the middle":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 2}, {2, 3}}, "1:1 1:3 1:4 1:5 1:6 2:1 2:4 2:5 2:6 "},
+		"a shard without a cursor":       {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}}, "1:1 1:4 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"without cursors":                {month + 2*time.Hour, facts, 100, nil, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"another type":                   {month + 2*time.Hour, []string{"G"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"the type of events":             {month + 2*time.Hour, []string{"E"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"forgotten but within the hour":  {month + time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"too young":                      {month - time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			history(t, s, test.age, 1, 2)
+			before := one[int64](t, s, "select (select count(*) from log) + (select count(*) from inbox)")
+			rows := pruned(t, s, test.types, test.limit, test.cursors...)
+			if got := left(t, s); got != test.left {
+				t.Errorf("there are left\n%s, want\n%s", got, test.left)
+			}
+			inbox := one[int](t, s, "select count(*) from inbox")
+			if old := test.age > month; (inbox == 0) != old || inbox != 0 && inbox != 4 {
+				t.Errorf("the inbox remembers %d of 4 commands", inbox)
+			}
+			if after := one[int64](t, s, "select (select count(*) from log) + (select count(*) from inbox)"); before-after != rows {
+				t.Errorf("it said it deleted %d rows, but deleted %d", rows, before-after)
+			}
+			s.write(t, func(snapshot *Snapshot, c *Changes) {
+				if r := fact(c, inShard(1)); r.Pos != 7 {
+					t.Errorf("the next position is %d, want 7", r.Pos)
+				}
+			}, inShard(1))
+		})
+	}
+}
+
+// The log keeps what the inbox points at until the whole inbox is done.
+func TestPruneBeginsWithTheInbox(t *testing.T) {
+	s := open(t)
+	history(t, s, month+2*time.Hour, 1)
+	for want := int64(2); want > 0; want-- {
+		if n := must[int64](t)(s.Prune(t.Context(), month, []string{"F"}, []Cursor{{1, 6}}, 1)); n != 1 {
+			t.Errorf("a bite of one took %d", n)
+		}
+		if n := one[int64](t, s, "select count(*) from log"); n != 6 {
+			t.Errorf("the log has %d rows", n)
+		}
+	}
+}
+
+func TestExpiring(t *testing.T) {
+	s := open(t)
+	productID := inShard(1)
+	now := time.Now()
+	keys := make([]ReservationKey, 6)
+	s.write(t, func(_ *Snapshot, c *Changes) {
+		for i := range keys {
+			keys[i] = ReservationKey{productID, uuid.New()}
+			r := Reservation{ReservationKey: keys[i], Quantity: 1, Held: 1, State: "ACTIVE", ExpiresAt: now.Add(time.Duration(i-10) * time.Second)}
+			switch i {
+			case 3:
+				r.ExpiresAt = now.Add(time.Hour)
+			case 4:
+				r.ExpiresAt = time.Time{}
+			case 5:
+				r.State, r.Held = "RELEASED", 0
+			}
+			c.SetReservation(r)
+		}
+	}, productID)
+	for limit, want := range map[int][]ReservationKey{100: keys[:3], 2: keys[:2]} {
+		got := must[[]ReservationKey](t)(s.Expiring(t.Context(), limit))
+		if len(got) != len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
+			t.Errorf("expiring are %v, want %v", got, want)
+		}
+	}
+}
