@@ -7,6 +7,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"product-service/graph/model"
+	"product-service/projection"
 )
 
 const (
@@ -77,8 +78,8 @@ func bucketCount(args map[string]any) int {
 		return 1
 	}
 	each := time.Hour
-	if args["interval"] == string(model.TimelineIntervalDay) {
+	if args["interval"] == string(projection.Daily) {
 		each = 24 * time.Hour
 	}
-	return int(min(max(to.Sub(from)/each, 1), maxBuckets))
+	return int(min(max(to.Sub(from)/each, 1), projection.MaxHours))
 }

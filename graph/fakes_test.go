@@ -25,13 +25,13 @@ import (
 type fakes struct {
 	byIDs       func([]uuid.UUID) ([]*projection.Product, error)
 	variants    func([]uuid.UUID) ([]*projection.Variant, error)
-	page        func(pFilter, pOrder, pRange) (pPage[*projection.Product], error)
+	page        func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error)
 	waitFor     func(context.Context, uuid.UUID, int64) error
-	movements   func(pMovementFilter, pRange) (pPage[*pMovement], error)
-	movement    func(uuid.UUID, int64) (*pMovement, error)
-	reservation func(productID, id uuid.UUID) (*pReservation, error)
-	stockAt     func(uuid.UUID, time.Time) (*projection.Stock, error)
-	timeline    func(id uuid.UUID, from, to time.Time, interval string) ([]pBucket, error)
+	movements   func(projection.MovementFilter, projection.Range) (projection.Page[projection.Movement], error)
+	movement    func(uuid.UUID, int64) (projection.Movement, bool, error)
+	reservation func(productID, id uuid.UUID) (projection.Reservation, bool, error)
+	stockAt     func(uuid.UUID, time.Time) (projection.Stock, bool, error)
+	timeline    func(id uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error)
 	level       func(context.Context, uuid.UUID) inventory.Result
 	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
 
@@ -67,9 +67,9 @@ func (f *fakes) Variants(_ context.Context, ids []uuid.UUID) ([]*projection.Vari
 	return f.variants(ids)
 }
 
-func (f *fakes) Page(_ context.Context, where pFilter, order pOrder, page pRange) (pPage[*projection.Product], error) {
+func (f *fakes) Products(_ context.Context, where projection.ProductFilter, order projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error) {
 	if f.page == nil {
-		return pPage[*projection.Product]{}, nil
+		return projection.Page[projection.Product]{}, nil
 	}
 	return f.page(where, order, page)
 }
@@ -81,39 +81,39 @@ func (f *fakes) WaitFor(ctx context.Context, id uuid.UUID, version int64) error 
 	return f.waitFor(ctx, id, version)
 }
 
-func (f *fakes) Movements(_ context.Context, where pMovementFilter, page pRange) (pPage[*pMovement], error) {
+func (f *fakes) Movements(_ context.Context, where projection.MovementFilter, page projection.Range) (projection.Page[projection.Movement], error) {
 	if f.movements == nil {
-		return pPage[*pMovement]{}, nil
+		return projection.Page[projection.Movement]{}, nil
 	}
 	return f.movements(where, page)
 }
 
-func (f *fakes) Movement(_ context.Context, id uuid.UUID, version int64) (*pMovement, error) {
+func (f *fakes) Movement(_ context.Context, id uuid.UUID, version int64) (m projection.Movement, ok bool, err error) {
 	if f.movement == nil {
-		return nil, nil
+		return m, false, nil
 	}
 	return f.movement(id, version)
 }
 
-func (f *fakes) Reservation(_ context.Context, productID, id uuid.UUID) (*pReservation, error) {
+func (f *fakes) Reservation(_ context.Context, productID, id uuid.UUID) (r projection.Reservation, ok bool, err error) {
 	if f.reservation == nil {
-		return nil, nil
+		return r, false, nil
 	}
 	return f.reservation(productID, id)
 }
 
-func (f *fakes) StockAt(_ context.Context, id uuid.UUID, at time.Time) (*projection.Stock, error) {
+func (f *fakes) StockAt(_ context.Context, id uuid.UUID, at time.Time) (s projection.Stock, ok bool, err error) {
 	if f.stockAt == nil {
-		return nil, nil
+		return s, false, nil
 	}
 	return f.stockAt(id, at)
 }
 
-func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, interval string) ([]pBucket, error) {
+func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error) {
 	if f.timeline == nil {
 		return nil, nil
 	}
-	return f.timeline(id, from, to, interval)
+	return f.timeline(id, from, to, every)
 }
 
 func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration) []inventory.Result {
@@ -153,7 +153,7 @@ func testConfig(t testing.TB, settings ...string) Config {
 // newTestHandler serves the API on fakes.
 func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
 	t.Helper()
-	h, err := Handler(testConfig(t, settings...), Services{Products: f, Lists: f, Histories: f, Watch: f, Levels: f, Commands: f},
+	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f},
 		slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

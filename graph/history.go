@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/graph/model"
+	"product-service/projection"
 )
 
 // reservation answers Query.reservation.
@@ -19,33 +20,33 @@ func (r *Resolver) reservation(ctx context.Context, productID, reservationID str
 	if err != nil {
 		return nil, err
 	}
-	found, err := r.services.Histories.Reservation(ctx, product, reservation)
-	if err != nil || found == nil {
+	found, ok, err := r.services.Reads.Reservation(ctx, product, reservation)
+	if err != nil || !ok {
 		return nil, err
 	}
-	return showReservation(found), nil
+	return showReservation(&found), nil
 }
 
 func (r *Resolver) reservationNode(ctx context.Context, ref nodeRef) (model.Node, error) {
-	found, err := r.services.Histories.Reservation(ctx, ref.id, ref.reservation)
-	if err != nil || found == nil {
+	found, ok, err := r.services.Reads.Reservation(ctx, ref.id, ref.reservation)
+	if err != nil || !ok {
 		return nil, err
 	}
-	return showReservation(found), nil
+	return showReservation(&found), nil
 }
 
 func (r *Resolver) movementNode(ctx context.Context, ref nodeRef) (model.Node, error) {
-	found, err := r.services.Histories.Movement(ctx, ref.id, ref.version)
-	if err != nil || found == nil {
+	found, ok, err := r.services.Reads.Movement(ctx, ref.id, ref.version)
+	if err != nil || !ok {
 		return nil, err
 	}
-	return showMovement(found), nil
+	return showMovement(&found), nil
 }
 
 // movementArgs are the filters of a list of movements.
 type movementArgs struct {
 	from, to *time.Time
-	types    []model.StockMovementType
+	types    []projection.MovementType
 }
 
 // movements answers stockMovements, of one product or, without an id, of all.
@@ -54,7 +55,7 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 	if err != nil {
 		return nil, err
 	}
-	var filter pMovementFilter
+	var filter projection.MovementFilter
 	if productID != nil {
 		if filter.ProductID, err = parseID(*productID); err != nil {
 			return nil, err
@@ -67,16 +68,14 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 	if args.types != nil && len(args.types) == 0 {
 		return nil, badInput("types is empty; it must have at least one type, or be absent")
 	}
-	for _, t := range args.types {
-		filter.Types = append(filter.Types, string(t))
-	}
-	got, err := r.services.Histories.Movements(ctx, filter, asked)
+	filter.Types = args.types
+	got, err := r.services.Reads.Movements(ctx, filter, asked)
 	if err != nil {
 		return nil, err
 	}
 	c := &model.StockMovementConnection{PageInfo: pageInfo(got), TotalCount: got.Total}
 	for _, e := range got.Edges {
-		m := showMovement(e.Node)
+		m := showMovement(&e.Node)
 		c.Nodes = append(c.Nodes, m)
 		c.Edges = append(c.Edges, &model.StockMovementEdge{Cursor: e.Cursor, Node: m})
 	}
@@ -89,36 +88,29 @@ func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	found, err := r.services.Histories.StockAt(ctx, id, at)
-	if err != nil || found == nil {
+	found, ok, err := r.services.Reads.StockAt(ctx, id, at)
+	if err != nil || !ok {
 		return nil, err
 	}
-	return showStock(found), nil
+	return showStock(&found), nil
 }
 
 // timeline answers stockTimeline.
-func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error) {
+func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBucket, error) {
 	id, err := parseID(productID)
 	if err != nil {
 		return nil, err
 	}
-	longest := maxDays * 24 * time.Hour
-	if interval == model.TimelineIntervalHour {
-		longest = maxBuckets * time.Hour
-	}
-	switch {
-	case !to.After(from):
+	if !to.After(from) {
 		return nil, badInput("to isn't after from: there is no time from %s on and before %s", stamp(from), stamp(to))
-	case to.Sub(from) > longest:
-		return nil, badInput("from %s to %s are more than %d days, which is the most by the %s", stamp(from), stamp(to), longest/(24*time.Hour), interval)
 	}
-	found, err := r.services.Histories.Timeline(ctx, id, from, to, string(interval))
+	found, err := r.services.Reads.Timeline(ctx, id, from, to, every)
 	if err != nil {
 		return nil, err
 	}
 	buckets := make([]*model.StockBucket, len(found))
-	for i, b := range found {
-		buckets[i] = showBucket(b)
+	for i := range found {
+		buckets[i] = showBucket(&found[i])
 	}
 	return buckets, nil
 }

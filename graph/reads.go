@@ -17,10 +17,7 @@ import (
 
 const (
 	defaultPage = 20
-	maxPage     = 100
-	maxIDs      = 100
-	maxBuckets  = 366 * 24
-	maxDays     = 3660
+	maxPage     = projection.MaxPage
 )
 
 // product answers Query.product.
@@ -40,14 +37,14 @@ func (r *Resolver) product(ctx context.Context, id string, minVersion *int64) (*
 
 // productAt waits until the product is at least at a version.
 func (r *Resolver) productAt(ctx context.Context, id uuid.UUID, version int64) (*model.Product, error) {
-	if err := r.services.Watch.WaitFor(ctx, id, version); err != nil {
+	if err := r.services.Reads.WaitFor(ctx, id, version); err != nil {
 		return nil, err
 	}
 	return r.productNow(ctx, id)
 }
 
 func (r *Resolver) productNow(ctx context.Context, id uuid.UUID) (*model.Product, error) {
-	found, ok, err := r.services.Products.Product(ctx, id)
+	found, ok, err := r.services.Reads.Product(ctx, id)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -66,13 +63,13 @@ func (r *Resolver) products(ctx context.Context, page pageArgs, where *model.Pro
 	if err != nil {
 		return nil, err
 	}
-	got, err := r.services.Lists.Page(ctx, filter, orderOf(orderBy), asked)
+	got, err := r.services.Reads.Products(ctx, filter, orderOf(orderBy), asked)
 	if err != nil {
 		return nil, err
 	}
 	c := &model.ProductConnection{PageInfo: pageInfo(got), TotalCount: got.Total}
 	for _, e := range got.Edges {
-		p := showProduct(e.Node)
+		p := showProduct(&e.Node)
 		c.Nodes = append(c.Nodes, p)
 		c.Edges = append(c.Edges, &model.ProductEdge{Cursor: e.Cursor, Node: p})
 	}
@@ -100,7 +97,7 @@ func (r *Resolver) variants(ctx context.Context, ids []string) ([]*model.Product
 
 // variantsByID reads variants, and the products they belong to where those are selected.
 func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*model.ProductVariant, error) {
-	found, err := r.services.Products.Variants(ctx, ids)
+	found, err := r.services.Reads.Variants(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +112,7 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 	if len(owners) == 0 || !selects(ctx, "ProductVariant", "product") {
 		return byID, nil
 	}
-	products, err := r.services.Products.ProductsByIDs(ctx, owners)
+	products, err := r.services.Reads.ProductsByIDs(ctx, owners)
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +191,8 @@ type pageArgs struct {
 }
 
 // check says what is wrong with them, or what they ask for.
-func (a pageArgs) check(ctx context.Context) (pRange, error) {
-	p := pRange{Count: graphql.FieldRequested(ctx, "totalCount")}
+func (a pageArgs) check(ctx context.Context) (projection.Range, error) {
+	p := projection.Range{Count: graphql.FieldRequested(ctx, "totalCount")}
 	if a.first != nil && a.last != nil {
 		return p, badInput("first and last are both given; give one of them")
 	}
@@ -233,8 +230,8 @@ func (a pageArgs) check(ctx context.Context) (pRange, error) {
 
 // parseIDs reads a list of ids.
 func parseIDs(name string, texts []string) ([]uuid.UUID, error) {
-	if len(texts) > maxIDs {
-		return nil, badInput("%s has %d ids; it can have %d", name, len(texts), maxIDs)
+	if len(texts) > projection.MaxIDs {
+		return nil, badInput("%s has %d ids; it can have %d", name, len(texts), projection.MaxIDs)
 	}
 	ids := make([]uuid.UUID, len(texts))
 	for i, text := range texts {
@@ -251,8 +248,10 @@ func classifyRead(err error) (Code, string, bool) {
 	switch {
 	case errors.Is(err, projection.ErrNotYet):
 		return NotYetAvailable, "the version asked for can't be read yet; ask again in a moment", true
-	case errors.Is(err, errBadCursor):
+	case errors.Is(err, projection.ErrBadCursor):
 		return BadUserInput, "after or before isn't a cursor of this list, in this order", true
+	case errors.Is(err, projection.ErrBadRange), errors.Is(err, projection.ErrTooMany):
+		return BadUserInput, err.Error(), true
 	}
 	return "", "", false
 }
@@ -297,8 +296,8 @@ func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
 
 // nodes answers Query.nodes: products in one read, and those ids that aren't products as variants in another.
 func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
-	if len(ids) > maxIDs {
-		return nil, badInput("ids has %d ids; it can have %d", len(ids), maxIDs)
+	if len(ids) > projection.MaxIDs {
+		return nil, badInput("ids has %d ids; it can have %d", len(ids), projection.MaxIDs)
 	}
 	refs := make([]nodeRef, len(ids))
 	var plain []uuid.UUID
@@ -337,7 +336,7 @@ func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uui
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	products, err := r.services.Products.ProductsByIDs(ctx, ids)
+	products, err := r.services.Reads.ProductsByIDs(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

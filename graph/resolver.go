@@ -13,19 +13,43 @@ import (
 
 // Services are what the API is built on.
 type Services struct {
-	Products  Products
-	Lists     Lists
-	Histories Histories
-	Watch     Watch
-	Levels    Levels
-	Commands  Commands
+	Reads    Reads
+	Levels   Levels
+	Commands Commands
 }
 
-// Products reads products and variants by their ids. What isn't there is false or nil, not an error.
+// Reads answers from the projection. What isn't there is false or nil, not an error.
+type Reads interface {
+	Products
+	Lists
+	Histories
+	Reservations
+	Watch
+}
+
+// Products reads products and variants by their ids.
 type Products interface {
 	Product(ctx context.Context, id uuid.UUID) (p projection.Product, ok bool, err error)
 	ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*projection.Product, error)
 	Variants(ctx context.Context, ids []uuid.UUID) ([]*projection.Variant, error)
+}
+
+// Lists reads lists page by page. A cursor that isn't one of the list is projection.ErrBadCursor.
+type Lists interface {
+	Products(ctx context.Context, where projection.ProductFilter, order projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error)
+	Movements(ctx context.Context, where projection.MovementFilter, page projection.Range) (projection.Page[projection.Movement], error)
+}
+
+// Histories reads what was.
+type Histories interface {
+	Movement(ctx context.Context, productID uuid.UUID, version int64) (m projection.Movement, ok bool, err error)
+	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s projection.Stock, ok bool, err error)
+	Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error)
+}
+
+// Reservations reads reservations.
+type Reservations interface {
+	Reservation(ctx context.Context, productID, reservationID uuid.UUID) (r projection.Reservation, ok bool, err error)
 }
 
 // Watch waits for the projection.

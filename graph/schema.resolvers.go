@@ -9,6 +9,7 @@ import (
 	"context"
 	"product-service/graph/generated"
 	"product-service/graph/model"
+	"product-service/projection"
 	"time"
 )
 
@@ -40,11 +41,11 @@ func (r *mutationResolver) AdjustStock(ctx context.Context, input model.AdjustSt
 	return r.adjustStock(ctx, input)
 }
 
-func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []model.StockMovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
+func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
 	return r.movements(ctx, &obj.ID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error) {
+func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, obj.ID, from, to, interval)
 }
 
@@ -80,11 +81,11 @@ func (r *queryResolver) Reservation(ctx context.Context, productID string, reser
 	return r.reservation(ctx, productID, reservationID)
 }
 
-func (r *queryResolver) StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []model.StockMovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
+func (r *queryResolver) StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
 	return r.movements(ctx, productID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error) {
+func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, productID, from, to, interval)
 }
 

@@ -46,13 +46,13 @@ func showStock(s *projection.Stock) *model.ProductStock {
 func showLevel(r inventory.Result, now time.Time) *model.InventoryLevel {
 	l := r.Level
 	return &model.InventoryLevel{
-		ProductVariantID: l.VariantID.String(), AvailableQuantity: l.Available, Status: model.InventoryStatus(l.Status),
+		ProductVariantID: l.VariantID.String(), AvailableQuantity: l.Available, Status: l.Status,
 		UpdatedAt: l.UpdatedAt, FetchedAt: l.FetchedAt, IsStale: r.Stale,
-		AgeSeconds: int64(l.Age(now) / time.Second), Source: model.InventorySource(l.Source),
+		AgeSeconds: int64(l.Age(now) / time.Second), Source: l.Source,
 	}
 }
 
-func showReservation(r *pReservation) *model.Reservation {
+func showReservation(r *projection.Reservation) *model.Reservation {
 	shown := &model.Reservation{
 		ID: r.ProductID.String() + "." + r.ID.String(), ReservationID: r.ID.String(), ProductID: r.ProductID.String(),
 		Quantity: r.Quantity, Held: r.Held, State: r.State, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
@@ -63,23 +63,23 @@ func showReservation(r *pReservation) *model.Reservation {
 	return shown
 }
 
-func showMovement(m *pMovement) *model.StockMovement {
+func showMovement(m *projection.Movement) *model.StockMovement {
 	return &model.StockMovement{
-		ID: fmt.Sprintf("%s.%d", m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: model.StockMovementType(m.Type),
-		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available,
+		ID: fmt.Sprintf("%s.%d", m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: m.Type,
+		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available(),
 		Version: m.Version, ReservationID: idOrNil(m.ReservationID), SagaID: textOrNil(m.SagaID), Reason: textOrNil(m.Reason),
 		CommandID: idOrNil(m.CommandID), CorrelationID: textOrNil(m.CorrelationID), OccurredAt: m.OccurredAt,
 	}
 }
 
-func showBucket(b pBucket) *model.StockBucket {
+func showBucket(b *projection.Bucket) *model.StockBucket {
 	return &model.StockBucket{
 		Start: b.Start, End: b.End, Opening: b.Opening, Closing: b.Closing, MinAvailable: b.Min, MaxAvailable: b.Max,
 		ReservedQuantity: b.ReservedQuantity, ReleasedQuantity: b.ReleasedQuantity, AdjustedQuantity: b.AdjustedQuantity, Movements: b.Movements,
 	}
 }
 
-func pageInfo[T any](p pPage[T]) *model.PageInfo {
+func pageInfo[T any](p projection.Page[T]) *model.PageInfo {
 	info := &model.PageInfo{HasNextPage: p.HasNext, HasPreviousPage: p.HasPrevious}
 	if n := len(p.Edges); n > 0 {
 		info.StartCursor, info.EndCursor = &p.Edges[0].Cursor, &p.Edges[n-1].Cursor
@@ -87,8 +87,8 @@ func pageInfo[T any](p pPage[T]) *model.PageInfo {
 	return info
 }
 
-func filterOf(where *model.ProductFilter) (pFilter, error) {
-	var f pFilter
+func filterOf(where *model.ProductFilter) (projection.ProductFilter, error) {
+	var f projection.ProductFilter
 	if where == nil {
 		return f, nil
 	}
@@ -114,11 +114,11 @@ func filterOf(where *model.ProductFilter) (pFilter, error) {
 	return f, nil
 }
 
-func orderOf(order *model.ProductOrder) pOrder {
+func orderOf(order *model.ProductOrder) projection.ProductOrder {
 	if order == nil {
-		return pOrder{Field: string(model.ProductOrderFieldCreatedAt)}
+		return projection.ProductOrder{}
 	}
-	return pOrder{Field: string(order.Field), Descending: order.Direction == model.OrderDirectionDesc}
+	return projection.ProductOrder{Field: order.Field, Descending: order.Direction == model.OrderDirectionDesc}
 }
 
 func idOrNil(id uuid.UUID) *string {

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math"
 	"product-service/graph/model"
+	"product-service/integration/inventory"
 	"product-service/product"
+	"product-service/projection"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -66,8 +68,8 @@ type MutationResolver interface {
 	AdjustStock(ctx context.Context, input model.AdjustStockInput) (*model.Payload, error)
 }
 type ProductResolver interface {
-	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []model.StockMovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error)
+	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
+	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
 	StockAt(ctx context.Context, obj *model.Product, at time.Time) (*model.ProductStock, error)
 }
 type ProductVariantResolver interface {
@@ -80,8 +82,8 @@ type QueryResolver interface {
 	Node(ctx context.Context, id string) (model.Node, error)
 	Nodes(ctx context.Context, ids []string) ([]model.Node, error)
 	Reservation(ctx context.Context, productID string, reservationID string) (*model.Reservation, error)
-	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []model.StockMovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval model.TimelineInterval) ([]*model.StockBucket, error)
+	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
+	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
 }
 type UpdateProductPayloadResolver interface {
 	Product(ctx context.Context, obj *model.Payload) (*model.Product, error)
@@ -215,11 +217,11 @@ Where a page lies in its list, as the Relay cursor connections specification has
 """
 type PageInfo {
   """
-  Whether more follows the page. Always right, whichever way the list is paged.
+  Whether more follows the page.
   """
   hasNextPage: Boolean!
   """
-  Whether anything comes before the page. Always right, whichever way the list is paged.
+  Whether anything comes before the page.
   """
   hasPreviousPage: Boolean!
   """
@@ -458,7 +460,7 @@ type Product implements Node {
   """
   lowStockThreshold: Int!
   """
-  Counts the product's changes: 1, 2, 3 …
+  Counts the product's changes, from 1 on.
   """
   version: Int!
   """
@@ -1004,7 +1006,7 @@ Which products: those that meet every condition given.
 """
 input ProductFilter {
   """
-  The name contains this, or a SKU is this, in upper or lower case.
+  Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case.
   """
   search: String
   """
@@ -1934,8 +1936,8 @@ func (ec *executionContext) field_Product_stockMovements_args(ctx context.Contex
 	}
 	args["to"] = arg1
 	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "types",
-		func(ctx context.Context, v any) ([]model.StockMovementType, error) {
-			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋgraphᚋmodelᚐStockMovementTypeᚄ(ctx, v)
+		func(ctx context.Context, v any) ([]projection.MovementType, error) {
+			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -1996,8 +1998,8 @@ func (ec *executionContext) field_Product_stockTimeline_args(ctx context.Context
 	}
 	args["to"] = arg1
 	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "interval",
-		func(ctx context.Context, v any) (model.TimelineInterval, error) {
-			return ec.unmarshalNTimelineInterval2productᚑserviceᚋgraphᚋmodelᚐTimelineInterval(ctx, v)
+		func(ctx context.Context, v any) (projection.Interval, error) {
+			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2188,8 +2190,8 @@ func (ec *executionContext) field_Query_stockMovements_args(ctx context.Context,
 	}
 	args["to"] = arg2
 	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "types",
-		func(ctx context.Context, v any) ([]model.StockMovementType, error) {
-			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋgraphᚋmodelᚐStockMovementTypeᚄ(ctx, v)
+		func(ctx context.Context, v any) ([]projection.MovementType, error) {
+			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2258,8 +2260,8 @@ func (ec *executionContext) field_Query_stockTimeline_args(ctx context.Context, 
 	}
 	args["to"] = arg2
 	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "interval",
-		func(ctx context.Context, v any) (model.TimelineInterval, error) {
-			return ec.unmarshalNTimelineInterval2productᚑserviceᚋgraphᚋmodelᚐTimelineInterval(ctx, v)
+		func(ctx context.Context, v any) (projection.Interval, error) {
+			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2647,8 +2649,8 @@ func (ec *executionContext) _InventoryLevel_status(ctx context.Context, field gr
 			return obj.Status, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.InventoryStatus) graphql.Marshaler {
-			return ec.marshalNInventoryStatus2productᚑserviceᚋgraphᚋmodelᚐInventoryStatus(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v inventory.Status) graphql.Marshaler {
+			return ec.marshalNInventoryStatus2productᚑserviceᚋintegrationᚋinventoryᚐStatus(ctx, selections, v)
 		},
 		true,
 		true,
@@ -2762,8 +2764,8 @@ func (ec *executionContext) _InventoryLevel_source(ctx context.Context, field gr
 			return obj.Source, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.InventorySource) graphql.Marshaler {
-			return ec.marshalNInventorySource2productᚑserviceᚋgraphᚋmodelᚐInventorySource(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v inventory.Source) graphql.Marshaler {
+			return ec.marshalNInventorySource2productᚑserviceᚋintegrationᚋinventoryᚐSource(ctx, selections, v)
 		},
 		true,
 		true,
@@ -3322,7 +3324,7 @@ func (ec *executionContext) _Product_stockMovements(ctx context.Context, field g
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Product().StockMovements(ctx, obj, fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]model.StockMovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
+			return ec.Resolvers.Product().StockMovements(ctx, obj, fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]projection.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
@@ -3366,7 +3368,7 @@ func (ec *executionContext) _Product_stockTimeline(ctx context.Context, field gr
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Product().StockTimeline(ctx, obj, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(model.TimelineInterval))
+			return ec.Resolvers.Product().StockTimeline(ctx, obj, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
@@ -4230,7 +4232,7 @@ func (ec *executionContext) _Query_stockMovements(ctx context.Context, field gra
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().StockMovements(ctx, fc.Args["productId"].(*string), fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]model.StockMovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
+			return ec.Resolvers.Query().StockMovements(ctx, fc.Args["productId"].(*string), fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]projection.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
@@ -4274,7 +4276,7 @@ func (ec *executionContext) _Query_stockTimeline(ctx context.Context, field grap
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().StockTimeline(ctx, fc.Args["productId"].(string), fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(model.TimelineInterval))
+			return ec.Resolvers.Query().StockTimeline(ctx, fc.Args["productId"].(string), fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
@@ -4879,8 +4881,8 @@ func (ec *executionContext) _StockMovement_type(ctx context.Context, field graph
 			return obj.Type, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v model.StockMovementType) graphql.Marshaler {
-			return ec.marshalNStockMovementType2productᚑserviceᚋgraphᚋmodelᚐStockMovementType(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v projection.MovementType) graphql.Marshaler {
+			return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, selections, v)
 		},
 		true,
 		true,
@@ -6993,7 +6995,7 @@ func (ec *executionContext) unmarshalInputProductOrder(ctx context.Context, obj 
 		switch k {
 		case "field":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("field"))
-			data, err := ec.unmarshalNProductOrderField2productᚑserviceᚋgraphᚋmodelᚐProductOrderField(ctx, v)
+			data, err := ec.unmarshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx, v)
 			if err != nil {
 				return it, err
 			}
@@ -9427,24 +9429,38 @@ func (ec *executionContext) marshalNInt2int64(ctx context.Context, sel ast.Selec
 	return res
 }
 
-func (ec *executionContext) unmarshalNInventorySource2productᚑserviceᚋgraphᚋmodelᚐInventorySource(ctx context.Context, v any) (model.InventorySource, error) {
-	var res model.InventorySource
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNInventorySource2productᚑserviceᚋintegrationᚋinventoryᚐSource(ctx context.Context, v any) (inventory.Source, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := inventory.Source(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNInventorySource2productᚑserviceᚋgraphᚋmodelᚐInventorySource(ctx context.Context, sel ast.SelectionSet, v model.InventorySource) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNInventorySource2productᚑserviceᚋintegrationᚋinventoryᚐSource(ctx context.Context, sel ast.SelectionSet, v inventory.Source) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
-func (ec *executionContext) unmarshalNInventoryStatus2productᚑserviceᚋgraphᚋmodelᚐInventoryStatus(ctx context.Context, v any) (model.InventoryStatus, error) {
-	var res model.InventoryStatus
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNInventoryStatus2productᚑserviceᚋintegrationᚋinventoryᚐStatus(ctx context.Context, v any) (inventory.Status, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := inventory.Status(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNInventoryStatus2productᚑserviceᚋgraphᚋmodelᚐInventoryStatus(ctx context.Context, sel ast.SelectionSet, v model.InventoryStatus) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNInventoryStatus2productᚑserviceᚋintegrationᚋinventoryᚐStatus(ctx context.Context, sel ast.SelectionSet, v inventory.Status) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
 func (ec *executionContext) marshalNNode2ᚕproductᚑserviceᚋgraphᚋmodelᚐNode(ctx context.Context, sel ast.SelectionSet, v []model.Node) graphql.Marshaler {
@@ -9539,14 +9555,21 @@ func (ec *executionContext) marshalNProductEdge2ᚖproductᚑserviceᚋgraphᚋm
 	return ec._ProductEdge(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalNProductOrderField2productᚑserviceᚋgraphᚋmodelᚐProductOrderField(ctx context.Context, v any) (model.ProductOrderField, error) {
-	var res model.ProductOrderField
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx context.Context, v any) (projection.OrderField, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := projection.OrderField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNProductOrderField2productᚑserviceᚋgraphᚋmodelᚐProductOrderField(ctx context.Context, sel ast.SelectionSet, v model.ProductOrderField) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx context.Context, sel ast.SelectionSet, v projection.OrderField) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
 func (ec *executionContext) marshalNProductStock2ᚖproductᚑserviceᚋgraphᚋmodelᚐProductStock(ctx context.Context, sel ast.SelectionSet, v *model.ProductStock) graphql.Marshaler {
@@ -9719,14 +9742,21 @@ func (ec *executionContext) marshalNStockMovementEdge2ᚖproductᚑserviceᚋgra
 	return ec._StockMovementEdge(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalNStockMovementType2productᚑserviceᚋgraphᚋmodelᚐStockMovementType(ctx context.Context, v any) (model.StockMovementType, error) {
-	var res model.StockMovementType
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx context.Context, v any) (projection.MovementType, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := projection.MovementType(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNStockMovementType2productᚑserviceᚋgraphᚋmodelᚐStockMovementType(ctx context.Context, sel ast.SelectionSet, v model.StockMovementType) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx context.Context, sel ast.SelectionSet, v projection.MovementType) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
 func (ec *executionContext) unmarshalNStockStatus2productᚑserviceᚋproductᚐStockStatus(ctx context.Context, v any) (product.StockStatus, error) {
@@ -9791,14 +9821,21 @@ func (ec *executionContext) marshalNString2ᚕstringᚄ(ctx context.Context, sel
 	return ret
 }
 
-func (ec *executionContext) unmarshalNTimelineInterval2productᚑserviceᚋgraphᚋmodelᚐTimelineInterval(ctx context.Context, v any) (model.TimelineInterval, error) {
-	var res model.TimelineInterval
-	err := res.UnmarshalGQL(v)
+func (ec *executionContext) unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx context.Context, v any) (projection.Interval, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := projection.Interval(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNTimelineInterval2productᚑserviceᚋgraphᚋmodelᚐTimelineInterval(ctx context.Context, sel ast.SelectionSet, v model.TimelineInterval) graphql.Marshaler {
-	return v
+func (ec *executionContext) marshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx context.Context, sel ast.SelectionSet, v projection.Interval) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
 func (ec *executionContext) unmarshalNUpdateProductInput2productᚑserviceᚋgraphᚋmodelᚐUpdateProductInput(ctx context.Context, v any) (model.UpdateProductInput, error) {
@@ -10237,16 +10274,16 @@ func (ec *executionContext) marshalOReservation2ᚖproductᚑserviceᚋgraphᚋm
 	return ec._Reservation(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋgraphᚋmodelᚐStockMovementTypeᚄ(ctx context.Context, v any) ([]model.StockMovementType, error) {
+func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx context.Context, v any) ([]projection.MovementType, error) {
 	if v == nil {
 		return nil, nil
 	}
 	vSlice := graphql.CoerceList(v)
 	var err error
-	res := make([]model.StockMovementType, len(vSlice))
+	res := make([]projection.MovementType, len(vSlice))
 	for i := range vSlice {
 		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
-		res[i], err = ec.unmarshalNStockMovementType2productᚑserviceᚋgraphᚋmodelᚐStockMovementType(ctx, vSlice[i])
+		res[i], err = ec.unmarshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, vSlice[i])
 		if err != nil {
 			return nil, err
 		}
@@ -10254,14 +10291,14 @@ func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋg
 	return res, nil
 }
 
-func (ec *executionContext) marshalOStockMovementType2ᚕproductᚑserviceᚋgraphᚋmodelᚐStockMovementTypeᚄ(ctx context.Context, sel ast.SelectionSet, v []model.StockMovementType) graphql.Marshaler {
+func (ec *executionContext) marshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx context.Context, sel ast.SelectionSet, v []projection.MovementType) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNStockMovementType2productᚑserviceᚋgraphᚋmodelᚐStockMovementType(ctx, sel, v[i])
+		return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

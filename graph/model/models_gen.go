@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"product-service/integration/inventory"
 	"product-service/product"
+	"product-service/projection"
 	"strconv"
 	"time"
 )
@@ -91,7 +93,7 @@ type InventoryLevel struct {
 	// How many can be had. Never invented: where it isn't known there is no level.
 	AvailableQuantity int64 `json:"availableQuantity"`
 	// The level in one word.
-	Status InventoryStatus `json:"status"`
+	Status inventory.Status `json:"status"`
 	// When the Inventory Service last changed it.
 	UpdatedAt time.Time `json:"updatedAt"`
 	// When this service learned it.
@@ -101,14 +103,14 @@ type InventoryLevel struct {
 	// Seconds since `fetchedAt`.
 	AgeSeconds int64 `json:"ageSeconds"`
 	// Where it was taken from.
-	Source InventorySource `json:"source"`
+	Source inventory.Source `json:"source"`
 }
 
 // Where a page lies in its list, as the Relay cursor connections specification has it.
 type PageInfo struct {
-	// Whether more follows the page. Always right, whichever way the list is paged.
+	// Whether more follows the page.
 	HasNextPage bool `json:"hasNextPage"`
-	// Whether anything comes before the page. Always right, whichever way the list is paged.
+	// Whether anything comes before the page.
 	HasPreviousPage bool `json:"hasPreviousPage"`
 	// The cursor of the page's first item; null on an empty page.
 	StartCursor *string `json:"startCursor,omitempty"`
@@ -134,7 +136,7 @@ type Product struct {
 	StockStatus product.StockStatus `json:"stockStatus"`
 	// Up to how many available units the stock counts as low.
 	LowStockThreshold int64 `json:"lowStockThreshold"`
-	// Counts the product's changes: 1, 2, 3 …
+	// Counts the product's changes, from 1 on.
 	Version int64 `json:"version"`
 	// When it was created.
 	CreatedAt time.Time `json:"createdAt"`
@@ -166,7 +168,7 @@ type ProductEdge struct {
 
 // Which products: those that meet every condition given.
 type ProductFilter struct {
-	// The name contains this, or a SKU is this, in upper or lower case.
+	// Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case.
 	Search *string `json:"search,omitempty"`
 	// The stock is so.
 	StockStatus *product.StockStatus `json:"stockStatus,omitempty"`
@@ -183,7 +185,7 @@ type ProductFilter struct {
 // The order of a list of products.
 type ProductOrder struct {
 	// By what.
-	Field ProductOrderField `json:"field"`
+	Field projection.OrderField `json:"field"`
 	// Which way.
 	Direction OrderDirection `json:"direction"`
 }
@@ -293,7 +295,7 @@ type StockMovement struct {
 	// The product's UUID.
 	ProductID string `json:"productId"`
 	// What happened.
-	Type StockMovementType `json:"type"`
+	Type projection.MovementType `json:"type"`
 	// How many units it was about, without a sign.
 	Quantity int64 `json:"quantity"`
 	// The change of what is available.
@@ -382,131 +384,6 @@ type VariantAttributeInput struct {
 	Value string `json:"value"`
 }
 
-// Where a level was taken from.
-type InventorySource string
-
-const (
-	// Asked for just now.
-	InventorySourceLive InventorySource = "LIVE"
-	// Asked for a moment ago, and recent enough.
-	InventorySourceCache InventorySource = "CACHE"
-	// The last known level, because the Inventory Service couldn't be asked.
-	InventorySourceStaleFallback InventorySource = "STALE_FALLBACK"
-	// Told by an event of the Inventory Service.
-	InventorySourceEvent InventorySource = "EVENT"
-)
-
-var AllInventorySource = []InventorySource{
-	InventorySourceLive,
-	InventorySourceCache,
-	InventorySourceStaleFallback,
-	InventorySourceEvent,
-}
-
-func (e InventorySource) IsValid() bool {
-	switch e {
-	case InventorySourceLive, InventorySourceCache, InventorySourceStaleFallback, InventorySourceEvent:
-		return true
-	}
-	return false
-}
-
-func (e InventorySource) String() string {
-	return string(e)
-}
-
-func (e *InventorySource) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = InventorySource(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid InventorySource", str)
-	}
-	return nil
-}
-
-func (e InventorySource) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *InventorySource) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e InventorySource) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
-}
-
-// A level of the Inventory Service in one word.
-type InventoryStatus string
-
-const (
-	// There is plenty.
-	InventoryStatusInStock InventoryStatus = "IN_STOCK"
-	// There is little left.
-	InventoryStatusLowStock InventoryStatus = "LOW_STOCK"
-	// There is nothing left.
-	InventoryStatusOutOfStock InventoryStatus = "OUT_OF_STOCK"
-)
-
-var AllInventoryStatus = []InventoryStatus{
-	InventoryStatusInStock,
-	InventoryStatusLowStock,
-	InventoryStatusOutOfStock,
-}
-
-func (e InventoryStatus) IsValid() bool {
-	switch e {
-	case InventoryStatusInStock, InventoryStatusLowStock, InventoryStatusOutOfStock:
-		return true
-	}
-	return false
-}
-
-func (e InventoryStatus) String() string {
-	return string(e)
-}
-
-func (e *InventoryStatus) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = InventoryStatus(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid InventoryStatus", str)
-	}
-	return nil
-}
-
-func (e InventoryStatus) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *InventoryStatus) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e InventoryStatus) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
-}
-
 // Which way a list is ordered.
 type OrderDirection string
 
@@ -560,198 +437,6 @@ func (e *OrderDirection) UnmarshalJSON(b []byte) error {
 }
 
 func (e OrderDirection) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
-}
-
-// What products can be ordered by.
-type ProductOrderField string
-
-const (
-	// The name.
-	ProductOrderFieldName ProductOrderField = "NAME"
-	// When it was created.
-	ProductOrderFieldCreatedAt ProductOrderField = "CREATED_AT"
-	// When it last changed.
-	ProductOrderFieldUpdatedAt ProductOrderField = "UPDATED_AT"
-	// How many are available.
-	ProductOrderFieldAvailable ProductOrderField = "AVAILABLE"
-	// The stock status: ascending from out of stock to in stock.
-	ProductOrderFieldStockStatus ProductOrderField = "STOCK_STATUS"
-)
-
-var AllProductOrderField = []ProductOrderField{
-	ProductOrderFieldName,
-	ProductOrderFieldCreatedAt,
-	ProductOrderFieldUpdatedAt,
-	ProductOrderFieldAvailable,
-	ProductOrderFieldStockStatus,
-}
-
-func (e ProductOrderField) IsValid() bool {
-	switch e {
-	case ProductOrderFieldName, ProductOrderFieldCreatedAt, ProductOrderFieldUpdatedAt, ProductOrderFieldAvailable, ProductOrderFieldStockStatus:
-		return true
-	}
-	return false
-}
-
-func (e ProductOrderField) String() string {
-	return string(e)
-}
-
-func (e *ProductOrderField) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = ProductOrderField(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid ProductOrderField", str)
-	}
-	return nil
-}
-
-func (e ProductOrderField) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *ProductOrderField) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e ProductOrderField) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
-}
-
-// What a movement of stock was.
-type StockMovementType string
-
-const (
-	// The stock a product was created with.
-	StockMovementTypeInitial StockMovementType = "INITIAL"
-	// The total was changed by hand.
-	StockMovementTypeAdjusted StockMovementType = "ADJUSTED"
-	// Units were reserved.
-	StockMovementTypeReserved StockMovementType = "RESERVED"
-	// Reserved units were released.
-	StockMovementTypeReleased StockMovementType = "RELEASED"
-	// Reserved units were released because the reservation had expired.
-	StockMovementTypeExpired StockMovementType = "EXPIRED"
-)
-
-var AllStockMovementType = []StockMovementType{
-	StockMovementTypeInitial,
-	StockMovementTypeAdjusted,
-	StockMovementTypeReserved,
-	StockMovementTypeReleased,
-	StockMovementTypeExpired,
-}
-
-func (e StockMovementType) IsValid() bool {
-	switch e {
-	case StockMovementTypeInitial, StockMovementTypeAdjusted, StockMovementTypeReserved, StockMovementTypeReleased, StockMovementTypeExpired:
-		return true
-	}
-	return false
-}
-
-func (e StockMovementType) String() string {
-	return string(e)
-}
-
-func (e *StockMovementType) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = StockMovementType(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid StockMovementType", str)
-	}
-	return nil
-}
-
-func (e StockMovementType) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *StockMovementType) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e StockMovementType) MarshalJSON() ([]byte, error) {
-	var buf bytes.Buffer
-	e.MarshalGQL(&buf)
-	return buf.Bytes(), nil
-}
-
-// How long a bucket of a timeline is.
-type TimelineInterval string
-
-const (
-	// An hour of UTC.
-	TimelineIntervalHour TimelineInterval = "HOUR"
-	// A day of UTC.
-	TimelineIntervalDay TimelineInterval = "DAY"
-)
-
-var AllTimelineInterval = []TimelineInterval{
-	TimelineIntervalHour,
-	TimelineIntervalDay,
-}
-
-func (e TimelineInterval) IsValid() bool {
-	switch e {
-	case TimelineIntervalHour, TimelineIntervalDay:
-		return true
-	}
-	return false
-}
-
-func (e TimelineInterval) String() string {
-	return string(e)
-}
-
-func (e *TimelineInterval) UnmarshalGQL(v any) error {
-	str, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("enums must be strings")
-	}
-
-	*e = TimelineInterval(str)
-	if !e.IsValid() {
-		return fmt.Errorf("%s is not a valid TimelineInterval", str)
-	}
-	return nil
-}
-
-func (e TimelineInterval) MarshalGQL(w io.Writer) {
-	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
-}
-
-func (e *TimelineInterval) UnmarshalJSON(b []byte) error {
-	s, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	return e.UnmarshalGQL(s)
-}
-
-func (e TimelineInterval) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
