@@ -27,7 +27,7 @@ type Stats struct {
 	LastAt          time.Time      `json:"lastAt,omitzero"`
 }
 
-func newStats() Stats { return Stats{Calls: map[string]int{}} }
+func newStats() Stats { return Stats{Calls: map[string]int{"list": 0, "one": 0, "create": 0}} }
 
 // Total is the number of calls of all operations.
 func (s Stats) Total() int {
