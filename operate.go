@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"product-service/command"
+	"product-service/eventstore"
+	"product-service/integration/inventory"
+)
+
+func migrate(*flag.FlagSet) func(context.Context, *server) error {
+	return func(ctx context.Context, s *server) error {
+		log, err := eventstore.Open(ctx, s.Store)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		version, err := log.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		if err := command.CreateTopics(ctx, s.Kafka); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "PostgreSQL is at schema version %d; the topics are there\n", version)
+		return nil
+	}
+}
+
+// inventoryEvents hands what the Inventory Service says on to those who know what it means.
+func (s *server) inventoryEvents(n neighbour) command.Inventory {
+	return command.Inventory{
+		Decode: func(body []byte, ceType string) (command.InventoryEvent, error) {
+			e, err := inventory.ParseEvent(body, ceType)
+			return command.InventoryEvent{ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available}, err
+		},
+		OnEvent: func(ctx context.Context, e command.InventoryEvent) {
+			n.reader.Apply(ctx, inventoryEvent(e))
+			if err := n.webhook.Notify(inventoryEvent(e)); err != nil {
+				s.log.ErrorContext(ctx, "the webhook isn't told of an inventory event", "event_id", e.ID, "variant_id", e.VariantID, "error", err)
+			}
+		},
+		OnBroadcast: func(e command.InventoryEvent) { n.reader.Apply(context.Background(), inventoryEvent(e)) },
+	}
+}
+
+func inventoryEvent(e command.InventoryEvent) inventory.Event {
+	return inventory.Event{ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available}
+}
+
+func replay(flags *flag.FlagSet) func(context.Context, *server) error {
+	send := flags.String("send", "", "send again: a letter's PLACE as listed, or \"all\" that can be; \"records\" restarts stopped inventory records")
+	return func(ctx context.Context, s *server) error {
+		log, err := eventstore.Open(ctx, s.Store)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		letters := command.NewReplayer(s.Kafka, log)
+		switch *send {
+		case "":
+			return s.listLetters(ctx, letters, log)
+		case "records":
+			n, err := log.RestartVariants(ctx)
+			if err == nil {
+				fmt.Fprintf(s.out, "%d inventory records will be tried again\n", n)
+			}
+			return err
+		}
+		sent, refused := 0, 0
+		err = letters.Replay(ctx, func(l command.Letter) bool { return *send == "all" || *send == l.Place() }, func(l command.Letter, refusal string) {
+			if refusal != "" {
+				refused++
+				fmt.Fprintf(s.out, "%s  not sent: %s\n", l.Place(), refusal)
+				return
+			}
+			sent++
+			fmt.Fprintf(s.out, "%s  sent again to %s\n", l.Place(), l.From)
+		})
+		fmt.Fprintf(s.out, "%d sent again, %d refused\n", sent, refused)
+		if err == nil && sent+refused == 0 && *send != "all" {
+			return fmt.Errorf("there is no dead letter at %q", *send)
+		}
+		return err
+	}
+}
+
+// listLetters prints a line a letter for people, and a JSON object a letter for programs.
+func (s *server) listLetters(ctx context.Context, letters *command.Replayer, log *eventstore.Store) error {
+	n := 0
+	err := letters.List(ctx, func(l command.Letter) error {
+		n++
+		state := "can be sent again"
+		if why := l.Refusal(); why != "" {
+			state = "closed: " + why
+		}
+		if !isTerminal(s.out) {
+			return json.NewEncoder(s.out).Encode(map[string]any{"place": l.Place(), "reason": l.Reason, "error": l.Error, "topic": l.From,
+				"time": l.Time, "key": string(l.Key), "body": string(l.Body), "replayed": l.Replayed, "state": state})
+		}
+		_, err := fmt.Fprintf(s.out, "%s  %s  %s\n    %s\n    %s\n", l.Place(), l.Time.Format(time.RFC3339), l.Reason, l.Error, state)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	backlog, err := log.VariantBacklog(ctx)
+	if err == nil && isTerminal(s.out) {
+		fmt.Fprintf(s.out, "%d dead letters; %d inventory records wait, %d are stopped\n", n, backlog.Pending, backlog.Stopped)
+	}
+	return err
+}
+
+// indent makes a list of joined errors, a line each.
+func indent(err error) string {
+	var lines []string
+	for _, e := range flatten(err) {
+		lines = append(lines, "  - "+e.Error())
+	}
+	return strings.Join(lines, "\n")
+}
