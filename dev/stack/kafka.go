@@ -12,12 +12,15 @@ const defaultPartitions = 8
 // KafkaBroker is a broker in this process that speaks Kafka's protocol, with consumer groups.
 type KafkaBroker struct{ cluster *kfake.Cluster }
 
-// StartKafka starts a broker on a free port of loopback. With a dir, topics, records and committed offsets live there
-// and survive a restart; without, in memory.
-func StartKafka(dir string) (*KafkaBroker, error) {
+// StartKafka starts a broker on loopback: on the port given, or on a free one. With a dir, topics, records and committed
+// offsets live there and survive a restart; without, in memory.
+func StartKafka(dir string, port ...int) (*KafkaBroker, error) {
 	options := []kfake.Opt{kfake.NumBrokers(1), kfake.DefaultNumPartitions(defaultPartitions), kfake.AllowAutoTopicCreation()}
 	if dir != "" {
 		options = append(options, kfake.DataDir(dir))
+	}
+	if len(port) > 0 {
+		options = append(options, kfake.Ports(port[0]))
 	}
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
