@@ -1,0 +1,375 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/google/uuid"
+)
+
+const (
+	requests = "saga.request_stock"
+	releases = "saga.release_stock"
+	reserved = "product.reserved"
+	failed   = "product.reservation_failed"
+)
+
+// message is a saga's command as it goes over the wire.
+type message struct {
+	Topic         string `json:"-"`
+	CommandID     string `json:"commandId,omitempty"`
+	Type          string `json:"type,omitempty"`
+	ProductID     string `json:"productId"`
+	ReservationID string `json:"reservationId"`
+	SagaID        string `json:"sagaId,omitempty"`
+	Quantity      int64  `json:"quantity,omitempty"`
+	ExpiresAt     string `json:"expiresAt,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+}
+
+func reserve(product, reservation string, quantity int64) message {
+	return message{
+		Topic: requests, CommandID: uuid.NewString(), Type: "ReserveProduct",
+		ProductID: product, ReservationID: reservation, SagaID: "saga-" + reservation, Quantity: quantity,
+	}
+}
+
+// release frees all that is held where the quantity is 0.
+func release(product, reservation string, quantity int64) message {
+	return message{
+		Topic: releases, CommandID: uuid.NewString(), Type: "ReleaseProduct",
+		ProductID: product, ReservationID: reservation, SagaID: "saga-" + reservation, Quantity: quantity,
+	}
+}
+
+// outcome is a message on one of the topics that answer.
+type outcome struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Key       string
+	Body      string
+	Headers   map[string]string
+
+	EventID, Type, ProductID, ReservationID, CommandID, Reason string
+	Quantity, StockTotal, Reserved, Available, StreamVersion   int64
+}
+
+// saga is a client of the broker: it sends commands and keeps every outcome that it sees.
+type saga struct {
+	t        testing.TB
+	prefix   string
+	client   sarama.Client
+	producer sarama.SyncProducer
+
+	mu       sync.Mutex
+	outcomes []outcome
+	next     map[string]int64 // by topic/partition
+	unread   error
+}
+
+// sagas is the test's client, which listens from now on. The topics must be there.
+func (w *world) sagas() *saga {
+	w.t.Helper()
+	if w.saga != nil {
+		return w.saga
+	}
+	config := sarama.NewConfig()
+	config.Version = sarama.V2_8_0_0
+	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Producer.Return.Successes = true
+	config.Producer.Partitioner = sarama.NewMurmur2Partitioner
+	config.Producer.Idempotent, config.Net.MaxOpenRequests = true, 1
+	config.Producer.Retry.Max, config.Producer.Retry.Backoff = 600, 100*time.Millisecond
+	config.Consumer.Retry.Backoff, config.Metadata.Retry.Backoff = 200*time.Millisecond, 100*time.Millisecond
+	client, err := sarama.NewClient(w.brokers, config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	producer, err := sarama.NewSyncProducerFromClient(client)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &saga{t: w.t, prefix: w.prefix, client: client, producer: producer, next: map[string]int64{}}
+	w.t.Cleanup(func() { _ = errors.Join(producer.Close(), consumer.Close(), client.Close()) })
+	for _, topic := range []string{reserved, failed} {
+		s.listen(consumer, topic)
+	}
+	w.saga = s
+	return s
+}
+
+func (s *saga) listen(consumer sarama.Consumer, topic string) {
+	partitions, err := consumer.Partitions(s.prefix + topic)
+	if err != nil {
+		s.t.Fatalf("partitions of %s: %v", topic, err)
+	}
+	for _, p := range partitions {
+		from, err := consumer.ConsumePartition(s.prefix+topic, p, sarama.OffsetOldest)
+		if err != nil {
+			s.t.Fatalf("consume %s: %v", topic, err)
+		}
+		go func() {
+			for m := range from.Messages() {
+				s.take(topic, m)
+			}
+		}()
+	}
+}
+
+func (s *saga) take(topic string, m *sarama.ConsumerMessage) {
+	o := outcome{Topic: topic, Partition: m.Partition, Offset: m.Offset, Key: string(m.Key), Body: string(m.Value), Headers: map[string]string{}}
+	for _, h := range m.Headers {
+		o.Headers[string(h.Key)] = string(h.Value)
+	}
+	err := json.Unmarshal(m.Value, &o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.unread = fmt.Errorf("an outcome can't be read: %w: %s", err, m.Value)
+	}
+	s.outcomes = append(s.outcomes, o)
+	s.next[place(topic, m.Partition)] = m.Offset + 1
+}
+
+func place(topic string, partition int32) string { return fmt.Sprintf("%s/%d", topic, partition) }
+
+// send puts commands into their topics, in order, and returns when the broker has them all.
+func (s *saga) send(messages ...message) {
+	s.t.Helper()
+	records := make([]*sarama.ProducerMessage, len(messages))
+	for i, m := range messages {
+		body, err := json.Marshal(m)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		records[i] = &sarama.ProducerMessage{
+			Topic: s.prefix + m.Topic, Key: sarama.StringEncoder(m.ProductID), Value: sarama.ByteEncoder(body),
+			Headers: []sarama.RecordHeader{{Key: []byte("correlation-id"), Value: []byte("c-" + m.ReservationID)}},
+		}
+	}
+	s.sendRecords(records...)
+}
+
+func (s *saga) sendRecords(records ...*sarama.ProducerMessage) {
+	s.t.Helper()
+	const atOnce = 2000
+	for len(records) > 0 {
+		n := min(atOnce, len(records))
+		if err := s.producer.SendMessages(records[:n]); err != nil {
+			s.t.Errorf("produce: %v", err)
+			return
+		}
+		records = records[n:]
+	}
+}
+
+// seen are the outcomes so far.
+func (s *saga) seen() []outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unread != nil {
+		s.t.Fatal(s.unread)
+	}
+	return s.outcomes[:len(s.outcomes):len(s.outcomes)]
+}
+
+// answered is how many commands have an outcome.
+func (s *saga) answered() int {
+	ids := map[string]bool{}
+	for _, o := range s.seen() {
+		ids[o.CommandID] = true
+	}
+	return len(ids)
+}
+
+// of are the outcomes of a command, in the order they came.
+func (s *saga) of(command string) (all []outcome) {
+	for _, o := range s.seen() {
+		if o.CommandID == command {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// await waits for the first outcome of a command.
+func (s *saga) await(command string, limit time.Duration) outcome {
+	s.t.Helper()
+	within(s.t, limit, "the command is answered", func() error {
+		if len(s.of(command)) == 0 {
+			return errors.New("no outcome")
+		}
+		return nil
+	})
+	return s.of(command)[0]
+}
+
+// caughtUp is nil once everything in the outcome topics has been seen.
+func (s *saga) caughtUp() error {
+	for _, topic := range []string{reserved, failed} {
+		partitions, err := s.client.Partitions(s.prefix + topic)
+		if err != nil {
+			return err
+		}
+		for _, p := range partitions {
+			newest, err := s.client.GetOffset(s.prefix+topic, p, sarama.OffsetNewest)
+			if err != nil {
+				return err
+			}
+			s.mu.Lock()
+			next := s.next[place(topic, p)]
+			s.mu.Unlock()
+			if next < newest {
+				return fmt.Errorf("%s is read up to %d of %d", place(topic, p), next, newest)
+			}
+		}
+	}
+	return nil
+}
+
+// read returns everything that is in a topic now.
+func (s *saga) read(topic string) (all []*sarama.ConsumerMessage) {
+	s.t.Helper()
+	consumer, err := sarama.NewConsumerFromClient(s.client)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer consumer.Close()
+	partitions, err := s.client.Partitions(s.prefix + topic)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, p := range partitions {
+		newest, err := s.client.GetOffset(s.prefix+topic, p, sarama.OffsetNewest)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if newest == 0 {
+			continue
+		}
+		from, err := consumer.ConsumePartition(s.prefix+topic, p, sarama.OffsetOldest)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		limit := time.After(time.Minute)
+		for at := int64(0); at < newest; {
+			select {
+			case m := <-from.Messages():
+				all = append(all, m)
+				at = m.Offset + 1
+			case <-limit:
+				s.t.Fatalf("%s could not be read: %d of %d", place(topic, p), at, newest)
+			}
+		}
+		if err := from.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// resend puts everything that a topic holds into it once more, as it is.
+func (s *saga) resend(topic string) int {
+	s.t.Helper()
+	var records []*sarama.ProducerMessage
+	for _, m := range s.read(topic) {
+		r := &sarama.ProducerMessage{Topic: m.Topic, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value)}
+		for _, h := range m.Headers {
+			r.Headers = append(r.Headers, *h)
+		}
+		records = append(records, r)
+	}
+	s.sendRecords(records...)
+	return len(records)
+}
+
+// consumed is nil once the group has committed everything that the input topics hold.
+func (w *world) consumed() error {
+	s := w.sagas()
+	admin, err := sarama.NewClusterAdmin(w.brokers, s.client.Config())
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	asked := map[string][]int32{}
+	for _, topic := range []string{requests, releases, "inventory.events"} {
+		if asked[w.prefix+topic], err = s.client.Partitions(w.prefix + topic); err != nil {
+			return err
+		}
+	}
+	committed, err := admin.ListConsumerGroupOffsets(w.group(), asked)
+	if err != nil {
+		return err
+	}
+	for topic, partitions := range asked {
+		for _, p := range partitions {
+			newest, err := s.client.GetOffset(topic, p, sarama.OffsetNewest)
+			if err != nil {
+				return err
+			}
+			if block := committed.GetBlock(topic, p); newest > 0 && (block == nil || block.Offset < newest) {
+				return fmt.Errorf("%s is not committed up to %d: %+v", place(strings.TrimPrefix(topic, w.prefix), p), newest, block)
+			}
+		}
+	}
+	return nil
+}
+
+// evict takes every member out of the consumer group, as the broker does by itself with those it hasn't heard of for ten
+// seconds: for tests that kill the only instance many times.
+func (w *world) evict() {
+	w.t.Helper()
+	err := passes(20*time.Second, func() error {
+		coordinator, err := w.coordinator()
+		if err != nil {
+			return err
+		}
+		groups, err := coordinator.DescribeGroups(&sarama.DescribeGroupsRequest{Groups: []string{w.group()}})
+		if err != nil || len(groups.Groups) == 0 {
+			return errors.Join(err, errors.New("no answer"))
+		}
+		left := &sarama.LeaveGroupRequest{Version: 3, GroupId: w.group()}
+		for id := range groups.Groups[0].Members {
+			left.Members = append(left.Members, sarama.MemberIdentity{MemberId: id})
+		}
+		if len(left.Members) == 0 {
+			return nil
+		}
+		answer, err := coordinator.LeaveGroup(left)
+		if err == nil && answer.Err != sarama.ErrNoError {
+			err = answer.Err
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatalf("evict the dead member: %v", err)
+	}
+}
+
+func (w *world) coordinator() (*sarama.Broker, error) {
+	client := w.sagas().client
+	if err := client.RefreshCoordinator(w.group()); err != nil {
+		return nil, err
+	}
+	return client.Coordinator(w.group())
+}
+
+// inventoryEvent sends what the Inventory Service says of a variant.
+func (s *saga) inventoryEvent(variant, kind string, at time.Time) {
+	s.t.Helper()
+	body := fmt.Sprintf(`{"eventId":%q,"type":%q,"timestamp":%q,"productVariantId":%q}`, uuid.NewString(), kind, at.Format(time.RFC3339Nano), variant)
+	s.sendRecords(&sarama.ProducerMessage{
+		Topic: s.prefix + "inventory.events", Key: sarama.StringEncoder(variant), Value: sarama.StringEncoder(body),
+	})
+}
