@@ -1,4 +1,4 @@
 update variant
-set attempts = attempts + 1, due_at = clock_timestamp() + $2::interval, last_error = $4,
+set attempts = attempts + 1, due_at = clock_timestamp() + $2::interval, last_error = left($4, 1000),
     record = case when $3 then 'STOPPED' else record end
 where variant_id = $1 and record = 'PENDING'
