@@ -115,18 +115,23 @@ func (o outcome) message(c Config, r eventstore.Record) *sarama.ProducerMessage 
 		Headers: outcomeHeaders(eventID, name, productID, commandID, at, o.from)}
 }
 
+var outcomeHeaderKeys = [...][]byte{[]byte("ce_id"), []byte("ce_type"), []byte("ce_source"), []byte("ce_specversion"), []byte("ce_time"),
+	[]byte("ce_subject"), []byte("content-type"), []byte("correlation-id"), []byte("causation-id"), []byte("traceparent")}
+
+// outcomeHeaders puts all values into one piece of memory: there are ten of them a message.
 func outcomeHeaders(eventID, name, productID, commandID, at string, from product.Origin) []sarama.RecordHeader {
 	correlation := from.CorrelationID
 	if correlation == "" {
 		correlation = commandID
 	}
-	pairs := [...][2]string{{"ce_id", eventID}, {"ce_type", name}, {"ce_source", outcomeSource}, {"ce_specversion", "1.0"}, {"ce_time", at},
-		{"ce_subject", productID}, {"content-type", "application/json"}, {"correlation-id", correlation}, {"causation-id", commandID},
-		{"traceparent", from.Traceparent}}
-	headers := make([]sarama.RecordHeader, 0, len(pairs))
-	for _, p := range pairs {
-		if p[1] != "" {
-			headers = append(headers, sarama.RecordHeader{Key: []byte(p[0]), Value: []byte(p[1])})
+	values := [len(outcomeHeaderKeys)]string{eventID, name, outcomeSource, "1.0", at, productID, "application/json", correlation, commandID, from.Traceparent}
+	memory := make([]byte, 0, 256+len(correlation)+len(from.Traceparent))
+	headers := make([]sarama.RecordHeader, 0, len(values))
+	for i, v := range values {
+		if v != "" {
+			begin := len(memory)
+			memory = append(memory, v...)
+			headers = append(headers, sarama.RecordHeader{Key: outcomeHeaderKeys[i], Value: memory[begin:len(memory):len(memory)]})
 		}
 	}
 	return headers
