@@ -141,6 +141,8 @@ func (c *child) projected(ctx context.Context) (int, error) {
 	return 0, lines.Err() // without a projector there is no such metric
 }
 
+var fileName = strings.NewReplacer(" ", "-", "/", "-", ",", "")
+
 // profile writes a CPU profile of the next seconds, where profiles are asked for. The function it returns waits for its end.
 func (c *child) profile(ctx context.Context, b *bench, name string, seconds int) func() error {
 	if b.flags.profile == "" {
@@ -150,7 +152,7 @@ func (c *child) profile(ctx context.Context, b *bench, name string, seconds int)
 	go func() {
 		body, err := get(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", c.admin, seconds))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(b.flags.profile, strings.ReplaceAll(name, " ", "-")+".pprof"), body, 0o644)
+			err = os.WriteFile(filepath.Join(b.flags.profile, fileName.Replace(name)+".pprof"), body, 0o644)
 		}
 		done <- err
 	}()

@@ -152,6 +152,11 @@ func run(ctx context.Context, o flags) (err error) {
 	if o.quick {
 		b.sizes, b.rounds = quickSizes, 1
 	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
+	}
 	b.servers, err = openServers(ctx, o, b.out)
 	if err != nil {
 		return err

@@ -31,13 +31,13 @@ type servers struct {
 	stops    []func() error
 }
 
-// openServers takes the servers that the environment names, or starts embedded ones, and builds the server under test.
+// openServers takes the servers that the environment names, or starts embedded ones.
 func openServers(ctx context.Context, o flags, out *console) (_ *servers, err error) {
 	tmp, err := stack.NewTemporary()
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{dir: tmp.Dir, stops: []func() error{tmp.Remove}}
+	s := &servers{binary: o.server, dir: tmp.Dir, stops: []func() error{tmp.Remove}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -55,14 +55,21 @@ func openServers(ctx context.Context, o flags, out *console) (_ *servers, err er
 	if err := s.describe(ctx); err != nil {
 		return nil, err
 	}
-	if s.binary = o.server; s.binary == "" {
-		s.binary = filepath.Join(s.dir, "product-service")
-		out.step("build the server")
-		if text, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "product-service").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build the server: %w\n%s", err, text)
-		}
-	}
 	return s, nil
+}
+
+// build builds the server under test, unless it is there.
+func (s *servers) build(ctx context.Context, out *console) error {
+	if s.binary != "" {
+		return nil
+	}
+	out.step("build the server")
+	binary := filepath.Join(s.dir, "product-service")
+	if text, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "product-service").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the server: %w\n%s", err, text)
+	}
+	s.binary = binary
+	return nil
 }
 
 // embed starts the parts in this process; the broker's work then counts as the client's.

@@ -119,6 +119,9 @@ func (w *world) dropMongo(ctx context.Context) error {
 
 // start runs a server on this world and waits until it is ready.
 func (w *world) start(ctx context.Context, projector bool) (err error) {
+	if err := w.b.servers.build(ctx, w.b.out); err != nil {
+		return err
+	}
 	w.projecting = projector
 	w.child, err = startChild(ctx, w.b, map[string]string{
 		"POSTGRES_URL": w.postgres, "MONGODB_URL": w.b.servers.mongo, "MONGODB_DATABASE": w.name,
