@@ -199,7 +199,9 @@ func (r *Relay) send(ctx context.Context, records []eventstore.Record, messages 
 			toSend = append(toSend, m)
 		}
 	}
+	eventstore.CrashPoint("relaying")
 	acked, err := r.sendAll(ctx, toSend)
+	eventstore.CrashPoint("relayed")
 	if err != nil {
 		r.metrics.sendErrors.Inc()
 	}

@@ -154,6 +154,7 @@ func (f *follower) sweep(ctx context.Context, leases []eventstore.Lease) (rows i
 		return 0, false, err
 	}
 	full = len(records) >= f.limit
+	eventstore.CrashPoint("projected")
 	if err := f.checkpoint(ctx, f.progress(cursors, records, asked, full)); err != nil {
 		return 0, false, err
 	}
