@@ -27,7 +27,7 @@ func newConsole(out *os.File) *console {
 
 const clearLine = "\r\x1b[K"
 
-func (c *console) line(format string, args ...any) {
+func (c *console) linef(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.spinning != nil {
@@ -39,17 +39,17 @@ func (c *console) line(format string, args ...any) {
 // step runs do under a name and prints how it ended: in a pipe also that it began.
 func (c *console) step(name string, do func() (detail string, err error)) error {
 	if !c.terminal {
-		c.line("… %s", name)
+		c.linef("… %s", name)
 	}
 	begin := time.Now()
 	c.working(name)
 	detail, err := do()
 	c.finished(name)
 	if err != nil {
-		c.line("✗ %s (%.1f s)", name, time.Since(begin).Seconds())
+		c.linef("✗ %s (%.1f s)", name, time.Since(begin).Seconds())
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	c.line("✓ %s (%.1f s) %s", name, time.Since(begin).Seconds(), detail)
+	c.linef("✓ %s (%.1f s) %s", name, time.Since(begin).Seconds(), detail)
 	return nil
 }
 
@@ -110,22 +110,22 @@ func (c *console) spin(stop, spun chan struct{}) {
 
 // summary says where everything is.
 func (c *console) summary(f flags, env *environment, dir string) {
-	c.line("")
+	c.linef("")
 	for _, part := range []struct{ title, name string }{
 		{"PostgreSQL", "POSTGRES_URL"}, {"Kafka", "KAFKA_BROKERS"}, {"MongoDB", "MONGODB_URL"},
 		{"Inventory Service (simulated)", "INVENTORY_SIM_URL"}, {"health, metrics, pprof", "ADMIN_URL"}, {"GraphQL", "GRAPHQL_URL"},
 	} {
 		if value := env.get(part.name); value != "" {
-			c.line("%-30s %s", part.title, value)
+			c.linef("%-30s %s", part.title, value)
 		}
 	}
 	if f.stackOnly {
-		c.line("\nReady, without the server. Ctrl-C stops everything.")
+		c.linef("\nReady, without the server. Ctrl-C stops everything.")
 		return
 	}
 	base := strings.TrimSuffix(env.get("GRAPHQL_URL"), "/graphql")
-	c.line("%-30s %s/", "explorer", base)
-	c.line("%-30s %s/console", "stock console", base)
-	c.line("%-30s %s", "the server's log", logFile(dir))
-	c.line("\nTry:\n\n%s\n\nReady. Ctrl-C stops everything.", curl(env.get("GRAPHQL_URL")))
+	c.linef("%-30s %s/", "explorer", base)
+	c.linef("%-30s %s/console", "stock console", base)
+	c.linef("%-30s %s", "the server's log", logFile(dir))
+	c.linef("\nTry:\n\n%s\n\nReady. Ctrl-C stops everything.", curl(env.get("GRAPHQL_URL")))
 }

@@ -111,7 +111,7 @@ func run(ctx context.Context, f flags, out *console) (err error) {
 	if err != nil {
 		return err
 	}
-	out.line("data: %s", dir)
+	out.linef("data: %s", dir)
 	failed, err := start(ctx, f, dir, env, &started, out)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -157,7 +157,7 @@ func (u *unwinding) add(name string, stop func() error) {
 func (u *unwinding) unwind(out *console) error {
 	out.settle()
 	if len(*u) > 0 {
-		out.line("stopping")
+		out.linef("stopping")
 	}
 	var errs []error
 	for len(*u) > 0 {
@@ -167,7 +167,7 @@ func (u *unwinding) unwind(out *console) error {
 			errs = append(errs, fmt.Errorf("stop %s: %w", last.name, err))
 		}
 	}
-	out.line("stopped")
+	out.linef("stopped")
 	return errors.Join(errs...)
 }
 

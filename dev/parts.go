@@ -108,7 +108,8 @@ func available(addr string) (string, error) {
 	if err != nil || port != "0" {
 		return addr, err
 	}
-	return net.JoinHostPort(host, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)), nil
+	_, free, err := net.SplitHostPort(l.Addr().String())
+	return net.JoinHostPort(host, free), err
 }
 
 // reachable is an address a client can use for one that a server listens on.
@@ -175,12 +176,16 @@ func startInventory(dir string, env *environment, started *unwinding) (string, e
 func startMongo(ctx context.Context, f flags, dir string, postgres *stack.PostgresServer, env *environment, started *unwinding) (string, error) {
 	given := os.Getenv("MONGODB_URL")
 	if given == "" {
-		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-		mongo, err := stack.StartMongo(ctx, dir, postgres, log)
+		log, err := os.Create(filepath.Join(dir, "ferretdb.log"))
 		if err != nil {
 			return "", err
 		}
-		started.add("MongoDB", mongo.Stop)
+		complaints := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		mongo, err := stack.StartMongo(ctx, dir, postgres, complaints)
+		if err != nil {
+			return "", errors.Join(err, log.Close())
+		}
+		started.add("MongoDB", func() error { return errors.Join(mongo.Stop(), log.Close()) })
 		env.set("MONGODB_URL", mongo.URL())
 		env.set("MONGODB_DATABASE", "product")
 		return mongo.Product(), nil

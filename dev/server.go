@@ -71,7 +71,7 @@ func startServer(ctx context.Context, f flags, dir, binary string, env *environm
 			select {
 			case <-stopping:
 			case <-server.Done():
-				ends <- fmt.Errorf("the server ended by itself (%v)\n%s", server.Err(), tail(logFile(dir)))
+				ends <- fmt.Errorf("%w\n%s", ended(server), tail(logFile(dir)))
 			}
 		}()
 		return env.get("HTTP_ADDR"), nil
@@ -90,7 +90,7 @@ func startServer(ctx context.Context, f flags, dir, binary string, env *environm
 func awaitReady(ctx context.Context, url string, server *stack.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	last := errors.New("no answer yet")
+	var last error
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
@@ -107,12 +107,20 @@ func awaitReady(ctx context.Context, url string, server *stack.Process) error {
 		}
 		select {
 		case <-server.Done():
-			return fmt.Errorf("the server ended (%v)", server.Err())
+			return ended(server)
 		case <-ctx.Done():
 			return fmt.Errorf("the server was not ready within %v: %w", readyTimeout, last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// ended says how the server ended by itself.
+func ended(server *stack.Process) error {
+	if err := server.Err(); err != nil {
+		return fmt.Errorf("the server ended by itself: %w", err)
+	}
+	return errors.New("the server ended by itself: exit code 0")
 }
 
 func tail(file string) string {

@@ -35,7 +35,10 @@ func StartKafka(dir string, port ...int) (*KafkaBroker, error) {
 // kfake answers GROUP_ID_NOT_FOUND, which a client takes for a failure.
 func (b *KafkaBroker) fetchOffsetsOfUnknownGroup(request kmsg.Request) (kmsg.Response, error, bool) {
 	b.cluster.KeepControl()
-	req := request.(*kmsg.OffsetFetchRequest)
+	req, ok := request.(*kmsg.OffsetFetchRequest)
+	if !ok {
+		return nil, nil, false
+	}
 	groups := req.Groups
 	if req.Version < 8 { // one group, at the top level
 		one := kmsg.NewOffsetFetchRequestGroup()
@@ -52,7 +55,8 @@ func (b *KafkaBroker) fetchOffsetsOfUnknownGroup(request kmsg.Request) (kmsg.Res
 			return nil, nil, false // at least one is known: the broker answers (clients ask for one group at a time)
 		}
 	}
-	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	resp.SetVersion(req.Version)
 	for _, g := range groups {
 		resp.Groups = append(resp.Groups, nothingCommitted(g))
 	}
