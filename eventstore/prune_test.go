@@ -44,6 +44,7 @@ func left(t *testing.T, s *Store) string {
 }
 
 func TestPrune(t *testing.T) {
+	s := open(t)
 	facts := []string{"F"}
 	for name, test := range map[string]struct {
 		age     time.Duration
@@ -65,7 +66,7 @@ func TestPrune(t *testing.T) {
 		"too young":                      {month - time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t)
+			s.exec(t, "truncate log, inbox, product_head")
 			history(t, s, test.age, 1, 2)
 			before := one[int64](t, s, "select (select count(*) from log) + (select count(*) from inbox)")
 			rows := pruned(t, s, test.types, test.limit, test.cursors...)
