@@ -229,8 +229,8 @@ func (w *world) sameHolds(l *ledger) error {
 	return nil
 }
 
-// sameReadModel compares the fold with what GraphQL says: every product, every movement, and so many reservations.
-func (w *world) sameReadModel(l *ledger, most int) error {
+// projected is nil once every product is shown as the log's events add up to.
+func (w *world) projected(l *ledger) error {
 	for id, folded := range l.levels {
 		shown, err := w.latest.stock(id)
 		if err != nil {
@@ -239,6 +239,16 @@ func (w *world) sameReadModel(l *ledger, most int) error {
 		if want := (stock{folded.Total, folded.Reserved, folded.Total - folded.Reserved, folded.Version}); shown == nil || *shown != want {
 			return fmt.Errorf("product %s is shown with %+v, its events add up to %+v", id, shown, want)
 		}
+	}
+	return nil
+}
+
+// sameReadModel compares the fold with what GraphQL says: every product, every movement, and so many reservations.
+func (w *world) sameReadModel(l *ledger, most int) error {
+	if err := w.projected(l); err != nil {
+		return err
+	}
+	for id := range l.levels {
 		movements, err := w.latest.movements(id)
 		if err != nil {
 			return err
@@ -313,6 +323,7 @@ func (w *world) checked(limit time.Duration) *ledger {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	within(w.t, limit, "the read model has caught up", func() error { return w.projected(l) })
 	within(w.t, limit, "the read model is the fold of the log", func() error { return w.sameReadModel(l, counts(300, 1<<30)) })
 	return l
 }

@@ -27,11 +27,16 @@ func counts(quick, whole int) int {
 	return quick
 }
 
+// builtIn holds the server. Its lock is what keeps other runs from sweeping it away; a later one does, because these tests end
+// without a chance to.
+var builtIn *stack.Temporary
+
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := stack.NewTemporary() // swept by a later run: the tests end without a chance to
+	dir, err := stack.NewTemporary()
 	if err != nil {
 		return "", err
 	}
+	builtIn = dir
 	binary := filepath.Join(dir.Dir, "product-service")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -55,8 +60,12 @@ func binary(t testing.TB) string {
 // within waits until the check passes, and ends the test with its last complaint where it doesn't in time.
 func within(t testing.TB, limit time.Duration, what string, check func() error) {
 	t.Helper()
+	begun := time.Now()
 	if err := passes(limit, check); err != nil {
 		t.Fatalf("%s: not within %v: %v", what, limit, err)
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Logf("%s: after %v", what, took.Round(10*time.Millisecond))
 	}
 }
 
