@@ -355,7 +355,7 @@ func TestTheBroadcastReachesEveryInstanceAndFollowsNewPartitions(t *testing.T) {
 	}
 	m := send(c, TopicInventoryEvents, "", event(8))
 	m.Partition = 4
-	p, err := c.letterConfig()
+	p, err := c.producerConfig()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,25 +61,13 @@ const (
 func newDeadLetters(c Config, m *KafkaMetrics, log *slog.Logger, now func() time.Time) *deadLetters {
 	d := &deadLetters{config: c, log: log, metrics: m, now: now, queue: newQueue[letter](lettersQueued)}
 	d.connect = func() (sarama.SyncProducer, error) {
-		s, err := c.letterConfig()
+		s, err := c.producerConfig()
 		if err != nil {
 			return nil, err
 		}
 		return sarama.NewSyncProducer(c.Brokers, s)
 	}
 	return d
-}
-
-// letterConfig lets large messages through: the original was taken by the same broker, perhaps compressed.
-func (c Config) letterConfig() (*sarama.Config, error) {
-	s, err := c.producerConfig()
-	if err != nil {
-		return nil, err
-	}
-	s.Producer.Compression = sarama.CompressionSnappy
-	s.Producer.MaxMessageBytes = maxLetter
-	s.Producer.Retry.Max = 5 // run tries for ever
-	return s, nil
 }
 
 // run sends letters until the context ends. Those not sent by then come back, for their originals aren't marked.

@@ -112,8 +112,8 @@ func (c Config) readerConfig() (*sarama.Config, error) {
 	return s, nil
 }
 
-// producerConfig keeps the order of each key through every retry: idempotent, and one request under way per broker. Keys find their
-// partition as those of Java clients do.
+// producerConfig is that of dead letters, and of those that are sent again: idempotent, and one request under way per broker. Keys
+// find their partition as those of Java clients do. Large messages pass: the original was taken by the same broker, perhaps compressed.
 func (c Config) producerConfig() (*sarama.Config, error) {
 	s, err := c.base()
 	if err != nil {
@@ -123,7 +123,9 @@ func (c Config) producerConfig() (*sarama.Config, error) {
 	s.Producer.Idempotent, s.Net.MaxOpenRequests = true, 1
 	s.Producer.Partitioner = sarama.NewMurmur2Partitioner
 	s.Producer.Return.Successes, s.Producer.Return.Errors = true, true
-	s.Producer.Retry.Max = 1000 // an outage is waited for, not reported: what is sent again later would come out of order
+	s.Producer.Retry.Max = 5
+	s.Producer.Compression = sarama.CompressionSnappy
+	s.Producer.MaxMessageBytes = maxLetter
 	return s, nil
 }
 

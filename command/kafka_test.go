@@ -56,7 +56,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 // produce sends messages to a topic of the configuration.
 func produce(t testing.TB, c Config, messages ...*sarama.ProducerMessage) {
 	t.Helper()
-	s, err := c.letterConfig()
+	s, err := c.producerConfig()
 	if err != nil {
 		t.Fatal(err)
 	}

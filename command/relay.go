@@ -46,8 +46,7 @@ type pageSender interface {
 
 // Relay sends the outcomes in the log to Kafka: at least once, and in the order of the log per product. It reads the shards it holds
 // the lease of, and moves their checkpoints when Kafka has acknowledged. A page that fails is read again from the last contiguous
-// acknowledgement of each shard, so a message is only ever sent again after those that follow it have failed too, save where Kafka
-// refused a message for its content and took the next one in the same instant.
+// acknowledgement of each shard.
 type Relay struct {
 	config  Config
 	outbox  Outbox

@@ -171,7 +171,7 @@ func readToEnd(ctx context.Context, client sarama.Client, consumer sarama.Consum
 // sent once, or twice if this process dies in between, which the command's id makes harmless. What became of each picked
 // letter is told: refusal is empty for one that was sent. It ends at the first error.
 func (r *Replayer) Replay(ctx context.Context, filter func(Letter) bool, told func(l Letter, refusal string)) error {
-	s, err := r.config.letterConfig()
+	s, err := r.config.producerConfig()
 	if err != nil {
 		return fmt.Errorf("configure the producer: %w", err)
 	}
