@@ -43,7 +43,8 @@ func ParseEvent(body []byte, headerType string) (Event, error) {
 		Available *int64     `json:"availableQuantity"`
 	}
 	if err := json.Unmarshal(body, &raw); err != nil {
-		return Event{}, fmt.Errorf("%w: not the JSON of one event: %w", ErrEvent, err)
+		return Event{}, fmt.Errorf("%w: not the JSON of one event: %w; it must be an object with eventId and productVariantId (UUIDs), type, "+
+			"timestamp (an RFC 3339 time) and, where it is known, availableQuantity (a whole number)", ErrEvent, err)
 	}
 	if raw.Type == "" {
 		raw.Type = EventType(headerType)

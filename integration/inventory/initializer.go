@@ -122,7 +122,10 @@ func (i *Initializer) Run(ctx context.Context) {
 func (i *Initializer) pass(ctx context.Context) time.Duration {
 	cfg := i.client.cfg
 	limit := initBatch
-	if !i.client.writes.closed() {
+	switch writes := i.client.writes; {
+	case i.client.held() != nil || (!writes.closed() && !writes.halfOpen()):
+		limit = 0 // what is taken and not tried would have to wait until others may take it
+	case !writes.closed():
 		limit = 1 // a probe
 	}
 	backlog, err := i.queue.Due(ctx, limit)
@@ -133,7 +136,7 @@ func (i *Initializer) pass(ctx context.Context) time.Duration {
 		return cfg.InitPoll
 	}
 	i.observe(backlog)
-	if i.client.held() != nil || (!i.client.writes.closed() && !i.client.writes.halfOpen()) {
+	if limit == 0 {
 		return min(cfg.InitPoll, i.client.writes.open/10+time.Millisecond)
 	}
 	done, failed, refused := i.try(ctx, backlog.Jobs)
