@@ -77,8 +77,8 @@ func demoCatalogue() []demoProduct {
 	for k, kind := range demoKinds {
 		for l, line := range demoLines {
 			name := line.name + " " + kind.name
-			stock := (k*37 + l*53) % 180
-			if (k+l)%9 == 8 {
+			stock := 24 + (k*37+l*53)%160
+			if (k+l)%6 == 4 {
 				stock = 0
 			}
 			product := demoProduct{
