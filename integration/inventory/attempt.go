@@ -95,7 +95,7 @@ func readBounded(body io.ReadCloser, most int64) ([]byte, error) {
 	return read, nil
 }
 
-// report logs one attempt and counts it. Attempts the breaker refused were no calls: they are counted, not logged.
+// report logs one attempt, with its context, and counts it. Attempts the breaker refused were no calls: they are counted, not logged.
 func (a *attempts) report(ctx context.Context, c *call, resp *http.Response, err error, took time.Duration) {
 	outcome := outcomeOf(resp, err)
 	a.metrics.calls.WithLabelValues(c.op, outcome).Inc()
@@ -110,9 +110,6 @@ func (a *attempts) report(ctx context.Context, c *call, resp *http.Response, err
 	attrs := []slog.Attr{
 		slog.String("operation", c.op), slog.Int("variants", c.ids), slog.Int("attempt", c.attempt),
 		slog.String("outcome", outcome), slog.Duration("took", took), slog.String("breaker", c.breaker.name()),
-	}
-	if id := CorrelationID(ctx); id != "" {
-		attrs = append(attrs, slog.String("correlationId", id))
 	}
 	if resp != nil {
 		attrs = append(attrs, slog.Int("status", resp.StatusCode))

@@ -129,6 +129,16 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
+// correlated names the context's correlation id on each line, as a program's handler does.
+type correlated struct{ slog.Handler }
+
+func (h correlated) Handle(ctx context.Context, r slog.Record) error {
+	if id := CorrelationID(ctx); id != "" {
+		r.AddAttrs(slog.String("correlationId", id))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
 func defaults(t testing.TB, url string) Config {
 	t.Helper()
 	cfg, err := env.ParseAsWithOptions[Config](env.Options{Environment: map[string]string{"INVENTORY_URL": url}})
@@ -169,7 +179,7 @@ func newFixture(t *testing.T, change func(*fixture)) *fixture {
 func (f *fixture) open() {
 	f.t.Helper()
 	reg := prometheus.NewRegistry()
-	log := slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(correlated{slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	client, err := NewClient(f.cfg, log, reg)
 	if err != nil {
 		f.t.Fatal(err)

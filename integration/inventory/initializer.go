@@ -170,7 +170,8 @@ func (i *Initializer) try(ctx context.Context, jobs []Job) (done []uuid.UUID, fa
 	group.SetLimit(i.client.cfg.InitConcurrency)
 	for _, job := range jobs {
 		group.Go(func() error {
-			level, err := i.client.create(WithCorrelationID(ctx, job.CorrelationID), job.Record)
+			ctx := WithCorrelationID(ctx, job.CorrelationID)
+			level, err := i.client.create(ctx, job.Record)
 			if err == nil && level.Status != "" && i.created != nil {
 				i.created(level)
 			}
@@ -184,7 +185,7 @@ func (i *Initializer) try(ctx context.Context, jobs []Job) (done []uuid.UUID, fa
 			case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests), errors.Is(err, errHeld):
 				refused = true
 			default:
-				failed = append(failed, i.failure(job, err))
+				failed = append(failed, i.failure(ctx, job, err))
 			}
 			return nil
 		})
@@ -194,14 +195,14 @@ func (i *Initializer) try(ctx context.Context, jobs []Job) (done []uuid.UUID, fa
 }
 
 // failure decides when the job is due again, or that it stops.
-func (i *Initializer) failure(job Job, err error) Failure {
+func (i *Initializer) failure(ctx context.Context, job Job, err error) Failure {
 	cfg := i.client.cfg
 	f := Failure{VariantID: job.VariantID, Tries: job.Tries + 1, Reason: err.Error()}
 	if cfg.InitPolicy == PolicyNotOrderable && f.Tries >= cfg.InitTries {
 		f.Stopped = true
 		i.results.WithLabelValues("stopped").Inc()
-		i.log.Error("inventory record not created: given up until replayed", "variant", job.VariantID, "tries", f.Tries,
-			"correlationId", job.CorrelationID, "error", err)
+		i.log.ErrorContext(ctx, "inventory record not created: given up until replayed",
+			"variant", job.VariantID, "tries", f.Tries, "error", err)
 		return f
 	}
 	wait := cfg.InitBackoff/2 + fullJitter(cfg.InitBackoff, cfg.InitBackoffMax, job.Tries)
@@ -211,8 +212,8 @@ func (i *Initializer) failure(job Job, err error) Failure {
 		outcome = "permanent"
 	}
 	i.results.WithLabelValues(outcome).Inc()
-	i.log.Warn("inventory record not created, will try again", "variant", job.VariantID, "tries", f.Tries,
-		"fault", outcome, "in", wait, "correlationId", job.CorrelationID, "error", err)
+	i.log.WarnContext(ctx, "inventory record not created, will try again",
+		"variant", job.VariantID, "tries", f.Tries, "fault", outcome, "in", wait, "error", err)
 	return f
 }
 

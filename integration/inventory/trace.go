@@ -7,7 +7,8 @@ type (
 	traceKey       struct{}
 )
 
-// WithCorrelationID makes id travel with ctx: every log line of a call names it, and it goes upstream as X-Correlation-ID.
+// WithCorrelationID makes id travel with ctx: it goes upstream as X-Correlation-ID, and every line about a call is logged
+// with that context, so that the logger's handler can name it.
 func WithCorrelationID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, correlationKey{}, id)
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
+
+	"product-service/dev/simulator"
 )
 
 // TestWhatGoesUpstream checks the headers of a call, and that an ill-formed id is left out instead of failing it.
@@ -30,5 +34,24 @@ func TestWhatGoesUpstream(t *testing.T) {
 	}
 	if last := f.sim.Stats().Last; last["X-Correlation-Id"] != nil {
 		t.Errorf("headers: %v", last)
+	}
+}
+
+// TestFailedCreationNamesItsCause follows the id of what created a variant from the queue into header and log.
+func TestFailedCreationNamesItsCause(t *testing.T) {
+	f := newFixture(t, quick)
+	f.fault(simulator.Fault{Mode: simulator.Fail})
+	q, id := newQueue(), uuid.New()
+	q.add(id, 1)
+	f.initialize(q)
+	eventually(t, "tried", func() bool { return q.job(id).Tries > 0 })
+	cause := "made-" + id.String()[:8]
+	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != cause {
+		t.Errorf("sent %v, want %s", got, cause)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(f.logs.String()), "\n") {
+		if strings.Contains(line, "inventory") && !strings.Contains(line, cause) {
+			t.Errorf("a line without the id: %s", line)
+		}
 	}
 }

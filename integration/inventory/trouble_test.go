@@ -1,0 +1,161 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/dev/simulator"
+)
+
+// TestNamelessItemsLeaveAbsenceOpen: an item that doesn't name its variant may be the one that is missing.
+func TestNamelessItemsLeaveAbsenceOpen(t *testing.T) {
+	f := newFixture(t, nil)
+	good, other := uuid.New(), uuid.New()
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `[{"productVariantId":%q,"availableQuantity":1,"status":"IN_STOCK","updatedAt":"2026-03-01T12:00:00Z"},{"availableQuantity":3}]`, good)
+	})
+	if got := f.read(good, other); got[0].Outcome != Known || got[1].Outcome != Unavailable {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+// TestUnaskedAndRepeatedItems: what nobody asked for is ignored, of two items for one variant the newer counts.
+func TestUnaskedAndRepeatedItems(t *testing.T) {
+	f := newFixture(t, nil)
+	id, other, unasked := uuid.New(), uuid.New(), uuid.New()
+	item := func(id uuid.UUID, n, second int) string {
+		return fmt.Sprintf(`{"productVariantId":%q,"availableQuantity":%d,"status":"IN_STOCK","updatedAt":"2026-03-01T12:00:%02dZ"}`, id, n, second)
+	}
+	body := "[" + strings.Join([]string{item(id, 1, 1), item(id, 3, 3), item(id, 2, 2), item(unasked, 9, 9)}, ",") + "]"
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
+	if got := f.read(id, other); got[0].Level.Available != 3 || got[1].Outcome != Absent {
+		t.Fatalf("got %+v", got)
+	}
+	if f.reader.store.find(&unasked) != nil {
+		t.Error("a variant nobody asked for is held")
+	}
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.cfg.MaxBody = 1000 })
+	id := uuid.New()
+	var padding atomic.Int64
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"productVariantId":%q,"availableQuantity":1,"status":"IN_STOCK","updatedAt":"2026-03-01T12:00:00Z"}%s`,
+			id, strings.Repeat(" ", int(padding.Load())))
+	})
+	padding.Store(2000) // whole and right, but too long
+	if got := f.read(id)[0]; got.Outcome != Unavailable || !errors.Is(got.Err, errTooLarge) {
+		t.Fatalf("got %+v", got)
+	}
+	padding.Store(10)
+	eventually(t, "a short body is read", func() bool { return f.read(id)[0].Outcome == Known })
+}
+
+// TestOneHangingAttemptIsNotTheWholeBudget: the second attempt still fits.
+func TestOneHangingAttemptIsNotTheWholeBudget(t *testing.T) {
+	f := newFixture(t, nil)
+	id := f.stock(1)[0]
+	var calls atomic.Int64
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			<-r.Context().Done()
+			return
+		}
+		f.sim.ServeHTTP(w, r)
+	})
+	start := time.Now()
+	if got := f.read(id)[0]; got.Outcome != Known || calls.Load() != 2 {
+		t.Fatalf("got %+v after %d attempts", got, calls.Load())
+	}
+	if took := time.Since(start); took < f.cfg.AttemptTimeout || took > f.cfg.Budget {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestRetriesStayAFifth(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.clock = newClock()
+		f.cfg.BreakerRow, f.cfg.BreakerCalls, f.cfg.RetryBase = 1e6, 1e6, time.Microsecond
+	})
+	id := f.stock(1)[0]
+	f.fault(simulator.Fault{Mode: simulator.Fail})
+	const reads = 200
+	for range reads {
+		f.clock.Advance(time.Minute)
+		f.read(id)
+	}
+	if calls := f.calls(); calls > reads+reads/5+retryFloor+1 || calls < reads+reads/5-1 {
+		t.Errorf("%d attempts for %d calls", calls, reads)
+	}
+}
+
+func TestBearerGoesToItsOriginOnly(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.cfg.Token = "hush" })
+	var seen []string
+	auth := &authorizer{origin: f.client.origin, static: "hush", next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		seen = append(seen, r.Header.Get("Authorization"))
+		return nil, errors.New("not sent")
+	})}
+	for _, target := range []string{f.client.base, "http://elsewhere.example/inventory", strings.Replace(f.client.base, "http:", "https:", 1)} {
+		req, err := http.NewRequest(http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = auth.RoundTrip(req) //nolint:bodyclose // never an answer
+	}
+	if len(seen) != 3 || seen[0] != "Bearer hush" || seen[1] != "" || seen[2] != "" {
+		t.Fatalf("sent %q", seen)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestUnknownVariantsAreLookedUpOnce: during an outage the durable store is asked once for what it doesn't have.
+func TestUnknownVariantsAreLookedUpOnce(t *testing.T) {
+	known := newMemory()
+	f := newFixture(t, func(f *fixture) { f.clock, f.known, f.cfg.BreakerOpen = newClock(), known, time.Hour })
+	f.client.reads.state.Store(2) // open
+	id := uuid.New()
+	for range 10 {
+		f.clock.Advance(time.Minute)
+		if got := f.read(id)[0]; got.Outcome != Unavailable || !errors.Is(got.Err, errBreakerOpen) {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if loads := known.loadCount(); loads != 1 {
+		t.Errorf("%d loads, want 1", loads)
+	}
+}
+
+// TestLateAbsenceDoesNotHideANewRecord: "no such record" was asked before the record's creation was answered.
+func TestLateAbsenceDoesNotHideANewRecord(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	id := uuid.New()
+	asked := f.clock.Now()
+	f.clock.Advance(time.Second)
+	f.reader.Put(Level{VariantID: id, Available: 5, Status: LowStock, UpdatedAt: f.clock.Now(), FetchedAt: f.clock.Now(), Source: Live})
+	f.reader.put(entry{absent: true, level: Level{VariantID: id, FetchedAt: asked}}, asked)
+	if got := f.read(id)[0]; got.Outcome != Known || got.Level.Available != 5 {
+		t.Fatalf("got %+v", got)
+	}
+	f.clock.Advance(time.Second)
+	f.reader.put(entry{absent: true, level: Level{VariantID: id, FetchedAt: f.clock.Now()}}, f.clock.Now())
+	if got := f.read(id)[0]; got.Outcome != Absent {
+		t.Fatalf("a later absence lost: %+v", got)
+	}
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, VariantID: id, At: asked})
+	if got := f.read(id)[0]; got.Outcome != Absent {
+		t.Fatalf("an older event won over a later absence: %+v", got)
+	}
+}
