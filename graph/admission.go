@@ -22,7 +22,8 @@ const (
 	maxFragments      = 20
 	maxDirectives     = 20
 	maxRootFields     = 10
-	maxSameKey        = 10 // fields with one response key in a selection set
+	maxSameKey        = 10   // fields with one response key in a selection set
+	maxComparisons    = 2500 // of fields that come to lie on each other
 	maxInlineInASet   = 20
 	countingNoFurther = 1 << 30
 )

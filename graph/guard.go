@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"slices"
+
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
@@ -65,7 +67,43 @@ func (g *guarding) judge(op *ast.OperationDefinition, s size) {
 		g.refuse(QueryTooComplex, op.Position, "the operation has more than %d aliases, which is the most it can have", l.MaxAliases)
 	case len(op.SelectionSet) > maxRootFields:
 		g.refuse(QueryTooComplex, op.Position, "the operation has %d selections at its root; it can have %d", len(op.SelectionSet), maxRootFields)
+	case g.comparisons([]ast.SelectionSet{op.SelectionSet}) > maxComparisons:
+		g.refuse(QueryTooComplex, op.Position, "the operation selects the same fields too often: once is enough")
 	}
+}
+
+// comparisons estimates how often the validation will compare two fields: as many as there are pairs of one response key on one path,
+// once fragments are expanded. By now it is known that they don't expand to many fields.
+func (g *guarding) comparisons(sets []ast.SelectionSet) int {
+	byKey := map[string][]ast.SelectionSet{}
+	spread := map[string]bool{}
+	var gather func(ast.SelectionSet)
+	gather = func(selections ast.SelectionSet) {
+		for _, selection := range selections {
+			switch it := selection.(type) {
+			case *ast.Field:
+				byKey[it.Alias] = append(byKey[it.Alias], it.SelectionSet)
+			case *ast.InlineFragment:
+				gather(it.SelectionSet)
+			case *ast.FragmentSpread:
+				if f := g.fragments[it.Name]; f != nil && !spread[it.Name] {
+					spread[it.Name] = true
+					gather(f.SelectionSet)
+				}
+			}
+		}
+	}
+	for _, s := range sets {
+		gather(s)
+	}
+	total := 0
+	for _, below := range byKey {
+		total += len(below) * (len(below) - 1)
+		if slices.ContainsFunc(below, func(s ast.SelectionSet) bool { return len(s) > 0 }) {
+			total += g.comparisons(below)
+		}
+	}
+	return total
 }
 
 func (g *guarding) directive(list ast.DirectiveList) {
@@ -89,8 +127,12 @@ func (g *guarding) fragment(name string) size {
 	g.measuring[name] = true
 	g.directive(f.Directives)
 	s := g.set(f.SelectionSet)
-	if s.fields > g.limits.MaxFields {
+	switch {
+	case g.refused != nil:
+	case s.fields > g.limits.MaxFields:
 		g.refuse(QueryTooComplex, f.Position, "fragment %q selects more than %d fields, which is the most it can", name, g.limits.MaxFields)
+	case g.comparisons([]ast.SelectionSet{f.SelectionSet}) > maxComparisons:
+		g.refuse(QueryTooComplex, f.Position, "fragment %q selects the same fields too often: once is enough", name)
 	}
 	g.measured[name] = s
 	return s
