@@ -7,40 +7,25 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// entry is what the projector knows of a product: its document and the days it works on, as they will be written, and what the database
-// holds of them.
+// entry is what the projector knows of a product: its document as it will be written, and what the database holds of it.
 type entry struct {
 	doc     document
-	loaded  int64 // the position the document has in the database; -1 where it isn't there
-	whole   bool  // more than the stock changed since
-	changed bool  // anything did
-	fresh   bool  // it was read for this page: days it lacks may be there nevertheless
-	days    map[int64]*day
+	loaded  int64  // the position the document has in the database; -1 where it isn't there
+	whole   bool   // more than the stock changed since
+	changed bool   // anything did
+	ended   []hour // since, in order
 	cost    int
 }
 
-func newEntry(id uuid.UUID) *entry {
-	return &entry{doc: document{ID: id.String()}, loaded: -1, days: map[int64]*day{}}
-}
+func newEntry(id uuid.UUID) *entry { return &entry{doc: document{ID: id.String()}, loaded: -1} }
 
-// written notes that the database holds what the entry holds. The last day is kept: the next movements will most likely belong to it.
+// written notes that the database holds what the entry holds.
 func (e *entry) written() {
-	e.whole, e.changed, e.fresh = false, false, false
+	e.whole, e.changed, e.ended = false, false, nil
 	if e.doc.Version > 0 {
 		e.loaded = e.doc.Pos
 	}
-	last := int64(math.MinInt64)
-	for number := range e.days {
-		last = max(last, number)
-	}
-	for number, d := range e.days {
-		if number != last {
-			delete(e.days, number)
-			continue
-		}
-		d.loaded, d.touched = d.Pos, nil
-	}
-	e.cost = e.doc.size() + len(e.days)*1024
+	e.cost = e.doc.size()
 }
 
 // cache keeps entries between pages, the least recently used going first. It belongs to one worker.

@@ -1,7 +1,10 @@
 package projection
 
 import (
+	"fmt"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 const (
@@ -9,21 +12,18 @@ const (
 	microsPerDay  = 24 * microsPerHour
 )
 
-// day holds what happened to a product on one day (UTC), by the hour: a year by hour is 365 documents.
+// day holds what happened to a product on one day (UTC), by the hour: a year by hour is 365 documents. An hour is written when a later one
+// begins; until then it is in the product. Whoever writes it has folded all of it, so it is always the same and needs no guard.
 type day struct {
 	ID      string          `bson:"_id"`
-	Pos     int64           `bson:"pos"`
-	Rev     int64           `bson:"rev"`
 	Product string          `bson:"product"`
 	Day     int64           `bson:"day"`   // since 1970
 	Hours   map[string]hour `bson:"hours"` // "00" to "23", those in which something moved
-
-	loaded  int64           // the position it has in the database; -1 where it isn't there
-	touched map[string]bool // the hours that were changed since
 }
 
 // hour sums up the movements of one hour. Levels are of what is available; the lowest and highest count the opening one too.
 type hour struct {
+	Number    int64 `bson:"hour"` // since 1970
 	Opening   int64 `bson:"o"`
 	Closing   int64 `bson:"c"`
 	Min       int64 `bson:"lo"`
@@ -34,29 +34,11 @@ type hour struct {
 	Movements int64 `bson:"n"`
 }
 
-func newDay(product string, number int64, rev int64) *day {
-	return &day{ID: dayID(product, number), Product: product, Day: number, Rev: rev, Hours: map[string]hour{}, loaded: -1}
-}
-
-// add sums up a movement, unless it is summed up already.
-func (d *day) add(m *movement, pos int64) {
-	if pos <= d.Pos {
-		return
-	}
-	key := hourKey(m.At)
-	d.Hours[key] = d.Hours[key].add(m)
-	d.Pos = pos
-	if d.touched == nil {
-		d.touched = map[string]bool{}
-	}
-	d.touched[key] = true
-}
-
 func (h hour) add(m *movement) hour {
 	level := m.Total - m.Reserved
 	if h.Movements == 0 {
 		opening := level - m.Delta
-		h.Opening, h.Min, h.Max = opening, opening, opening
+		h = hour{Number: m.At / microsPerHour, Opening: opening, Min: opening, Max: opening}
 	}
 	h.Closing, h.Min, h.Max = level, min(h.Min, level), max(h.Max, level)
 	h.Movements++
@@ -71,11 +53,22 @@ func (h hour) add(m *movement) hour {
 	return h
 }
 
-// changes are the hours that were touched, with the guard's new state.
-func (d *day) changes() bson.D {
-	set := bson.D{{Key: "pos", Value: d.Pos}}
-	for key := range d.touched {
-		set = append(set, bson.E{Key: "hours." + key, Value: d.Hours[key]})
+// key names the hour in its day.
+func (h hour) key() string { return hourKey(h.Number) }
+
+func hourKey(number int64) string { return fmt.Sprintf("%02d", number%24) }
+
+// dayModels write the hours that ended, a day in one operation.
+func dayModels(product string, ended []hour) []mongo.WriteModel {
+	var models []mongo.WriteModel
+	for len(ended) > 0 {
+		number := ended[0].Number / 24
+		fields := bson.D{{Key: "product", Value: product}, {Key: "day", Value: number}}
+		for len(ended) > 0 && ended[0].Number/24 == number {
+			fields = append(fields, bson.E{Key: "hours." + ended[0].key(), Value: ended[0]})
+			ended = ended[1:]
+		}
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: dayID(product, number)}}).SetUpdate(set(fields)).SetUpsert(true))
 	}
-	return set
+	return models
 }

@@ -36,6 +36,7 @@ type document struct {
 	Variants    []variant `bson:"variants"`
 	CreatedAt   int64     `bson:"createdAt"`
 	UpdatedAt   int64     `bson:"updatedAt"`
+	Hour        hour      `bson:"hour"` // the last in which something moved; those before are in its days
 }
 
 // variant is a variant as it is stored in its product.
@@ -208,7 +209,7 @@ func (d *document) stock() bson.D {
 	return bson.D{
 		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
 		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
-		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt},
+		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "hour", Value: d.Hour},
 	}
 }
 

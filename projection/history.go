@@ -157,6 +157,13 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 	if err != nil {
 		return nil, err
 	}
+	if at := d.Hour.Number * microsPerHour; d.Hour.Movements > 0 && first <= at && at < end {
+		number := d.Hour.Number / 24
+		if days[number] == nil {
+			days[number] = &day{Hours: map[string]hour{}}
+		}
+		days[number].Hours[d.Hour.key()] = d.Hour
+	}
 	level, err := r.opening(ctx, g, &d, days, first)
 	if err != nil {
 		return nil, err
@@ -166,7 +173,7 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 		b := Bucket{Start: timeOf(start), End: timeOf(start + width), Opening: level, Closing: level, Min: level, Max: level}
 		for at := start; at < start+width; at += microsPerHour {
 			if day := days[at/microsPerDay]; day != nil {
-				b.add(day.Hours[hourKey(at)])
+				b.add(day.Hours[hourKey(at/microsPerHour)])
 			}
 		}
 		level = b.Closing
@@ -179,7 +186,7 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 func (r *Reader) opening(ctx context.Context, g generation, d *document, days map[int64]*day, at int64) (int64, error) {
 	if day := days[at/microsPerDay]; day != nil {
 		for start := at; start/microsPerDay == at/microsPerDay; start += microsPerHour {
-			if h := day.Hours[hourKey(start)]; h.Movements > 0 {
+			if h := day.Hours[hourKey(start/microsPerHour)]; h.Movements > 0 {
 				return h.Opening, nil
 			}
 		}
@@ -221,5 +228,3 @@ func (r *Reader) days(ctx context.Context, g generation, product string, first, 
 }
 
 func floor(at, width int64) int64 { return at - ((at%width)+width)%width }
-
-func hourKey(micros int64) string { return fmt.Sprintf("%02d", micros%microsPerDay/microsPerHour) }

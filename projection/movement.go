@@ -2,6 +2,7 @@ package projection
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -40,14 +41,14 @@ type movement struct {
 	Version     int64        `bson:"version"`
 	Type        MovementType `bson:"type"`
 	At          int64        `bson:"at"`
-	Quantity    int64        `bson:"quantity"`
-	Delta       int64        `bson:"delta"` // of what is available
+	Quantity    int64        `bson:"quantity,omitempty"`
+	Delta       int64        `bson:"delta,omitempty"` // of what is available
 	Total       int64        `bson:"total"`
 	Reserved    int64        `bson:"reserved"`
 	Reservation string       `bson:"reservation,omitempty"`
 	Saga        string       `bson:"saga,omitempty"`
-	Held        int64        `bson:"held"`      // what the reservation holds after it
-	ExpiresAt   int64        `bson:"expiresAt"` // 0: never
+	Held        int64        `bson:"held,omitempty"`      // what the reservation holds after it
+	ExpiresAt   int64        `bson:"expiresAt,omitempty"` // 0: never
 	Reason      string       `bson:"reason,omitempty"`
 	Command     string       `bson:"command"`
 	Correlation string       `bson:"correlation,omitempty"`
@@ -110,15 +111,21 @@ func micros(t *time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// encode writes the row as BSON by hand: rows are most of what the projector writes, and reflection costs five times as much.
-func (m *movement) encode() bson.Raw {
+// appendTo writes the row as BSON by hand: rows are most of what the projector writes, and reflection costs five times as much.
+func (m *movement) appendTo(b []byte) []byte {
 	text := func(b []byte, key, value string) []byte {
 		if value == "" {
 			return b
 		}
 		return bsoncore.AppendStringElement(b, key, value)
 	}
-	start, b := bsoncore.AppendDocumentStart(make([]byte, 0, 512))
+	number := func(b []byte, key string, value int64) []byte {
+		if value == 0 {
+			return b
+		}
+		return bsoncore.AppendInt64Element(b, key, value)
+	}
+	start, b := bsoncore.AppendDocumentStart(b)
 	b = bsoncore.AppendStringElement(b, "_id", m.ID)
 	b = text(b, "order", m.Order)
 	b = text(b, "rare", m.Rare)
@@ -127,17 +134,51 @@ func (m *movement) encode() bson.Raw {
 	b = bsoncore.AppendInt64Element(b, "version", m.Version)
 	b = bsoncore.AppendStringElement(b, "type", string(m.Type))
 	b = bsoncore.AppendInt64Element(b, "at", m.At)
-	b = bsoncore.AppendInt64Element(b, "quantity", m.Quantity)
-	b = bsoncore.AppendInt64Element(b, "delta", m.Delta)
+	b = number(b, "quantity", m.Quantity)
+	b = number(b, "delta", m.Delta)
 	b = bsoncore.AppendInt64Element(b, "total", m.Total)
 	b = bsoncore.AppendInt64Element(b, "reserved", m.Reserved)
 	b = text(b, "reservation", m.Reservation)
 	b = text(b, "saga", m.Saga)
-	b = bsoncore.AppendInt64Element(b, "held", m.Held)
-	b = bsoncore.AppendInt64Element(b, "expiresAt", m.ExpiresAt)
+	b = number(b, "held", m.Held)
+	b = number(b, "expiresAt", m.ExpiresAt)
 	b = text(b, "reason", m.Reason)
 	b = bsoncore.AppendStringElement(b, "command", m.Command)
 	b = text(b, "correlation", m.Correlation)
 	b, _ = bsoncore.AppendDocumentEnd(b, start) // fails only for an index beyond b
 	return b
+}
+
+func (m *movement) encode() bson.Raw { return m.appendTo(nil) }
+
+// rows are movements to be inserted, encoded one behind the other.
+type rows struct {
+	bytes []byte
+	ends  []int
+}
+
+func (r *rows) add(m *movement) {
+	r.bytes = m.appendTo(r.bytes)
+	r.ends = append(r.ends, len(r.bytes))
+}
+
+// chunks cuts them into arrays of at most n documents.
+func (r *rows) chunks(n int) []bsoncore.Array {
+	var arrays []bsoncore.Array
+	for from := 0; from < len(r.ends); from += n {
+		ends := r.ends[from:min(from+n, len(r.ends))]
+		start := 0
+		if from > 0 {
+			start = r.ends[from-1]
+		}
+		b := make([]byte, 0, ends[len(ends)-1]-start+8*len(ends)+16)
+		index, b := bsoncore.AppendArrayStart(b)
+		for i, end := range ends {
+			b = bsoncore.AppendDocumentElement(b, strconv.Itoa(i), r.bytes[start:end])
+			start = end
+		}
+		b, _ = bsoncore.AppendArrayEnd(b, index)
+		arrays = append(arrays, b)
+	}
+	return arrays
 }

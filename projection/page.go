@@ -38,7 +38,7 @@ type item struct {
 type page struct {
 	items   []item
 	entries map[uuid.UUID]*entry
-	rows    []any // movements, encoded
+	rows    rows
 	holes   map[uuid.UUID]bool
 }
 
@@ -114,7 +114,7 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 			continue
 		}
 		if m, ok := e.fold(it); ok {
-			p.rows = append(p.rows, m.encode())
+			p.rows.add(&m)
 		}
 	}
 	if err := f.write(ctx, p); err != nil {
@@ -148,18 +148,13 @@ func (e *entry) fold(it item) (m movement, ok bool) {
 	}
 	m = move(&e.doc, it.Record, it.event)
 	if m.Type.visible() {
-		e.day(m.At/microsPerDay).add(&m, it.Pos)
+		if h := e.doc.Hour; h.Movements > 0 && h.Number != m.At/microsPerHour {
+			e.ended = append(e.ended, h)
+			e.doc.Hour = hour{}
+		}
+		e.doc.Hour = e.doc.Hour.add(&m)
 	}
 	return m, true
-}
-
-func (e *entry) day(number int64) *day {
-	d := e.days[number]
-	if d == nil {
-		d = newDay(e.doc.ID, number, e.doc.Rev)
-		e.days[number] = d
-	}
-	return d
 }
 
 // load fills in the page's entries: kept ones, and the rest from the database.
@@ -172,30 +167,15 @@ func (f *folder) load(ctx context.Context, p *page, again bool) error {
 		e := f.cache.take(it.ProductID)
 		if e == nil || again {
 			e = newEntry(it.ProductID)
-			e.fresh = again // a product that isn't there has no days either, unless a crash left some: then the write says so
 			missing = append(missing, e.doc.ID)
 		}
 		p.entries[it.ProductID] = e
 	}
 	if err := find(ctx, f.store, f.into.products, missing, func(d document) {
 		e := p.entries[uuid.MustParse(d.ID)]
-		e.doc, e.loaded, e.fresh = d, d.Pos, true
+		e.doc, e.loaded = d, d.Pos
 	}); err != nil {
 		return fmt.Errorf("load products: %w", err)
-	}
-	var days []string
-	wanted := map[string]*entry{}
-	for _, it := range p.items {
-		e, number := p.entries[it.ProductID], it.At.UnixMicro()/microsPerDay
-		if id := dayID(e.doc.ID, number); e.fresh && it.Pos > e.doc.Pos && it.Version > 0 && wanted[id] == nil {
-			days, wanted[id] = append(days, id), e
-		}
-	}
-	if err := find(ctx, f.store, f.into.days, days, func(d day) {
-		d.loaded = d.Pos
-		wanted[d.ID].days[d.Day] = &d
-	}); err != nil {
-		return fmt.Errorf("load days: %w", err)
 	}
 	return nil
 }

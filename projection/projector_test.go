@@ -2,7 +2,6 @@ package projection
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -160,12 +159,13 @@ func checkDays(t rapid.TB, s *Store, id uuid.UUID, rows []movement) {
 	}
 	got := map[int64]hour{}
 	for _, d := range stored[day](t, s, "days_1", bson.D{{Key: "product", Value: id.String()}}) {
-		for key, h := range d.Hours {
-			var n int64
-			if _, err := fmt.Sscanf(key, "%02d", &n); err != nil {
-				t.Fatal(err)
-			}
-			got[d.Day*24+n] = h
+		for _, h := range d.Hours {
+			got[h.Number] = h
+		}
+	}
+	for _, d := range stored[document](t, s, "products_1", bson.D{{Key: "_id", Value: id.String()}}) {
+		if d.Hour.Movements > 0 {
+			got[d.Hour.Number] = d.Hour
 		}
 	}
 	if diff := cmp.Diff(sums, got); diff != "" {

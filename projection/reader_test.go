@@ -422,24 +422,30 @@ func TestBadPages(t *testing.T) {
 		page Range
 		want error
 	}{
-		"a cursor of another order":     {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: byStock}, ErrBadCursor},
-		"a changed cursor":              {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: base64.RawURLEncoding.EncodeToString(tampered)}, ErrBadCursor},
-		"no cursor at all":              {func(p Range) error { _, err := products(ByName, p); return err }, Range{Last: 1, Before: "x"}, ErrBadCursor},
-		"not a number":                  {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "many", a.String())}, ErrBadCursor},
-		"not an id":                     {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "1", "a")}, ErrBadCursor},
-		"another product's cursor":      {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
-		"a cursor of the whole list":    {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofAll}, ErrBadCursor},
-		"a product's cursor for all":    {func(p Range) error { _, err := movements(uuid.Nil, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
-		"a product's cursor, forged":    {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, After: cursor("product", a.String()+".00000000000x")}, ErrBadCursor},
-		"first and last":                {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, Last: 1}, ErrBadRange},
-		"neither":                       {func(p Range) error { _, err := products(ByName, p); return err }, Range{}, ErrBadRange},
-		"more than a page":              {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: MaxPage + 1}, ErrBadRange},
-		"less than none":                {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: -1}, ErrBadRange},
-		"an order that isn't one":       {func(p Range) error { _, err := products("PRICE", p); return err }, one, ErrBadRange},
-		"a timeline that ends too late": {func(Range) error { _, err := r.Timeline(t.Context(), a, l.clock, l.clock.AddDate(2, 0, 0), Hourly); return err }, one, ErrBadRange},
-		"a timeline that runs back":     {func(Range) error { _, err := r.Timeline(t.Context(), a, l.clock, l.clock.AddDate(0, 0, -2), Daily); return err }, one, ErrBadRange},
-		"too many products":             {func(Range) error { _, err := r.ProductsByIDs(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
-		"too many variants":             {func(Range) error { _, err := r.Variants(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
+		"a cursor of another order":  {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: byStock}, ErrBadCursor},
+		"a changed cursor":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: base64.RawURLEncoding.EncodeToString(tampered)}, ErrBadCursor},
+		"no cursor at all":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{Last: 1, Before: "x"}, ErrBadCursor},
+		"not a number":               {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "many", a.String())}, ErrBadCursor},
+		"not an id":                  {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "1", "a")}, ErrBadCursor},
+		"another product's cursor":   {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
+		"a cursor of the whole list": {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofAll}, ErrBadCursor},
+		"a product's cursor for all": {func(p Range) error { _, err := movements(uuid.Nil, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
+		"a product's cursor, forged": {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, After: cursor("product", a.String()+".00000000000x")}, ErrBadCursor},
+		"first and last":             {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, Last: 1}, ErrBadRange},
+		"neither":                    {func(p Range) error { _, err := products(ByName, p); return err }, Range{}, ErrBadRange},
+		"more than a page":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: MaxPage + 1}, ErrBadRange},
+		"less than none":             {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: -1}, ErrBadRange},
+		"an order that isn't one":    {func(p Range) error { _, err := products("PRICE", p); return err }, one, ErrBadRange},
+		"a timeline that ends too late": {func(Range) error {
+			_, err := r.Timeline(t.Context(), a, l.clock, l.clock.AddDate(2, 0, 0), Hourly)
+			return err
+		}, one, ErrBadRange},
+		"a timeline that runs back": {func(Range) error {
+			_, err := r.Timeline(t.Context(), a, l.clock, l.clock.AddDate(0, 0, -2), Daily)
+			return err
+		}, one, ErrBadRange},
+		"too many products": {func(Range) error { _, err := r.ProductsByIDs(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
+		"too many variants": {func(Range) error { _, err := r.Variants(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
 	} {
 		if err := c.read(c.page); !errors.Is(err, c.want) {
 			t.Errorf("%s: want %v, got %v", name, c.want, err)

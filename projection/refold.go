@@ -68,15 +68,16 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 			batch = append(batch, replace(m.ID, m.encode()))
 		}
 		if len(batch) >= f.store.server.operations {
-			if err := f.replaceAll(ctx, f.into.movements, &batch); err != nil {
+			if err := f.replaceAll(ctx, f.into.movements, batch); err != nil {
 				return err
 			}
+			batch = batch[:0]
 		}
 	}
-	if err := f.replaceAll(ctx, f.into.movements, &batch); err != nil {
+	if err := f.replaceAll(ctx, f.into.movements, batch); err != nil {
 		return err
 	}
-	if err := f.replaceDays(ctx, e); err != nil {
+	if err := f.replaceAll(ctx, f.into.days, e.allDays()); err != nil {
 		return err
 	}
 	if err := f.sweep(ctx, id.String(), e, rows); err != nil {
@@ -95,22 +96,30 @@ func replace(id string, doc any) mongo.WriteModel {
 	return mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetReplacement(doc).SetUpsert(true)
 }
 
-func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models *[]mongo.WriteModel) error {
-	for chunk := range slices.Chunk(*models, f.store.server.operations) {
-		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
-			return fmt.Errorf("replace %s: %w", in.Name(), err)
+// allDays write every day of the product whole.
+func (e *entry) allDays() []mongo.WriteModel {
+	days := map[int64]*day{}
+	var models []mongo.WriteModel
+	for _, h := range e.ended {
+		number := h.Number / 24
+		if days[number] == nil {
+			d := &day{ID: dayID(e.doc.ID, number), Product: e.doc.ID, Day: number, Hours: map[string]hour{}}
+			days[number], models = d, append(models, replace(d.ID, d))
 		}
+		days[number].Hours[h.key()] = h
 	}
-	*models = (*models)[:0]
-	return nil
+	return models
 }
 
-func (f *folder) replaceDays(ctx context.Context, e *entry) error {
-	var models []mongo.WriteModel
-	for _, d := range e.days {
-		models = append(models, replace(d.ID, d))
+// replaceAll writes documents whatever is there.
+func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
+	for chunk := range slices.Chunk(models, f.store.server.operations) {
+		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
+			f.metrics.writeErrors.Inc()
+			return fmt.Errorf("write %s: %w", in.Name(), err)
+		}
 	}
-	return f.replaceAll(ctx, f.into.days, &models)
+	return nil
 }
 
 // replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile.
@@ -135,8 +144,8 @@ func (f *folder) replaceProduct(ctx context.Context, e *entry, old document) err
 
 // sweep removes rows and days that the log doesn't account for: versions above the last, and whatever isn't in keep.
 func (f *folder) sweep(ctx context.Context, id string, e *entry, keep map[string]bool) error {
-	for _, d := range e.days {
-		keep[d.ID] = true
+	for _, h := range e.ended {
+		keep[dayID(id, h.Number/24)] = true
 	}
 	for _, part := range []struct {
 		in    *mongo.Collection

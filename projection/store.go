@@ -110,7 +110,7 @@ func (s *Store) ask(ctx context.Context) error {
 	if err := s.db.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info); err != nil {
 		return fmt.Errorf("ask MongoDB what it can do: %w", err)
 	}
-	s.server = server{operations: 1000, rows: 5000, lookups: true, indexes: true}
+	s.server = server{operations: 1000, rows: 2500, lookups: true, indexes: true}
 	if info.Ferret != "" {
 		s.server = server{operations: 8, rows: 100}
 	}

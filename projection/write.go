@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -47,28 +48,45 @@ func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 	return nil
 }
 
-// write writes a page: movements and days before the products, so that a product that is there vouches for them.
+// write writes a page: movements and ended hours before the products, so that a product that is there vouches for them.
 func (f *folder) write(ctx context.Context, p *page) error {
+	var days, products []mongo.WriteModel
+	for _, e := range p.entries {
+		days = append(days, dayModels(e.doc.ID, e.ended)...)
+		if e.changed {
+			products = append(products, e.model())
+		}
+	}
 	group, inner := errgroup.WithContext(ctx)
-	group.Go(func() error { return f.insert(inner, p.rows) })
-	group.Go(func() error { return f.bulk(inner, f.into.days, dayModels(p)) })
+	group.SetLimit(2)
+	for _, documents := range p.rows.chunks(f.store.server.rows) {
+		group.Go(func() error { return f.insert(inner, documents) })
+	}
+	group.Go(func() error { return f.replaceAll(inner, f.into.days, days) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return f.bulk(ctx, f.into.products, productModels(p))
+	return f.bulk(ctx, f.into.products, products)
 }
 
-// insert writes movements. Those that are there are what they should be: a row of the log doesn't change.
-func (f *folder) insert(ctx context.Context, rows []any) error {
-	for chunk := range slices.Chunk(rows, f.store.server.rows) {
-		_, err := f.into.movements.InsertMany(ctx, chunk, options.InsertMany().SetOrdered(false))
-		if err != nil && !onlyDuplicates(err) {
-			f.metrics.writeErrors.Inc()
-			return fmt.Errorf("insert movements: %w", err)
-		}
+// insert writes movements. Those that are there are what they should be: a row of the log doesn't change. The command is put together here
+// because the driver's own InsertMany decodes and encodes each document again.
+func (f *folder) insert(ctx context.Context, documents bsoncore.Array) error {
+	index, command := bsoncore.AppendDocumentStart(make([]byte, 0, len(documents)+256))
+	command = bsoncore.AppendStringElement(command, "insert", f.into.movements.Name())
+	command = bsoncore.AppendBooleanElement(command, "ordered", false)
+	command = bsoncore.AppendDocumentElement(command, "writeConcern", majority)
+	command = bsoncore.AppendArrayElement(command, "documents", documents)
+	command, _ = bsoncore.AppendDocumentEnd(command, index)
+	err := f.store.db.RunCommand(ctx, bson.Raw(command)).Err()
+	if err != nil && !onlyDuplicates(err) {
+		f.metrics.writeErrors.Inc()
+		return fmt.Errorf("insert movements: %w", err)
 	}
 	return nil
 }
+
+var majority = bsoncore.BuildDocument(nil, bsoncore.AppendStringElement(nil, "w", "majority"))
 
 // bulk writes at most one operation a document. Each applies only to the state it was computed from; one that doesn't is stale.
 func (f *folder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
@@ -87,12 +105,17 @@ func (f *folder) bulk(ctx context.Context, into *mongo.Collection, models []mong
 	return nil
 }
 
+// onlyDuplicates says that a write failed for nothing but documents that were there already.
 func onlyDuplicates(err error) bool {
 	var bulk mongo.BulkWriteException
-	if !errors.As(err, &bulk) || bulk.WriteConcernError != nil {
-		return false
+	var single mongo.WriteException
+	switch {
+	case errors.As(err, &bulk):
+		return bulk.WriteConcernError == nil && !slices.ContainsFunc(bulk.WriteErrors, func(e mongo.BulkWriteError) bool { return e.Code != 11000 })
+	case errors.As(err, &single):
+		return single.WriteConcernError == nil && !slices.ContainsFunc(single.WriteErrors, func(e mongo.WriteError) bool { return e.Code != 11000 })
 	}
-	return !slices.ContainsFunc(bulk.WriteErrors, func(e mongo.BulkWriteError) bool { return e.Code != 11000 })
+	return false
 }
 
 // guard matches a document in the state it was loaded in.
@@ -100,36 +123,17 @@ func guard(id string, pos, rev int64) bson.D {
 	return bson.D{{Key: "_id", Value: id}, {Key: "pos", Value: pos}, {Key: "rev", Value: rev}}
 }
 
-func productModels(p *page) []mongo.WriteModel {
-	var models []mongo.WriteModel
-	for _, e := range p.entries {
-		switch filter := guard(e.doc.ID, e.loaded, e.doc.Rev); {
-		case !e.changed:
-		case e.loaded < 0:
-			models = append(models, mongo.NewInsertOneModel().SetDocument(&e.doc))
-		case e.whole:
-			models = append(models, mongo.NewReplaceOneModel().SetFilter(filter).SetReplacement(&e.doc))
-		default:
-			models = append(models, mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(set(e.doc.stock())))
-		}
+// model writes the entry, if the document still is what the entry was loaded from.
+func (e *entry) model() mongo.WriteModel {
+	filter := guard(e.doc.ID, e.loaded, e.doc.Rev)
+	switch {
+	case e.loaded < 0:
+		return mongo.NewInsertOneModel().SetDocument(&e.doc)
+	case e.whole:
+		return mongo.NewReplaceOneModel().SetFilter(filter).SetReplacement(&e.doc)
+	default:
+		return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(set(e.doc.stock()))
 	}
-	return models
-}
-
-func dayModels(p *page) []mongo.WriteModel {
-	var models []mongo.WriteModel
-	for _, e := range p.entries {
-		for _, d := range e.days {
-			switch {
-			case len(d.touched) == 0:
-			case d.loaded < 0:
-				models = append(models, mongo.NewInsertOneModel().SetDocument(d))
-			default:
-				models = append(models, mongo.NewUpdateOneModel().SetFilter(guard(d.ID, d.loaded, d.Rev)).SetUpdate(set(d.changes())))
-			}
-		}
-	}
-	return models
 }
 
 func set(fields bson.D) bson.D { return bson.D{{Key: "$set", Value: fields}} }
