@@ -159,3 +159,21 @@ func TestLateAbsenceDoesNotHideANewRecord(t *testing.T) {
 		t.Fatalf("an older event won over a later absence: %+v", got)
 	}
 }
+
+// TestAnswersThatCameInMeanwhileAreUsed: a flight ends between a reader's look at the store and its look at the table.
+func TestAnswersThatCameInMeanwhileAreUsed(t *testing.T) {
+	f := newFixture(t, nil)
+	ids := f.stock(2)
+	q := &question{
+		reader: f.reader, ids: ids, wanted: []int{0, 1}, limits: f.reader.ages, out: make([]Result, 2), flights: make([]*flight, 2),
+	}
+	f.read(ids[0])
+	f.reader.flights.join(context.Background(), q, []int{0, 1}, nil)
+	if q.flights[0] != nil || q.out[0].Outcome != Known {
+		t.Errorf("asked again for what is known: %+v", q.out[0])
+	}
+	if q.flights[1] == nil {
+		t.Fatal("did not ask for what isn't known")
+	}
+	<-q.flights[1].done
+}

@@ -117,7 +117,8 @@ func (w *Webhook) remember(id uuid.UUID) {
 	w.next = (w.next + 1) % webhookMemory
 }
 
-// Run delivers until ctx ends; what is queued then is lost and logged.
+// Run delivers until ctx ends; what is queued then is tried once more, for Config.WebhookTimeout in all, and what could
+// not be delivered is logged and lost.
 func (w *Webhook) Run(ctx context.Context) {
 	if w == nil {
 		return
@@ -137,8 +138,25 @@ func (w *Webhook) Run(ctx context.Context) {
 		})
 	}
 	workers.Wait()
-	if left := len(w.queue); left > 0 {
-		w.log.Warn("webhook ends with events undelivered", "events", left)
+	w.drain(context.WithoutCancel(ctx))
+}
+
+// drain tries what is left once.
+func (w *Webhook) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.WebhookTimeout)
+	defer cancel()
+	for {
+		select {
+		case e := <-w.queue:
+			if err := w.post(ctx, e); err != nil {
+				w.results.WithLabelValues("failed").Inc()
+				w.log.Error("webhook ends before an event was delivered", "event", e.ID, "variant", e.VariantID, "error", err)
+				continue
+			}
+			w.results.WithLabelValues("delivered").Inc()
+		default:
+			return
+		}
 	}
 }
 
@@ -151,7 +169,7 @@ func (w *Webhook) deliver(ctx context.Context, e Event) {
 			return
 		}
 		if ctx.Err() != nil {
-			w.log.Warn("webhook ends before an event was delivered", "event", e.ID)
+			w.handBack(e)
 			return
 		}
 		if try == w.cfg.WebhookTries || errors.Is(err, ErrRefused) {
@@ -161,9 +179,18 @@ func (w *Webhook) deliver(ctx context.Context, e Event) {
 		}
 		w.results.WithLabelValues("retried").Inc()
 		if !sleep(ctx, w.cfg.WebhookBackoff/2+fullJitter(w.cfg.WebhookBackoff, w.cfg.WebhookBackoffMax, try-1)) {
-			w.log.Warn("webhook ends before an event was delivered", "event", e.ID)
+			w.handBack(e)
 			return
 		}
+	}
+}
+
+// handBack returns an event whose delivery the end interrupted to the queue, for the last try.
+func (w *Webhook) handBack(e Event) {
+	select {
+	case w.queue <- e:
+	default:
+		w.log.Error("webhook ends before an event was delivered", "event", e.ID, "variant", e.VariantID)
 	}
 }
 
@@ -181,9 +208,6 @@ func (w *Webhook) post(ctx context.Context, e Event) error {
 	req.Header.Set("Webhook-Id", e.ID.String())
 	req.Header.Set("Webhook-Timestamp", stamp)
 	req.Header.Set("Webhook-Signature", Sign(w.key, e.ID.String(), stamp, body))
-	if id := CorrelationID(ctx); sendable(id) {
-		req.Header.Set("X-Correlation-ID", id)
-	}
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("post: %w", bare(err))

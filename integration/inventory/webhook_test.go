@@ -3,10 +3,12 @@ package inventory
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +79,42 @@ func TestWebhook(t *testing.T) {
 		t.Error(err)
 	}
 	nobody.Run(ctx)
+}
+
+// TestWebhookEndsWithALastTry ends the sender while its receiver refuses, which then comes round.
+func TestWebhookEndsWithALastTry(t *testing.T) {
+	var tried, delivered atomic.Int64
+	var well atomic.Bool
+	hook := newHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		tried.Add(1)
+		if !well.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		delivered.Add(1)
+	})
+	cfg := defaults(t, hook)
+	cfg.WebhookURL, cfg.WebhookSecret, cfg.WebhookBackoff = hook, "hush", time.Hour
+	w, err := NewWebhook(cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const events = 10
+	for range events {
+		if err := w.Notify(Event{ID: uuid.New(), Type: OutOfStockEvent, At: noon, VariantID: uuid.New()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { w.Run(ctx) })
+	eventually(t, "each worker waits for its next try", func() bool { return tried.Load() == webhookWorkers })
+	well.Store(true)
+	cancel()
+	done.Wait()
+	if n := delivered.Load(); n != events {
+		t.Fatalf("%d of %d delivered", n, events)
+	}
 }
 
 // TestSignature checks against the example of the Standard Webhooks specification.
