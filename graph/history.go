@@ -61,8 +61,8 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 			return nil, err
 		}
 	}
-	if args.from != nil && args.to != nil && !args.to.After(*args.from) {
-		return nil, badInput("to isn't after from: no movement is from %s on and before %s", stamp(*args.from), stamp(*args.to))
+	if args.from != nil && args.to != nil && args.from.After(*args.to) {
+		return nil, badInput("from %s is after to %s; it must be at most that", stamp(*args.from), stamp(*args.to))
 	}
 	filter.From, filter.To = orZero(args.from), orZero(args.to)
 	if args.types != nil && len(args.types) == 0 {

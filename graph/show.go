@@ -101,9 +101,15 @@ func filterOf(where *model.ProductFilter) (projection.ProductFilter, error) {
 	}
 	if a := where.Available; a != nil {
 		f.AvailableGTE, f.AvailableLTE = a.Gte, a.Lte
+		if a.Gte != nil && a.Lte != nil && *a.Gte > *a.Lte {
+			return f, badInput("where.available has gte %d above lte %d; it must be at most that", *a.Gte, *a.Lte)
+		}
 	}
 	if u := where.UpdatedAt; u != nil {
 		f.UpdatedGTE, f.UpdatedLTE = u.Gte, u.Lte
+		if u.Gte != nil && u.Lte != nil && u.Gte.After(*u.Lte) {
+			return f, badInput("where.updatedAt has gte %s after lte %s; it must be at most that", stamp(*u.Gte), stamp(*u.Lte))
+		}
 	}
 	if where.Ids != nil {
 		var err error
