@@ -91,7 +91,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	if err := run(ctx, o); err != nil {
@@ -162,6 +162,9 @@ func run(ctx context.Context, o flags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.servers.close()) }()
+	if err := b.sweep(ctx); err != nil {
+		return err
+	}
 	b.report = newReport(b.servers, o.quick)
 	for _, f := range families {
 		if !slices.Contains(o.only, f.name) {

@@ -92,7 +92,7 @@ func (c *client) warmUp(ctx context.Context, products []uuid.UUID) error {
 func (c *client) round(ctx context.Context, name string, products []uuid.UUID, n int) (rate float64, cpu string, err error) {
 	records := c.requests(products, n)
 	pid := c.w.child.process.PID()
-	profiled := c.w.child.profile(ctx, c.w.b, name, 4)
+	profiled := c.w.child.profile(ctx, c.w.b, name, 10)
 	before := cpuNow(pid)
 	took, err := c.flood(ctx, name, records)
 	if err != nil {

@@ -61,6 +61,25 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 	return w, err
 }
 
+// sweep drops the worlds of runs that were killed: a living one is connected to its database.
+func (b *bench) sweep(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, b.servers.postgres)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, `select datname from pg_database d where datname like 'bench\_%'
+		and not exists (select from pg_stat_activity a where a.datname = d.datname)`)
+	if err != nil {
+		return err
+	}
+	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, name := range left {
+		err = errors.Join(err, (&world{b: b, name: name}).close())
+	}
+	return err
+}
+
 func (w *world) admin(ctx context.Context, statement string) error {
 	conn, err := pgx.Connect(ctx, w.b.servers.postgres)
 	if err != nil {
