@@ -256,6 +256,7 @@ func (s *server) listen(life *lifecycle, ready *health, documents *projection.St
 	mux := http.NewServeMux()
 	ready.routes(mux)
 	mux.Handle("/graphql", api)
+	mux.Handle("GET /export/stock-movements", graph.Export(reader, s.log))
 	mux.Handle("GET /{$}", graph.Explorer())
 	mux.Handle("GET /explorer/", graph.Explorer())
 	clients, addr, err := listen(s.HTTPAddr, mux, s.log)

@@ -1,0 +1,175 @@
+package graph
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/projection"
+)
+
+// exporterFunc is an Exporter.
+type exporterFunc func(where projection.MovementFilter, after projection.MovementID, each func(*projection.Movement) error) error
+
+func (f exporterFunc) Export(_ context.Context, where projection.MovementFilter, after projection.MovementID, each func(*projection.Movement) error) error {
+	return f(where, after, each)
+}
+
+var exported = projection.Movement{
+	ProductID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-112233445566"), Version: 3, Type: projection.Released, Quantity: 2, Delta: 2, Total: 10, Reserved: 1,
+	ReservationID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000001"), SagaID: "=cmd|' /C calc'!A0", Reason: `a "reason", with comma`,
+	CommandID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000002"), OccurredAt: time.Date(2026, 11, 23, 14, 5, 0, 1000, time.UTC),
+}
+
+func exports(t *testing.T, n int, fail error) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(Export(exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+		for range n {
+			m := exported
+			if err := each(&m); err != nil {
+				return err
+			}
+		}
+		return fail
+	}), slog.New(slog.DiscardHandler)))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func fetch(t *testing.T, address string) (*http.Response, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+func TestCSVHasTheColumnsOfAMovementAndDefusesFormulas(t *testing.T) {
+	resp, body, err := fetch(t, exports(t, 2, nil).URL)
+	if err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/csv") {
+		t.Fatalf("%v, content type %q", err, resp.Header.Get("Content-Type"))
+	}
+	rows, err := csv.NewReader(strings.NewReader(body)).ReadAll()
+	if err != nil || len(rows) != 3 {
+		t.Fatalf("%d rows, %v:\n%s", len(rows), err, body)
+	}
+	row := map[string]string{}
+	for i, name := range rows[0] {
+		row[name] = rows[1][i]
+	}
+	for name, want := range map[string]string{
+		"id": "0190f3a4-5b6c-7d8e-9f00-112233445566.3", "type": "RELEASED", "quantity": "2", "delta": "2", "totalAfter": "10", "reservedAfter": "1",
+		"availableAfter": "9", "version": "3", "reservationId": "0190f3a4-5b6c-7d8e-9f00-000000000001", "sagaId": "'=cmd|' /C calc'!A0",
+		"reason": `a "reason", with comma`, "correlationId": "", "occurredAt": "2026-11-23T14:05:00.000001Z",
+	} {
+		if row[name] != want {
+			t.Errorf("%s is %q, not %q", name, row[name], want)
+		}
+	}
+}
+
+func TestNDJSONHasTheSameFieldsAsCSV(t *testing.T) {
+	_, body, err := fetch(t, exports(t, 1, nil).URL+"?format=ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row map[string]any
+	if err := json.Unmarshal([]byte(body), &row); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	for _, name := range strings.Split(strings.TrimSpace(csvHeader), ",") {
+		if _, ok := row[name]; !ok {
+			t.Errorf("%s is missing in %s", name, body)
+		}
+	}
+	if row["sagaId"] != exported.SagaID || row["correlationId"] != nil || row["availableAfter"] != 9.0 {
+		t.Errorf("the row is %v", row)
+	}
+}
+
+func TestAnExportIsCompressedWhenAsked(t *testing.T) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exports(t, 1000, nil).URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	plain, err := gzip.NewReader(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(plain)
+	if err != nil || strings.Count(string(body), "\n") != 1001 {
+		t.Errorf("%d lines, %v", strings.Count(string(body), "\n"), err)
+	}
+}
+
+func TestAnExportThatFailsHalfWayIsNotTakenForWhole(t *testing.T) {
+	if _, _, err := fetch(t, exports(t, 5000, errors.New("the database went away")).URL); err == nil {
+		t.Error("the client saw a whole answer")
+	}
+}
+
+func TestAnExportThatFailsAtOnceSaysSo(t *testing.T) {
+	resp, body, err := fetch(t, exports(t, 0, errors.New("the database went away")).URL)
+	if err != nil || resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "database") {
+		t.Errorf("%d, %v: %s", resp.StatusCode, err, body)
+	}
+}
+
+func TestAnEmptyExportHasItsHeader(t *testing.T) {
+	if resp, body, err := fetch(t, exports(t, 0, nil).URL); err != nil || resp.StatusCode != http.StatusOK || body != csvHeader {
+		t.Errorf("%d, %v: %q", resp.StatusCode, err, body)
+	}
+}
+
+func TestWrongParametersOfAnExportAreExplained(t *testing.T) {
+	server := exports(t, 1, nil)
+	for query, says := range map[string]string{
+		"format=xml": "csv or ndjson", "from=yesterday": "RFC 3339", "productId=7": "UUID", "after=x": "id of a movement", "limit=3": "no parameter",
+		"to=2026-11-23T00:00:00Z&to=2026-11-24T00:00:00Z": "given 2 times",
+	} {
+		resp, body, err := fetch(t, server.URL+"?"+query)
+		if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, says) || !strings.Contains(body, string(BadUserInput)) {
+			t.Errorf("%s: %d, %v: %s", query, resp.StatusCode, err, body)
+		}
+	}
+}
+
+func TestAnExportGoesOnAfterAMovement(t *testing.T) {
+	var got projection.MovementID
+	var filter projection.MovementFilter
+	server := httptest.NewServer(Export(exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
+		got, filter = after, where
+		return nil
+	}), slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	if _, _, err := fetch(t, server.URL+"?after=0190F3A4-5b6c-7d8e-9f00-112233445566.12&from=2026-11-23T00:00:00Z&productId="+exported.ProductID.String()); err != nil {
+		t.Fatal(err)
+	}
+	if got != (projection.MovementID{ProductID: exported.ProductID, Version: 12}) || filter.ProductID != exported.ProductID || filter.From.IsZero() {
+		t.Errorf("it asked for %v after %v", filter, got)
+	}
+}
