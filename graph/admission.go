@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
+	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -43,9 +44,12 @@ func newAdmission(schema *ast.Schema, c Config) (*admission, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(schema.Directives, "defer") // in gqlparser's prelude, but answers here come in one piece
+	withoutDefer.Do(func() { delete(schema.Directives, "defer") })
 	return &admission{schema: schema, limits: c, introspection: c.Introspection == "on", kept: kept}, nil
 }
+
+// withoutDefer takes @defer out of the schema, once: gqlparser's prelude has it, but answers here come in one piece.
+var withoutDefer sync.Once
 
 // admit returns the document of a query, or why it is refused: a *fault, or the errors of its validation.
 func (a *admission) admit(query string) (*ast.QueryDocument, gqlerror.List) {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	readCost     = 50 // of a field that reads the database by itself
-	variantsCost = 10 // how many variants a product is taken to have; at most it has ten times as many
+	readCost     = 500 // of a field that reads the database by itself
+	variantsCost = 10  // how many variants a product is taken to have; at most it has ten times as many
 )
 
 // costOf weighs an operation: the fields its answer can have, and something for each read. The admission has bounded the number

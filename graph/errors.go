@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
@@ -89,4 +88,12 @@ func recovered(_ context.Context, cause any) error {
 	return fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 }
 
-var _ graphql.RecoverFunc = recovered
+// safely makes a panic of f an error. It is for goroutines of our own: gqlgen recovers in those it starts.
+func safely(ctx context.Context, f func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = recovered(ctx, cause)
+		}
+	}()
+	return f()
+}

@@ -203,7 +203,10 @@ func (l *levelLoads) reported(root string) {
 	for bound, load := range l.loads {
 		go func() {
 			defer close(load.done)
-			load.results = l.reader.Levels(l.ctx, load.ids, bound)
+			_ = safely(l.ctx, func() error { // without results each field asks for itself, and tells what is wrong
+				load.results = l.reader.Levels(l.ctx, load.ids, bound)
+				return nil
+			})
 		}()
 	}
 	close(l.started)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
@@ -17,6 +18,7 @@ import (
 
 const (
 	defaultPage = 20
+	nodeReads   = 8 // at once, for one list of nodes
 	maxPage     = projection.MaxPage
 )
 
@@ -315,18 +317,22 @@ func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error
 		return nil, err
 	}
 	all := make([]model.Node, len(refs))
+	reads, readCtx := errgroup.WithContext(ctx)
+	reads.SetLimit(nodeReads)
 	for i, ref := range refs {
-		switch {
-		case ref.version > 0:
-			all[i], err = r.movementNode(ctx, ref)
-		case ref.reservation != uuid.Nil:
-			all[i], err = r.reservationNode(ctx, ref)
-		default:
+		if ref.version == 0 && ref.reservation == uuid.Nil {
 			all[i] = catalogue[ref.id]
+			continue
 		}
-		if err != nil {
-			return nil, err
-		}
+		reads.Go(func() error {
+			return safely(readCtx, func() (err error) {
+				all[i], err = r.historyNode(readCtx, ref)
+				return err
+			})
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
 	}
 	lookAheadNodes(ctx, all)
 	return all, nil

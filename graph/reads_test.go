@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
 )
@@ -270,12 +271,21 @@ func TestErrorsOfReads(t *testing.T) {
 }
 
 func TestPanicsStayInside(t *testing.T) {
-	f := &fakes{page: func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error) {
+	c := newCatalogue(1)
+	f := fakesOf(c)
+	f.page = func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error) {
 		panic("secret")
-	}}
-	got := post(t, newTestHandler(t, f), `{products{totalCount}}`, "")
-	if fmt.Sprint(got.codes()) != "[INTERNAL_SERVER_ERROR]" || strings.Contains(got.body, "secret") || got.status != 200 {
-		t.Errorf("%d %s", got.status, got.body)
+	}
+	f.movement = func(uuid.UUID, int64) (projection.Movement, bool, error) { panic("secret") }
+	f.level = func(context.Context, uuid.UUID) inventory.Result { panic("secret") }
+	h := newTestHandler(t, f)
+	for _, query := range []string{
+		`{products{totalCount}}`, `{node(id:"` + idA + `.3"){id}}`, `{product(id:"` + c[0].ID.String() + `"){variants{inventory{status}}}}`,
+	} {
+		got := post(t, h, query, "")
+		if len(got.Errors) == 0 || got.codes()[0] != "INTERNAL_SERVER_ERROR" || strings.Contains(got.body, "secret") || got.status != 200 {
+			t.Errorf("%s: %d %s", query, got.status, got.body)
+		}
 	}
 }
 
