@@ -153,7 +153,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 		return nil, err
 	}
 
-	s.Leases.Roles = map[string]int{command.RelayRole: eventstore.Shards, projection.Role: eventstore.Shards, command.SweeperRole: 1}
+	s.Leases.Roles = map[string]int{command.RelayRole: eventstore.Shards, projection.Role: eventstore.Shards, command.SweeperRole: 1, command.JanitorRole: 1}
 	leases := eventstore.NewLeases(log, s.Leases, s.log)
 	life.closing("leases", leases.Release)
 	life.start("leases", leases.Run)
@@ -179,6 +179,8 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	life.start("initializer", untilStopped(initializer.Run))
 	sweeper := &command.Sweeper{Service: service, Leases: leases, Every: time.Second / 2, Log: s.log}
 	life.start("sweeper", sweeper.Run)
+	janitor := &command.Janitor{Store: log, Leases: leases, Retention: time.Duration(s.Kafka.Retention), Log: s.log, Cursors: documents.Checkpoints}
+	life.start("janitor", janitor.Run)
 
 	events := s.inventoryEvents(neighbour)
 	life.start("broadcast", command.NewBroadcast(s.Kafka, events, kafka, s.log).Run)

@@ -1,0 +1,77 @@
+package command
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// JanitorRole is the lease that one instance prunes under. It only saves work: pruning twice is harmless.
+const JanitorRole = "janitor"
+
+// Janitor forgets what nothing needs any more: commands older than the retention, and the facts about them that no document is folded from.
+// Events are never forgotten.
+type Janitor struct {
+	Store     *eventstore.Store
+	Leases    LeaseHolder
+	Retention time.Duration
+	Log       *slog.Logger
+
+	// Cursors returns, for each reader of the log but the relay, how far it has read each shard.
+	Cursors func(context.Context) ([]eventstore.Cursor, error)
+}
+
+// forgettable are the facts that say no more than that a command came and nothing changed.
+var forgettable = []string{
+	product.TypeOf(product.ReservationFailed{}), product.TypeOf(product.ReservationConfirmed{}), product.TypeOf(product.ReleaseIgnored{}),
+	product.TypeOf(product.OutcomeResent{}),
+}
+
+const (
+	pruneEvery = time.Minute
+	pruneBite  = 5000
+)
+
+// Run prunes until the context ends, in small bites.
+func (j *Janitor) Run(ctx context.Context) error {
+	for wait := time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = pruneEvery
+		if len(j.Leases.Held(JanitorRole)) == 0 {
+			continue
+		}
+		n, err := j.prune(ctx)
+		if err != nil && ctx.Err() == nil {
+			j.Log.WarnContext(ctx, "old commands could not be forgotten; it is tried again", "error", err)
+		}
+		if n > 0 {
+			wait = time.Second / 10 // there may be more
+		}
+	}
+}
+
+func (j *Janitor) prune(ctx context.Context) (int64, error) {
+	read, err := j.Cursors(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sent, err := j.Store.Checkpoints(ctx, RelayRole)
+	if err != nil {
+		return 0, err
+	}
+	relayed := map[int16]int64{}
+	for _, c := range sent {
+		relayed[c.Shard] = c.Pos
+	}
+	for i, c := range read {
+		read[i].Pos = min(c.Pos, relayed[c.Shard])
+	}
+	return j.Store.Prune(ctx, j.Retention, forgettable, read, pruneBite)
+}

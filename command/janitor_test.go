@@ -1,0 +1,47 @@
+package command
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+func TestTheJanitorForgetsCommandsAndKeepsEvents(t *testing.T) {
+	store := openStore(t)
+	w := startWriter(t, store, quick)
+	id := uuid.New()
+	tell(t, w, uuid.New(), id, product.Create{Name: "A", InitialStock: 1})
+	refused := uuid.New()
+	for range 3 {
+		tell(t, w, refused, id, product.Reserve{ReservationID: uuid.New(), Quantity: 5})
+	}
+	tell(t, w, uuid.New(), id, product.Reserve{ReservationID: uuid.New(), Quantity: 1})
+
+	j := &Janitor{Store: store, Retention: 0, Log: slog.New(slog.DiscardHandler), Cursors: func(ctx context.Context) ([]eventstore.Cursor, error) {
+		return []eventstore.Cursor{{Shard: eventstore.ShardOf(id), Pos: 100}}, nil
+	}}
+	if _, err := j.prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if known, err := store.Known(t.Context(), refused); err != nil || known {
+		t.Errorf("the command is known: %v, %v", known, err)
+	}
+	events, _ := history(t, store, id)
+	versioned := 0
+	for _, e := range events {
+		if e.Versioned() {
+			versioned++
+		}
+	}
+	if versioned != 2 {
+		t.Errorf("%d events are left of 2", versioned)
+	}
+	if len(events) != 5 { // created, refused, two other contents refused, reserved: nothing is relayed yet, so all facts are needed
+		t.Errorf("%d rows are left of 5", len(events))
+	}
+}
