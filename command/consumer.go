@@ -225,7 +225,12 @@ func (c *Consumer) submit(ctx context.Context, m *sarama.ConsumerMessage, r *Req
 		}
 		committed()
 	}
-	return c.writer.Submit(ctx, r)
+	err := c.writer.Submit(ctx, r)
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrStopped) {
+		return err
+	}
+	c.bury(m, ReasonFailed, whyFailed(err), settle) // it can't even be taken: the partition goes on
+	return nil
 }
 
 // bury makes the message a dead letter, and settles it when the letter is in its topic.

@@ -224,6 +224,27 @@ func TestWhatCannotBeExecutedBecomesADeadLetter(t *testing.T) {
 	}
 }
 
+// unwilling fails to take a request at all.
+type unwilling struct{ fakeWriter }
+
+func (w *unwilling) Submit(ctx context.Context, r *Request) error {
+	if r.ID.String() == commandX {
+		return errors.New("it can't be encoded")
+	}
+	return w.fakeWriter.Submit(ctx, r)
+}
+
+func TestACommandThatTheWriterDoesNotTakeStopsNothing(t *testing.T) {
+	c := kafkaConfig(t)
+	w := &unwilling{}
+	_, _ = startConsumer(t, c, w, nil, Inventory{})
+	produce(t, c, send(c, TopicRequestStock, productX, request()), send(c, TopicRequestStock, productX, request("commandId", `"`+uuid.NewString()+`"`)))
+	eventually(t, "both committed", func() bool { return committed(t, c, TopicRequestStock) == 2 })
+	if h := headersOf(readTopic(t, c, TopicRequestStock+deadLetterSuffix).await(t, 1)[0]); h["dlq-reason"] != ReasonFailed || len(w.requests()) != 1 {
+		t.Errorf("%v and %d requests", h, len(w.requests()))
+	}
+}
+
 func TestALetterLargerThanItsTopicTakesLeavesItsBodyBehind(t *testing.T) {
 	c := kafkaConfig(t)
 	d := newDeadLetters(c, testMetrics(), quiet, time.Now)

@@ -125,10 +125,12 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 		return letters, err
 	}
 	var left []letter
+	written := map[string]int{}
 	err = nil
 	for i, l := range letters {
 		switch {
 		case failed[i] == nil:
+			written[l.reason]++
 			d.metrics.letters.WithLabelValues(l.reason).Inc()
 			d.queue.done(1)
 			l.settle()
@@ -140,6 +142,11 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 		default:
 			left, err = append(left, l), failed[i]
 		}
+	}
+	if len(written) > 0 {
+		first := letters[0]
+		d.log.Warn("messages became dead letters", "by_reason", written, "first_topic", first.message.Topic, "first_partition", first.message.Partition,
+			"first_offset", first.message.Offset, "first_error", first.why)
 	}
 	return left, err
 }

@@ -106,7 +106,8 @@ func (c Config) readerConfig() (*sarama.Config, error) {
 		return nil, err
 	}
 	s.Consumer.Return.Errors = true
-	s.Consumer.MaxProcessingTime = 2 * time.Second // a claim that is held back for longer fetches anew
+	s.Consumer.IsolationLevel = sarama.ReadCommitted // what an aborted transaction sent was never said
+	s.Consumer.MaxProcessingTime = 2 * time.Second   // a claim that is held back for longer fetches anew
 	s.Consumer.MaxWaitTime = 250 * time.Millisecond
 	s.ChannelBufferSize = 1024
 	return s, nil

@@ -247,10 +247,10 @@ func (d *decoder) expiry() time.Time {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.RFC3339, *d.body.ExpiresAt)
-	if err != nil {
+	at = at.UTC().Truncate(time.Microsecond)
+	if err != nil || at.Year() > 9999 { // which a zone can make of the last day of 9999
 		d.fault("expiresAt is %s; it must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z", quote(*d.body.ExpiresAt))
 	}
-	at = at.UTC().Truncate(time.Microsecond)
 	if at.Before(time.Unix(0, 0)) {
 		return time.Unix(0, 0).UTC() // long past, but not the zero time, which would be never
 	}

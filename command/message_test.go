@@ -146,6 +146,7 @@ func TestAFaultSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		{"NotUTF8", request("sagaId", "\"a\xffb\""), false, ReasonInvalidCommand, "the body is not valid UTF-8"},
 		{"ExpiryIsNoTime", request("expiresAt", `"tomorrow"`), false, ReasonInvalidCommand, `expiresAt is "tomorrow"; it must be a time as in RFC 3339`},
 		{"ExpiryWithoutZone", request("expiresAt", `"2026-11-23T13:00:00"`), false, ReasonInvalidCommand, "RFC 3339"},
+		{"ExpiryBeyondTheYears", request("expiresAt", `"9999-12-31T23:59:59-23:59"`), false, ReasonInvalidCommand, "RFC 3339"},
 		{"ExpiryIsEmpty", request("expiresAt", `""`), false, ReasonInvalidCommand, "RFC 3339"},
 		{"ExpiryIsANumber", request("expiresAt", "1795433000"), false, ReasonInvalidCommand, "expiresAt is a JSON number; it must be a string"},
 		{"TooLong", request("filler", big), false, ReasonInvalidCommand, "it may have 65536"},
