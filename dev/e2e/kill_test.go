@@ -17,6 +17,7 @@ func TestKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d commands, %d kills, seed %d", commands, kills, seed)
 	w := newWorld(t)
+	w.many = true
 	s := w.start()
 	ids := w.newProducts(products, commands/products*2/3)
 	p := newPlan(seed, commands, ids)

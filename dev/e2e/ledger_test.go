@@ -32,6 +32,10 @@ type fields struct {
 // level is a product's stock, folded from its rows.
 type level struct{ Version, Total, Reserved int64 }
 
+func (l level) shown() *stock {
+	return &stock{Total: l.Total, Reserved: l.Reserved, Available: l.Total - l.Reserved, Version: l.Version}
+}
+
 // ledger is what the log adds up to, by a fold that is none of the service's.
 type ledger struct {
 	rows     []row
@@ -81,6 +85,7 @@ func (w *world) read() (*ledger, error) {
 // The stored names of the events that matter here.
 const (
 	created      = "ProductCreatedEvent"
+	discarded    = "ProductDiscardedEvent"
 	adjusted     = "ProductStockAdjustedEvent"
 	reservedRow  = "ProductReservedEvent"
 	renewedRow   = "ProductReservationRenewedEvent"
@@ -98,8 +103,11 @@ func (l *ledger) fold(r row) error {
 	kind := ""
 	switch r.Type {
 	case created:
+		before.Total = 0 // of a product that was discarded
 		after.Total, kind = r.InitialStock, "INITIAL"
 		r.Quantity = r.InitialStock
+	case discarded: // it was never shown, and may be created again
+		delete(l.moved, r.Product)
 	case adjusted:
 		after.Total += r.Delta
 		kind, r.Quantity = "ADJUSTED", max(r.Delta, -r.Delta)
@@ -163,7 +171,7 @@ func (l *ledger) fold(r row) error {
 		return fmt.Errorf("it says %d of %d are reserved, but they add up to %+v", r.Reserved, r.StockTotal, after)
 	}
 	l.moved[r.Product] = append(l.moved[r.Product], movement{
-		Type: kind, Quantity: r.Quantity, Delta: (after.Total - after.Reserved) - (before.Total - before.Reserved), Version: r.Version,
+		Type: kind, Quantity: r.Quantity, Delta: after.shown().Available - before.shown().Available, Version: r.Version,
 		TotalAfter: after.Total, ReservedAfter: after.Reserved, AvailableAfter: after.Total - after.Reserved,
 		ReservationID: r.ReservationID, CommandID: r.Command, OccurredAt: r.At,
 	})
@@ -236,7 +244,7 @@ func (w *world) projected(l *ledger) error {
 		if err != nil {
 			return err
 		}
-		if want := (stock{folded.Total, folded.Reserved, folded.Total - folded.Reserved, folded.Version}); shown == nil || *shown != want {
+		if want := folded.shown(); shown == nil || *shown != *want {
 			return fmt.Errorf("product %s is shown with %+v, its events add up to %+v", id, shown, want)
 		}
 	}

@@ -41,7 +41,7 @@ func badMessages(product string) []bad {
 		{name: "another's type", topic: requests, body: of(`,"quantity":1,"type":"Dance","commandId":"` + id() + `"`), reason: "INVALID_COMMAND", says: []string{"type", "Dance", "ReserveProduct"}, answered: "?"},
 		{name: "a time that is none", topic: requests, body: of(`,"quantity":1,"expiresAt":"tomorrow","commandId":"` + id() + `"`), reason: "INVALID_COMMAND", says: []string{"expiresAt", "tomorrow", "RFC 3339"}, answered: "?"},
 		{name: "a bad release", topic: releases, body: of(`,"quantity":-1,"commandId":"` + id() + `"`), reason: "INVALID_COMMAND", says: []string{"quantity is -1"}},
-		{name: "too old", topic: requests, body: of(`,"quantity":1,"commandId":"` + id() + `"`), timestamp: time.Now().Add(-2 * time.Hour), reason: "TOO_OLD", says: []string{"old"}},
+		{name: "too old", topic: requests, body: of(`,"quantity":1,"commandId":"` + id() + `"`), timestamp: time.Now().Add(-2 * time.Hour), reason: "TOO_OLD", says: []string{"remembered for 1h", "executed before"}},
 		{name: "no inventory event", topic: "inventory.events", body: `{"eventId":"x","type":"InventoryExplodedEvent"}`, reason: "UNREADABLE", says: []string{"eventId"}},
 	}
 }
@@ -61,10 +61,11 @@ func TestDeadLetters(t *testing.T) {
 		})
 	}
 	good := reserve(product, uuid.NewString(), 1) // behind all of them, in the same partition
-	client.send(good, release(product, good.ReservationID, 0))
+	client.send(good)
 	if o := client.await(good.CommandID, time.Minute); o.Topic != reserved {
 		t.Errorf("the good command is answered by %+v", o)
 	}
+	client.send(release(product, good.ReservationID, 0))
 	w.settled(time.Minute)
 	letters := map[string]*sarama.ConsumerMessage{}
 	for _, topic := range []string{requests, releases, "inventory.events"} {
@@ -84,7 +85,9 @@ func TestDeadLetters(t *testing.T) {
 	}
 	w.checkInvalid(all, product)
 	w.refusesAll(len(all))
-	w.checked(time.Minute)
+	if l := w.checked(time.Minute); l.levels[product].Reserved != 0 {
+		t.Errorf("the log adds up to %+v", l.levels[product])
+	}
 }
 
 func headers(m *sarama.ConsumerMessage) map[string]string {

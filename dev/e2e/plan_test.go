@@ -241,13 +241,15 @@ func (p *plan) answeredOnce(m message, answers []outcome, l *ledger) error {
 	return nil
 }
 
-// distinct are the outcomes by command, without repeats. A repeat is the same to the byte; and what isn't a repeat comes in the
-// order of its product's versions.
+// distinct are the outcomes by command, without repeats. A repeat is the same to the byte, but for the answer to a command id that
+// was spent on another content: nothing is recorded of that, so its repeat tells what is available now. What isn't a repeat comes
+// in the order of its product's versions.
 func distinct(outcomes []outcome) (map[string][]outcome, error) {
 	byEvent, byCommand, version := map[string]outcome{}, map[string][]outcome{}, map[string]int64{}
 	for _, o := range outcomes {
 		if first, ok := byEvent[o.EventID]; ok {
-			if first.Body != o.Body || first.Topic != o.Topic || first.Key != o.Key {
+			spent := o.Reason == "INVALID_COMMAND" && first.Reason == o.Reason && first.CommandID == o.CommandID
+			if first.Body != o.Body && !spent || first.Topic != o.Topic || first.Key != o.Key {
 				return nil, fmt.Errorf("the same eventId has two contents: %s and %s", first.Body, o.Body)
 			}
 			continue

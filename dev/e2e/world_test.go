@@ -29,6 +29,7 @@ type world struct {
 	pool   *pgxpool.Pool
 	saga   *saga
 	latest *server
+	many   bool // servers die here: show only the last one's log
 }
 
 // newWorld is a world of the test's own. Settings are KEY=value and win over the usual ones.
