@@ -87,9 +87,14 @@ type tokens struct {
 	flight singleflight.Group
 	mu     sync.Mutex
 	token  string
+	issued time.Time
 	renew  time.Time
 	expiry time.Time // zero: never
 }
+
+// tokenPause is how long a new token must have been in use before a 401 makes it be replaced: a service that refuses
+// every token must not become a flood at the token endpoint.
+const tokenPause = time.Second
 
 func newTokens(cfg Config, transport http.RoundTripper) *tokens {
 	return &tokens{
@@ -130,10 +135,14 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 // replace returns a token other than used, fetching one unless another caller already has.
 func (t *tokens) replace(ctx context.Context, used string) (string, error) {
 	t.mu.Lock()
-	if t.token == used {
+	tooNew := t.token == used && t.now().Sub(t.issued) < tokenPause
+	if t.token == used && !tooNew {
 		t.token = ""
 	}
 	t.mu.Unlock()
+	if tooNew {
+		return "", fmt.Errorf("%w: a new one was refused", errToken)
+	}
 	return t.get(ctx)
 }
 
@@ -155,7 +164,7 @@ func (t *tokens) keep(got *oauth2.Token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	t.token, t.expiry, t.renew = got.AccessToken, got.Expiry, time.Time{}
+	t.token, t.issued, t.expiry, t.renew = got.AccessToken, now, got.Expiry, time.Time{}
 	if !got.Expiry.IsZero() {
 		t.renew = now.Add(got.Expiry.Sub(now) * 8 / 10)
 	}

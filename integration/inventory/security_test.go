@@ -277,9 +277,13 @@ func TestClientCredentials(t *testing.T) {
 	offset.Store(int64(85 * time.Second)) // valid, but past 80 % of its life: renewed behind
 	mustRead("at 85 %")
 	eventually(t, "renewed", func() bool { return tokens.count() == 2 })
-	tokens.mu.Lock()
-	tokens.current = "revoked"
-	tokens.mu.Unlock()
+	revoke := func() {
+		offset.Add(int64(2 * time.Second))
+		tokens.mu.Lock()
+		tokens.current = "revoked"
+		tokens.mu.Unlock()
+	}
+	revoke()
 	mustRead("after a 401")
 	if n := tokens.count(); n != 3 {
 		t.Fatalf("%d tokens after a 401, want 3", n)
@@ -287,15 +291,22 @@ func TestClientCredentials(t *testing.T) {
 	if err := f.client.Initialize(context.Background(), Record{VariantID: uuid.New()}); err != nil {
 		t.Fatal(err)
 	}
-	tokens.mu.Lock()
-	tokens.current = "revoked"
-	tokens.mu.Unlock()
+	revoke()
 	if err := f.client.Initialize(context.Background(), Record{VariantID: uuid.New()}); err != nil {
 		t.Fatalf("a POST after a 401: %v", err) // its body has to be sent again
 	}
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	for range 10 { // a service that refuses every token
+		f.read(uuid.New())
+	}
+	if n := tokens.count(); n > 5 {
+		t.Errorf("%d tokens, want no flood", n)
+	}
+	f.server.Config.Handler = tokens.guard(f.sim)
 	tokens.mu.Lock()
-	tokens.fail, tokens.current = true, "revoked"
+	tokens.fail = true
 	tokens.mu.Unlock()
+	revoke()
 	got := f.read(uuid.New())[0]
 	if got.Outcome != Unavailable {
 		t.Fatalf("got %+v", got)

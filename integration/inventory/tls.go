@@ -96,6 +96,21 @@ func (c *credentials) config(host string) *tls.Config {
 	return cfg
 }
 
+// proxied is the TLS configuration of connections through a proxy, which the transport makes by itself: there a changed
+// client certificate is noticed, a changed CA only after a restart.
+func (c *credentials) proxied() *tls.Config {
+	_, roots := c.current()
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: roots,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if pair, _ := c.current(); pair != nil {
+				return pair, nil
+			}
+			return &tls.Certificate{}, nil // the way to say "none"
+		},
+	}
+}
+
 // newTransport makes the pooled HTTP/1.1 transport. Not HTTP/2: there a dead connection is shared by all calls until a
 // ping notices, here each timed out attempt takes its own connection with it.
 func newTransport(cfg Config, creds *credentials) *http.Transport {
@@ -110,7 +125,7 @@ func newTransport(cfg Config, creds *credentials) *http.Transport {
 			}
 			return (&tls.Dialer{NetDialer: dialer, Config: creds.config(host)}).DialContext(ctx, network, address)
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12}, // through a proxy only
+		TLSClientConfig:        creds.proxied(),
 		MaxIdleConns:           2 * cfg.Concurrency,
 		MaxIdleConnsPerHost:    2 * cfg.Concurrency,
 		IdleConnTimeout:        30 * time.Second,

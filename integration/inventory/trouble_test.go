@@ -177,3 +177,86 @@ func TestAnswersThatCameInMeanwhileAreUsed(t *testing.T) {
 	}
 	<-q.flights[1].done
 }
+
+// TestFailedVariantsAreLeftAloneForAWhile: with the breaker closed a variant that failed is not asked for at once.
+func TestFailedVariantsAreLeftAloneForAWhile(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock, f.cfg.Retries = newClock(), 0 })
+	id := uuid.New()
+	f.fault(simulator.Fault{Mode: simulator.Fail})
+	for _, step := range []struct {
+		advance time.Duration
+		calls   int
+	}{{0, 1}, {0, 1}, {900 * time.Millisecond, 1}, {200 * time.Millisecond, 2}} {
+		f.clock.Advance(step.advance)
+		if got := f.read(id)[0]; got.Outcome != Unavailable {
+			t.Fatalf("got %+v", got)
+		}
+		if f.calls() != step.calls {
+			t.Fatalf("%d calls, want %d", f.calls(), step.calls)
+		}
+	}
+}
+
+// TestStaleLevelsWaitLessThanUnknownOnes: who has something to show doesn't wait for the whole budget.
+func TestStaleLevelsWaitLessThanUnknownOnes(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.clock, f.cfg.StaleWait, f.cfg.AttemptTimeout, f.cfg.Budget = newClock(), 30*time.Millisecond, 5*time.Second, 5*time.Second
+	})
+	id := f.stock(1)[0]
+	f.read(id)
+	f.clock.Advance(time.Minute)
+	f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 2000})
+	start := time.Now()
+	if got := f.read(id)[0]; got.Level.Source != StaleFallback {
+		t.Fatalf("got %+v", got)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Fatalf("waited %s with a level at hand", took)
+	}
+	// The answer that nobody waited for is taken in all the same.
+	eventually(t, "the late answer is known", func() bool {
+		return f.reader.store.find(&id).known().level.FetchedAt.Equal(f.clock.Now())
+	})
+}
+
+func TestSubscriptionDropsWhatIsOlder(t *testing.T) {
+	s := &subscription{latest: map[uuid.UUID]Level{}, seen: map[uuid.UUID]Level{}, wake: make(chan struct{}, 1)}
+	newer, older := Level{Available: 2, UpdatedAt: noon.Add(time.Second)}, Level{Available: 1, UpdatedAt: noon}
+	s.offer(newer)
+	s.offer(older) // two publishers overtook each other
+	if got, _ := s.take(); got.Available != 2 {
+		t.Fatalf("got %+v", got)
+	}
+	s.offer(older)
+	if got, waiting := s.take(); waiting {
+		t.Fatalf("got %+v after a newer one", got)
+	}
+}
+
+// TestEvictedSlotsAreNotRead: the hot cache still has a slot that the store has evicted and made anew.
+func TestEvictedSlotsAreNotRead(t *testing.T) {
+	levels, err := newStore(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer levels.close()
+	put := func(id uuid.UUID, n int64) {
+		levels.change(id, true, func(*entry) *entry { return &entry{level: Level{Available: n}} })
+	}
+	id := uuid.New()
+	put(id, 1)
+	levels.find(&id)
+	levels.hot.Wait()
+	rival := uuid.New()
+	for levels.shardOf(&rival) != levels.shardOf(&id) {
+		rival = uuid.New()
+	}
+	put(rival, 7)
+	if levels.find(&id) != nil {
+		t.Fatal("an evicted variant is found")
+	}
+	put(id, 2)
+	if got := levels.find(&id).known().level.Available; got != 2 {
+		t.Fatalf("got %d", got)
+	}
+}
