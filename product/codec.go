@@ -47,6 +47,9 @@ func TypeOf(e Event) string { return names[reflect.TypeOf(e)] }
 
 // Encode returns an event and its origin as the JSON object that is stored: the fields of both, side by side.
 func Encode(e Event, from Origin) ([]byte, error) {
+	if data, ok := quickEncode(e, from); ok {
+		return data, nil
+	}
 	data, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", TypeOf(e), err)
@@ -80,6 +83,11 @@ func Decode(name string, data []byte) (Event, error) {
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
+	if r, ok := any(&e).(readable); ok && quickDecode(data, r) {
+		return e, nil
+	}
+	e = *new(E) // half of it may have been read
+
 	if string(bytes.TrimSpace(data)) == "null" { // which json takes for any value
 		return nil, errors.New("it is null, not an object")
 	}
