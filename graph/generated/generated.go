@@ -557,7 +557,7 @@ type ProductStock {
   """
   version: Int!
   """
-  When the stock became what it says here.
+  When the product came to this version.
   """
   asOf: DateTime!
 }

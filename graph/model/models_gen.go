@@ -202,7 +202,7 @@ type ProductStock struct {
 	Available int64 `json:"available"`
 	// The version of the product this is the stock of.
 	Version int64 `json:"version"`
-	// When the stock became what it says here.
+	// When the product came to this version.
 	AsOf time.Time `json:"asOf"`
 }
 
