@@ -28,16 +28,16 @@ func NewBroadcast(c Config, i Inventory, m *KafkaMetrics, log *slog.Logger) *Bro
 	return &Broadcast{config: c, inventory: i, metrics: m, log: log, every: 30 * time.Second, reading: func(int32) {}}
 }
 
-// Run reads until the context ends. It connects again for ever; events of an outage at the start are not read later, those of an outage
-// after it are. It returns an error only if the configuration can't be used.
+// Run reads until the context ends. It connects again for ever; what is published before the first connection is not read, what is
+// published in a later outage is, unless Kafka has lost the place. It returns an error only if the configuration can't be used.
 func (b *Broadcast) Run(ctx context.Context) error {
 	config, err := b.config.readerConfig()
 	if err != nil {
 		return fmt.Errorf("configure the reader of inventory events: %w", err)
 	}
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	for attempt := 0; ; attempt++ {
 		started := time.Now()
-		err := b.read(ctx, config)
+		lost := b.read(ctx, config)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -45,10 +45,9 @@ func (b *Broadcast) Run(ctx context.Context) error {
 			attempt = 0
 		}
 		b.metrics.reconnects.WithLabelValues("broadcast").Inc()
-		b.log.WarnContext(ctx, "the reader of inventory events lost Kafka; it connects again", "attempt", attempt, "error", err)
+		b.log.WarnContext(ctx, "the reader of inventory events lost Kafka; it connects again", "attempt", attempt, "error", lost)
 		pause(ctx, attempt)
 	}
-	return nil
 }
 
 // read follows all partitions, and those that are added.

@@ -111,15 +111,14 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 	messages := make([]*sarama.ProducerMessage, len(letters))
 	for i, l := range letters {
 		messages[i] = d.message(l)
-		messages[i].Metadata = i
 	}
-	failed := map[int]error{}
+	failed := map[*sarama.ProducerMessage]error{}
 	err := producer.SendMessages(messages)
 	var errs sarama.ProducerErrors
 	switch {
 	case errors.As(err, &errs):
 		for _, e := range errs {
-			failed[e.Msg.Metadata.(int)] = e.Err
+			failed[e.Msg] = e.Err
 		}
 	case err != nil:
 		return letters, err
@@ -129,18 +128,18 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 	err = nil
 	for i, l := range letters {
 		switch {
-		case failed[i] == nil:
+		case failed[messages[i]] == nil:
 			written[l.reason]++
 			d.metrics.letters.WithLabelValues(l.reason).Inc()
 			d.queue.done(1)
 			l.settle()
-		case tooLarge(failed[i]) && len(letters) > 1: // perhaps only together
+		case tooLarge(failed[messages[i]]) && len(letters) > 1: // perhaps only together
 			alone, aloneErr := d.send(producer, letters[i:i+1])
 			left, err = append(left, alone...), errors.Join(err, aloneErr)
-		case tooLarge(failed[i]) && l.omitted == 0:
+		case tooLarge(failed[messages[i]]) && l.omitted == 0:
 			left = append(left, d.withoutBody(l))
 		default:
-			left, err = append(left, l), failed[i]
+			left, err = append(left, l), failed[messages[i]]
 		}
 	}
 	if len(written) > 0 {

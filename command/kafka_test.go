@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -216,9 +217,7 @@ func TestEveryFaultOfTheConfigurationIsTold(t *testing.T) {
 		{map[string]string{"INBOX_RETENTION": "10m"}, []string{"INBOX_RETENTION: it is 10m0s; it must be 1h to 3650d"}},
 	} {
 		settings := map[string]string{"KAFKA_BROKERS": "a:9092"}
-		for k, v := range c.settings {
-			settings[k] = v
-		}
+		maps.Copy(settings, c.settings)
 		var config Config
 		if err := env.ParseWithOptions(&config, env.Options{Environment: settings}); err != nil {
 			t.Fatal(err)

@@ -252,8 +252,7 @@ func (e passingError) Unwrap() error { return e.error }
 
 // passing says whether the same batch may be taken when it is sent again.
 func passing(err error) bool {
-	var code sarama.KError
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[sarama.KError](err); ok {
 		switch code {
 		case sarama.ErrInvalidMessage, sarama.ErrUnknownTopicOrPartition, sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition,
 			sarama.ErrRequestTimedOut, sarama.ErrNetworkException, sarama.ErrNotEnoughReplicas, sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrKafkaStorageError:
