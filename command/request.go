@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,12 +43,17 @@ func fingerprint(productID uuid.UUID, c product.Command) (int64, error) {
 	text := make([]byte, 0, 256)
 	switch c := c.(type) {
 	case product.Reserve:
-		text = fmt.Appendf(text, "reserve %s %s %q %d ", productID, c.ReservationID, c.SagaID, c.Quantity)
+		text = appendIDs(text, "reserve ", productID, c.ReservationID)
+		text = append(strconv.AppendQuote(text, c.SagaID), ' ')
+		text = append(strconv.AppendInt(text, c.Quantity, 10), ' ')
 		if !c.ExpiresAt.IsZero() {
 			text = c.ExpiresAt.UTC().AppendFormat(text, time.RFC3339Nano)
 		}
 	case product.Release:
-		text = fmt.Appendf(text, "release %s %s %q %d %q", productID, c.ReservationID, c.SagaID, c.Quantity, c.Reason)
+		text = appendIDs(text, "release ", productID, c.ReservationID)
+		text = append(strconv.AppendQuote(text, c.SagaID), ' ')
+		text = append(strconv.AppendInt(text, c.Quantity, 10), ' ')
+		text = strconv.AppendQuote(text, c.Reason)
 	default:
 		content, err := json.Marshal(c)
 		if err != nil {
@@ -57,4 +63,9 @@ func fingerprint(productID uuid.UUID, c product.Command) (int64, error) {
 	}
 	sum := sha256.Sum256(text)
 	return int64(binary.BigEndian.Uint64(sum[:8])), nil
+}
+
+func appendIDs(text []byte, before string, a, b uuid.UUID) []byte {
+	text = append(append(append(text, before...), a.String()...), ' ')
+	return append(append(text, b.String()...), ' ')
 }

@@ -83,7 +83,7 @@ func Decode(name string, data []byte) (Event, error) {
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
-	if r, ok := any(&e).(readable); ok && quickDecode(data, r) {
+	if r, ok := any(&e).(readable); ok && Members(string(data), r.take) {
 		return e, nil
 	}
 	e = *new(E) // half of it may have been read

@@ -3,6 +3,7 @@ package product
 import (
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,7 @@ type writable interface {
 
 // readable is an event that can take the members of its own JSON. It returns false for one that it does not know, or not in this form.
 type readable interface {
-	take(name, value []byte, quoted bool) bool
+	take(name, value string, quoted bool) bool
 }
 
 // quickEncode writes an event and its origin, if both are simple enough.
@@ -45,8 +46,8 @@ func (e Reserved) appendTo(o *jsonObject) {
 	o.number("reserved", e.Reserved)
 }
 
-func (e *Reserved) take(name, value []byte, quoted bool) bool {
-	switch string(name) {
+func (e *Reserved) take(name, value string, quoted bool) bool {
+	switch name {
 	case "reservationId":
 		return quoted && takeID(&e.ReservationID, value)
 	case "sagaId":
@@ -55,7 +56,7 @@ func (e *Reserved) take(name, value []byte, quoted bool) bool {
 		return takeNumber(&e.Quantity, value, quoted)
 	case "expiresAt":
 		e.ExpiresAt = new(time.Time)
-		return quoted && e.ExpiresAt.UnmarshalText(value) == nil
+		return quoted && e.ExpiresAt.UnmarshalText([]byte(value)) == nil
 	case "stockTotal":
 		return takeNumber(&e.StockTotal, value, quoted)
 	case "reserved":
@@ -77,8 +78,8 @@ func (e Released) appendTo(o *jsonObject) {
 	o.number("reserved", e.Reserved)
 }
 
-func (e *Released) take(name, value []byte, quoted bool) bool {
-	switch string(name) {
+func (e *Released) take(name, value string, quoted bool) bool {
+	switch name {
 	case "reservationId":
 		return quoted && takeID(&e.ReservationID, value)
 	case "sagaId":
@@ -91,7 +92,7 @@ func (e *Released) take(name, value []byte, quoted bool) bool {
 		return takeText(&e.Reason, value, quoted)
 	case "expired":
 		e.Expired = true
-		return !quoted && string(value) == "true"
+		return !quoted && value == "true"
 	case "stockTotal":
 		return takeNumber(&e.StockTotal, value, quoted)
 	case "reserved":
@@ -109,8 +110,8 @@ func (e ReservationFailed) appendTo(o *jsonObject) {
 	o.optionalText("fingerprint", e.Fingerprint)
 }
 
-func (e *ReservationFailed) take(name, value []byte, quoted bool) bool {
-	switch string(name) {
+func (e *ReservationFailed) take(name, value string, quoted bool) bool {
+	switch name {
 	case "reservationId":
 		return quoted && takeID(&e.ReservationID, value)
 	case "sagaId":
@@ -127,8 +128,8 @@ func (e *ReservationFailed) take(name, value []byte, quoted bool) bool {
 	return e.Origin.take(name, value, quoted)
 }
 
-func (o *Origin) take(name, value []byte, quoted bool) bool {
-	switch string(name) {
+func (o *Origin) take(name, value string, quoted bool) bool {
+	switch name {
 	case "correlationId":
 		return takeText(&o.CorrelationID, value, quoted)
 	case "traceparent":
@@ -195,84 +196,105 @@ func (o *jsonObject) time(name string, t time.Time) {
 	o.text(name, string(text))
 }
 
-// quickDecode hands each member of a flat JSON object to the event: texts without their quotes. It returns false at the first thing that
-// Encode would not have written this way, such as a space or an escape.
-func quickDecode(data []byte, into readable) bool {
-	if len(data) < 2 || data[0] != '{' || data[len(data)-1] != '}' {
+// Members reads a flat JSON object whose texts are printable ASCII without escapes, and hands each member to take: texts without their
+// quotes, all else as it stands, unchecked. It returns false where the object isn't as simple as that, or take says so: some members may
+// have been taken then, and encoding/json can tell what there is. An object that it reads is one that encoding/json reads alike, if take
+// checks what isn't quoted, and refuses names it doesn't know: encoding/json ignores their case.
+func Members(object string, take func(name, value string, quoted bool) bool) bool {
+	rest, ok := strings.CutPrefix(object, "{")
+	if !ok {
 		return false
 	}
-	for rest := data[1 : len(data)-1]; ; {
-		name, after, ok := plainText(rest)
-		if !ok || len(after) < 2 || after[0] != ':' {
+	for more := true; more; {
+		var name, value string
+		if name, rest, ok = plainText(skipSpace(rest)); !ok {
 			return false
 		}
-		value, quoted := []byte(nil), after[1] == '"'
+		if rest, ok = strings.CutPrefix(skipSpace(rest), ":"); !ok {
+			return false
+		}
+		rest = skipSpace(rest)
+		quoted := strings.HasPrefix(rest, `"`)
 		if quoted {
-			value, rest, ok = plainText(after[1:])
+			value, rest, ok = plainText(rest)
 		} else {
-			value, rest = until(after[1:], ',')
+			value, rest = bare(rest)
 		}
-		if !ok || !into.take(name, value, quoted) {
+		if !ok || !take(name, value, quoted) {
 			return false
 		}
-		if len(rest) == 0 {
-			return true
-		}
-		if rest[0] != ',' {
-			return false
-		}
-		rest = rest[1:]
+		rest, more = strings.CutPrefix(skipSpace(rest), ",")
 	}
+	rest, ended := strings.CutPrefix(rest, "}")
+	return ended && skipSpace(rest) == ""
+}
+
+func skipSpace(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\n' || s[0] == '\t' || s[0] == '\r') {
+		s = s[1:]
+	}
+	return s
 }
 
 // plainText reads a quoted text without escapes, all of it printable ASCII.
-func plainText(b []byte) (text, rest []byte, ok bool) {
-	if len(b) == 0 || b[0] != '"' {
-		return nil, nil, false
+func plainText(s string) (text, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
 	}
-	for i := 1; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			return b[1:i], b[i+1:], true
-		case c < 0x20, c > 0x7e, c == '\\':
-			return nil, nil, false
+	end := strings.IndexByte(s[1:], '"') + 1
+	if end == 0 {
+		return "", "", false
+	}
+	for _, c := range []byte(s[1:end]) {
+		if c < 0x20 || c > 0x7e || c == '\\' {
+			return "", "", false
 		}
 	}
-	return nil, nil, false
+	return s[1:end], s[end+1:], true
 }
 
-func until(b []byte, end byte) (value, rest []byte) {
-	for i, c := range b {
-		if c == end {
-			return b[:i], b[i:]
+// bare reads what isn't quoted: up to what can't be part of it.
+func bare(s string) (value, rest string) {
+	for i := range len(s) {
+		switch s[i] {
+		case ',', '}', ' ', '\n', '\t', '\r':
+			return s[:i], s[i:]
 		}
 	}
-	return b, nil
+	return s, ""
 }
 
-func takeText(into *string, value []byte, quoted bool) bool {
-	*into = string(value)
+func takeText(into *string, value string, quoted bool) bool {
+	*into = value
 	return quoted
 }
 
-func takeID(into *uuid.UUID, value []byte) bool { return into.UnmarshalText(value) == nil }
+func takeID(into *uuid.UUID, value string) bool {
+	id, err := uuid.Parse(value)
+	*into = id
+	return err == nil
+}
 
-// takeNumber reads an integer as JSON has it: no leading zeros, no plus. Those of more than 18 digits it leaves to others.
-func takeNumber(into *int64, value []byte, quoted bool) bool {
-	digits, sign := value, int64(1)
-	if len(digits) > 1 && digits[0] == '-' {
-		digits, sign = digits[1:], -1
+func takeNumber(into *int64, value string, quoted bool) bool {
+	n, ok := Integer(value)
+	*into = n
+	return ok && !quoted
+}
+
+// Integer reads an integer as JSON writes it, of up to 18 digits.
+func Integer(text string) (n int64, ok bool) {
+	digits, negative := strings.CutPrefix(text, "-")
+	if digits == "" || len(digits) > 18 || (digits[0] == '0' && len(digits) > 1) {
+		return 0, false
 	}
-	if quoted || len(digits) == 0 || len(digits) > 18 || (digits[0] == '0' && len(digits) > 1) {
-		return false
-	}
-	n := int64(0)
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return false
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
 		}
-		n = n*10 + int64(d-'0')
+		n = n*10 + int64(digits[i]-'0')
 	}
-	*into = n * sign
-	return true
+	if negative {
+		n = -n
+	}
+	return n, true
 }
