@@ -39,7 +39,7 @@ func (b *Broadcast) Run(ctx context.Context) error {
 		started := time.Now()
 		lost := b.read(ctx, config)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // to be asked to stop is no error
 		}
 		if time.Since(started) > time.Minute {
 			attempt = 0
