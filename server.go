@@ -164,7 +164,9 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	if err != nil {
 		return nil, err
 	}
-	life.start("projector", projector.Run)
+	if s.Projects {
+		life.start("projector", projector.Run)
+	}
 
 	writer := command.NewWriter(log, s.Writer, command.NewWriterMetrics(s.metrics), s.log)
 	life.start("writer", writer.Run)

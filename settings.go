@@ -28,6 +28,9 @@ type Settings struct {
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`            // debug, info, warn or error
 	LogFormat string `env:"LOG_FORMAT"`                             // text or json; text in a terminal and JSON elsewhere where empty
 
+	// Projects is false for measuring the write side alone: nothing keeps the documents up to date then.
+	Projects bool `env:"PROJECTION_ENABLED" envDefault:"true"`
+
 	Store      eventstore.Config
 	Leases     eventstore.LeasesConfig
 	Kafka      command.Config
