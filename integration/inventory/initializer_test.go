@@ -17,6 +17,7 @@ type queue struct {
 	mu      sync.Mutex
 	jobs    map[uuid.UUID]*queued
 	done    []uuid.UUID
+	limit   int  // of the last Due
 	loseAck bool // Done fails: as if the process died before it
 }
 
@@ -40,6 +41,7 @@ func (q *queue) add(id uuid.UUID, initial int64) {
 func (q *queue) Due(_ context.Context, limit int) (Backlog, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.limit = limit
 	var b Backlog
 	for _, job := range q.jobs {
 		if job.stopped {
@@ -84,6 +86,12 @@ func (q *queue) Failed(_ context.Context, failures []Failure) error {
 		}
 	}
 	return nil
+}
+
+func (q *queue) lastLimit() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit
 }
 
 func (q *queue) left() int {
@@ -242,7 +250,7 @@ func TestOutageSparesTries(t *testing.T) {
 	f.fault(simulator.Fault{Mode: simulator.Away})
 	i := f.initialize(q)
 	eventually(t, "breaker open", func() bool { return !f.client.writes.closed() })
-	eventually(t, "the queue is looked at", func() bool { return i.depth.Load() == 50 })
+	eventually(t, "the queue is looked at, and nothing taken", func() bool { return i.depth.Load() == 50 && q.lastLimit() == 0 })
 	if posts := f.sim.Stats().Calls["create"]; posts > 10 {
 		t.Errorf("%d calls", posts)
 	}

@@ -276,7 +276,11 @@ func TestClientCredentials(t *testing.T) {
 	}
 	offset.Store(int64(85 * time.Second)) // valid, but past 80 % of its life: renewed behind
 	mustRead("at 85 %")
-	eventually(t, "renewed", func() bool { return tokens.count() == 2 })
+	eventually(t, "renewed", func() bool {
+		oauth.mu.Lock()
+		defer oauth.mu.Unlock()
+		return oauth.token == "hush-2"
+	})
 	revoke := func() {
 		offset.Add(int64(2 * time.Second))
 		tokens.mu.Lock()

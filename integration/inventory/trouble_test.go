@@ -260,3 +260,17 @@ func TestEvictedSlotsAreNotRead(t *testing.T) {
 		t.Fatalf("got %d", got)
 	}
 }
+
+// TestOurOwnEndIsNoFailure: calls cut off by our shutdown say nothing about the service.
+func TestOurOwnEndIsNoFailure(t *testing.T) {
+	f := newFixture(t, nil)
+	for range 10 {
+		_, err := f.client.reads.do(func() (*http.Response, error) { return nil, fmt.Errorf("cut off: %w", context.Canceled) })
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if !f.client.reads.closed() {
+		t.Error("the breaker opened")
+	}
+}
