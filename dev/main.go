@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"product-service/dev/stack"
 )
@@ -33,6 +34,8 @@ The environment is handed on to the server, so its other settings work as usual:
 MONGODB_URL, if set, is used instead of an embedded MongoDB server.
 `
 
+const insistence = time.Second
+
 // flags is the command line.
 type flags struct {
 	addr, data, envFile          string
@@ -48,14 +51,30 @@ func main() {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once; its children die with it
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stopWithSignal(cancel)
 	stopWithGoRun(cancel)
 	if err := run(ctx, f, newConsole(os.Stdout)); err != nil {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		os.Exit(1)
 	}
+}
+
+// stopWithSignal stops this program in order, and at once if somebody insists: the children die with it then. Signals right
+// after the first are the same one, which a terminal and a wrapper both sent.
+func stopWithSignal(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		cancel(errors.New((<-signals).String()))
+		begun := time.Now()
+		for range signals {
+			if time.Since(begun) > insistence {
+				fmt.Fprintln(os.Stderr, "dev: did not wait for everything to stop")
+				os.Exit(1)
+			}
+		}
+	}()
 }
 
 func parse(args []string) (flags, error) {
