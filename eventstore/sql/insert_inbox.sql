@@ -1,2 +1,2 @@
 insert into inbox (command_id, fingerprint, shard, pos, at)
-select *, clock_timestamp() from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[])
+select *, statement_timestamp() from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[])
