@@ -26,7 +26,7 @@ type fields struct {
 	Quantity, Held                     int64
 	StockTotal, Reserved               int64
 	InitialStock, Delta                int64
-	Expired                            bool
+	Expired, Unconfirmed               bool
 }
 
 // level is a product's stock, folded from its rows.
@@ -85,7 +85,7 @@ func (w *world) read() (*ledger, error) {
 // The stored names of the events that matter here.
 const (
 	created      = "ProductCreatedEvent"
-	discarded    = "ProductDiscardedEvent"
+	confirmed    = "ProductConfirmedEvent"
 	adjusted     = "ProductStockAdjustedEvent"
 	reservedRow  = "ProductReservedEvent"
 	renewedRow   = "ProductReservationRenewedEvent"
@@ -103,11 +103,12 @@ func (l *ledger) fold(r row) error {
 	kind := ""
 	switch r.Type {
 	case created:
-		before.Total = 0 // of a product that was discarded
-		after.Total, kind = r.InitialStock, "INITIAL"
-		r.Quantity = r.InitialStock
-	case discarded: // it was never shown, and may be created again
-		delete(l.moved, r.Product)
+		after.Total = r.InitialStock
+		if !r.Unconfirmed {
+			before.Total, kind, r.Quantity = 0, "INITIAL", r.InitialStock
+		}
+	case confirmed: // its visible history begins
+		before.Total, kind, r.Quantity = 0, "INITIAL", after.Total
 	case adjusted:
 		after.Total += r.Delta
 		kind, r.Quantity = "ADJUSTED", max(r.Delta, -r.Delta)

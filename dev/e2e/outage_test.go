@@ -189,7 +189,7 @@ func TestBrokerRestart(t *testing.T) {
 			m := reserve(uuid.NewString(), uuid.NewString(), 1)
 			w.sagas().send(m)
 			w.sagas().await(m.CommandID, time.Minute)
-			hook(t, "E2E_UP", "kafka-2")
+			hook(t, "E2E_UP", "kafka")
 		})
 		return
 	}

@@ -87,7 +87,8 @@ func (w *world) sagas() *saga {
 	config.Producer.Partitioner = sarama.NewMurmur2Partitioner
 	config.Producer.Idempotent, config.Net.MaxOpenRequests = true, 1
 	config.Producer.Retry.Max, config.Producer.Retry.Backoff = 600, 100*time.Millisecond
-	config.Consumer.Retry.Backoff, config.Metadata.Retry.Backoff = 200*time.Millisecond, 100*time.Millisecond
+	config.Metadata.Retry.Max, config.Metadata.Retry.Backoff = 600, 100*time.Millisecond // wait for a broker, in order, rather than fail
+	config.Consumer.Retry.Backoff = 200 * time.Millisecond
 	client, err := sarama.NewClient(w.brokers, config)
 	if err != nil {
 		w.t.Fatal(err)
@@ -167,6 +168,10 @@ func (s *saga) sendRecords(records ...*sarama.ProducerMessage) {
 	for len(records) > 0 {
 		n := min(atOnce, len(records))
 		if err := s.producer.SendMessages(records[:n]); err != nil {
+			var each sarama.ProducerErrors
+			if errors.As(err, &each) {
+				err = fmt.Errorf("%d messages: %w", len(each), each[0].Err)
+			}
 			s.t.Errorf("produce: %v", err)
 			return
 		}
