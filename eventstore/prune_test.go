@@ -59,6 +59,7 @@ func TestPrune(t *testing.T) {
 		"a cursor ahead of the log":      {month + 2*time.Hour, facts, 100, []Cursor{{1, 99}, {2, 99}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
 		"a cursor in the middle":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 2}, {2, 3}}, "1:1 1:3 1:4 1:5 1:6 2:1 2:4 2:5 2:6 "},
 		"a shard without a cursor":       {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}}, "1:1 1:4 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"two readers of a shard":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {1, 2}, {2, 0}, {2, 6}}, "1:1 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
 		"without cursors":                {month + 2*time.Hour, facts, 100, nil, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
 		"another type":                   {month + 2*time.Hour, []string{"G"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
 		"the type of events":             {month + 2*time.Hour, []string{"E"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},

@@ -2,7 +2,7 @@
 delete from log l
 using (
     select log.shard, log.pos
-    from unnest($3::smallint[], $4::bigint[]) as c (shard, pos)
+    from (select shard, min(pos) as pos from unnest($3::smallint[], $4::bigint[]) as c (shard, pos) group by shard) c
     cross join lateral (select max(pos) as pos from log where log.shard = c.shard) last
     cross join lateral (
         select shard, pos from log
