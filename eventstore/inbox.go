@@ -46,8 +46,8 @@ func (s *Store) Expiring(ctx context.Context, limit int) ([]ReservationKey, erro
 }
 
 // Prune forgets commands older than the retention, and then the facts of these types that are an hour older still, that no cursor
-// needs any more and that aren't their shard's last row: of several cursors of a shard the least counts, of a shard without one none. Both are done in bites of at most limit
-// rows; it returns how many rows it deleted, so call it until that is 0.
+// needs any more and that aren't their shard's last row. Of several cursors of a shard the least counts; of a shard without one
+// nothing is forgotten. Both are done in bites of at most limit rows; it returns how many it deleted, so call it until that is 0.
 func (s *Store) Prune(ctx context.Context, retention time.Duration, types []string, cursors []Cursor, limit int) (int64, error) {
 	inbox, err := s.pool.Exec(ctx, pruneInbox, retention, limit)
 	if err != nil {
