@@ -148,6 +148,9 @@ func serve(*flag.FlagSet) func(context.Context, *server) error {
 // What was started when a part can't be built is for the caller to stop.
 func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) {
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.trace(ctx, life); err != nil {
+		return nil, err
+	}
 	log, documents, err := s.open(ctx, life)
 	if err != nil {
 		return nil, err
@@ -259,7 +262,7 @@ func (s *server) listen(life *lifecycle, ready *health, documents *projection.St
 	}
 	mux := http.NewServeMux()
 	ready.routes(mux)
-	mux.Handle("/graphql", api)
+	mux.Handle("/graphql", span("graphql", api))
 	mux.Handle("GET /export/stock-movements", graph.Export(reader, s.log))
 	mux.Handle("GET /{$}", graph.Explorer())
 	mux.Handle("GET /explorer/", graph.Explorer())
