@@ -22,7 +22,7 @@ const (
 	maxOperations     = 10 // of one document
 	maxFragments      = 20
 	maxDirectives     = 20
-	maxRootFields     = 10
+	maxRootFields     = 20
 	maxSameKey        = 10   // fields with one response key in a selection set
 	maxComparisons    = 2500 // of fields that come to lie on each other
 	maxInlineInASet   = 20

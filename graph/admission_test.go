@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -111,11 +112,10 @@ func codeOf(refused gqlerror.List) Code {
 	if len(refused) == 0 {
 		return ""
 	}
-	known, ok := refused[0].Err.(*fault)
-	if !ok {
-		return InternalServerError
+	if known, ok := errors.AsType[*fault](refused[0]); ok {
+		return known.code
 	}
-	return known.code
+	return InternalServerError
 }
 
 func TestAttacksAreRefusedCheaply(t *testing.T) {

@@ -23,6 +23,9 @@ var explorerFiles embed.FS
 const explorerPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src data:; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// maxAsset is more than the largest file of the explorer has, in bytes.
+const maxAsset = 16 << 20
+
 // Explorer returns what serves the GraphQL explorer: its page at / and what the page loads under /explorer/, so it is mounted at
 // both. Everything is in the binary. The schema shows in it where introspection is on.
 func Explorer() http.Handler {
@@ -87,6 +90,6 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "the file can't be read", http.StatusInternalServerError)
 			return
 		}
-		_, _ = io.Copy(w, plain)
+		_, _ = io.CopyN(w, plain, maxAsset)
 	}
 }

@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -154,7 +153,7 @@ func testConfig(t testing.TB, settings ...string) Config {
 func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
 	t.Helper()
 	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f},
-		slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

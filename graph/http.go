@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,43 +94,36 @@ func (h *handler) refuse(ctx context.Context, w http.ResponseWriter, media strin
 	h.write(ctx, w, media, status, &graphql.Response{Errors: gqlerror.List{h.presenter.present(ctx, err)}})
 }
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// write encodes the response once and sends it in one piece. A response without data is one of a request that wasn't executed:
-// it has no data key, where an executed one that failed has a null.
+// write sends the response in one piece. A response without data is one of a request that wasn't executed: it has no data key,
+// where an executed one that failed has a null.
 func (h *handler) write(ctx context.Context, w http.ResponseWriter, media string, status int, resp *graphql.Response) {
-	buf := buffers.Get().(*bytes.Buffer)
-	defer buffers.Put(buf)
-	buf.Reset()
-	buf.WriteByte('{')
+	body := make([]byte, 0, len(resp.Data)+64)
+	body = append(body, '{')
 	if len(resp.Errors) > 0 {
 		encoded, err := json.Marshal(resp.Errors)
 		if err != nil {
 			h.log.ErrorContext(ctx, "errors can't be encoded", "error", err)
 			encoded = []byte(`[{"message":"internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]`)
 		}
-		buf.WriteString(`"errors":`)
-		buf.Write(encoded)
+		body = append(body, `"errors":`...)
+		body = append(body, encoded...)
 	}
 	if resp.Data != nil {
 		if len(resp.Errors) > 0 {
-			buf.WriteByte(',')
+			body = append(body, ',')
 		}
-		buf.WriteString(`"data":`)
-		buf.Write(resp.Data)
+		body = append(body, `"data":`...)
+		body = append(body, resp.Data...) // as it was encoded during the execution
 	}
-	buf.WriteByte('}')
+	body = append(body, '}')
 	header := w.Header()
 	header.Set("Content-Type", media+"; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(buf.Len()))
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	if _, err := w.Write(buf.Bytes()); err != nil {
+	if _, err := w.Write(body); err != nil {
 		h.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)
-	}
-	if buf.Cap() > 1<<20 {
-		*buf = bytes.Buffer{} // an unusually long answer isn't kept
 	}
 }
 

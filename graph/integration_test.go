@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -52,7 +51,7 @@ func defaults[C any](t *testing.T, vars map[string]string) C {
 // newServiceHandler serves the API on the real write side and projection. Levels are invented.
 func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	t.Helper()
-	log, metrics := slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry()
+	log, metrics := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	migrate := func(url string) error {
 		store, err := eventstore.Open(context.Background(), eventstore.Config{URL: url, MaxConnections: 4})
 		if err != nil {
