@@ -15,7 +15,7 @@ import (
 )
 
 // pages reads random pages of 40 variants at a fixed pace until stop says so, and gives each read to see.
-func (f *fixture) pages(ids []uuid.UUID, stop func() bool, see func(took time.Duration, results []Result)) {
+func (f *fixture) pages(ids []uuid.UUID, stop func() bool, see func(start time.Time, results []Result)) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	page := make([]uuid.UUID, 40)
@@ -25,8 +25,7 @@ func (f *fixture) pages(ids []uuid.UUID, stop func() bool, see func(took time.Du
 			page[i] = ids[rand.IntN(len(ids))]
 		}
 		start := time.Now()
-		results := f.read(page...)
-		see(time.Since(start), results)
+		see(start, f.read(page...))
 	}
 }
 
@@ -37,18 +36,19 @@ type measured struct {
 }
 
 // load runs two readers for d and measures their reads; right judges each result.
-func (f *fixture) load(ids []uuid.UUID, d time.Duration, right func(Result) bool) *measured {
+func (f *fixture) load(ids []uuid.UUID, d time.Duration, right func(start time.Time, got Result) bool) *measured {
 	m := &measured{}
 	end := time.Now().Add(d)
 	var done sync.WaitGroup
 	for range 2 {
 		done.Go(func() {
-			f.pages(ids, func() bool { return time.Now().After(end) }, func(took time.Duration, results []Result) {
+			f.pages(ids, func() bool { return time.Now().After(end) }, func(start time.Time, results []Result) {
+				took := time.Since(start)
 				m.mu.Lock()
 				defer m.mu.Unlock()
 				m.took = append(m.took, took)
 				for _, got := range results {
-					if !right(got) {
+					if !right(start, got) {
 						m.wrong++
 					}
 				}
@@ -80,8 +80,8 @@ func TestOutageInRealTime(t *testing.T) {
 			f := newFixture(t, func(f *fixture) { f.cfg.Fresh, f.cfg.Revalidate = 100*time.Millisecond, 500*time.Millisecond })
 			ids := f.stock(200)
 			f.read(ids...)
-			honest := func(got Result) bool {
-				fresh := time.Since(got.Level.FetchedAt) < f.cfg.Fresh+50*time.Millisecond
+			honest := func(start time.Time, got Result) bool {
+				fresh := start.Sub(got.Level.FetchedAt) < f.cfg.Fresh
 				return got.Outcome == Known && got.Level.Available == 100 && (got.Stale || fresh)
 			}
 			well := f.load(ids, 2*time.Second, honest)

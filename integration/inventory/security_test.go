@@ -12,6 +12,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -106,7 +108,7 @@ func mtlsServer(t *testing.T, sim http.Handler, ca *authority, version uint16) (
 	server.TLS = &tls.Config{
 		Certificates: []tls.Certificate{ca.pair("server")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: version,
 	}
-	server.Config.ErrorLog = nil
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server, &caller
@@ -170,6 +172,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.cfg.CA = path })
 	server := httptest.NewUnstartedServer(f.sim)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.pair("server")}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	f.close()
