@@ -95,7 +95,7 @@ func (d *decider) decide(s *eventstore.Snapshot, c *eventstore.Changes) error {
 	d.products = make(map[uuid.UUID]product.Product, len(s.Heads))
 	d.reservations = make(map[eventstore.ReservationKey]product.Reservation, len(d.batch))
 	d.inbox = make(map[uuid.UUID]eventstore.InboxEntry, len(d.batch))
-	d.versions = make(map[eventstore.Cursor]int64, len(d.batch))
+	d.versions = map[eventstore.Cursor]int64{}
 	d.variants, d.skus = map[uuid.UUID]bool{}, map[string]bool{}
 	d.results, d.refused = map[string]int{}, map[product.Reason]int{}
 	for i, r := range d.batch {
@@ -171,7 +171,9 @@ func (d *decider) one(i int, r *Request) error {
 	if len(decision.Events) > 0 && r.ID != uuid.Nil {
 		entry := eventstore.InboxEntry{CommandID: r.ID, Fingerprint: r.fingerprint, Shard: last.Shard, Pos: last.Pos}
 		d.inbox[r.ID] = entry
-		d.versions[eventstore.Cursor{Shard: last.Shard, Pos: last.Pos}] = p.Version
+		if !named { // sagas are told no version
+			d.versions[eventstore.Cursor{Shard: last.Shard, Pos: last.Pos}] = p.Version
+		}
 		d.changes.Remember(entry)
 	}
 	return nil

@@ -7,6 +7,7 @@
 package eventstore
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,16 @@ const Shards = 32
 // ShardOf returns the shard of a product: Kafka's own hash of the message key, so that consumers of a topic with 1, 2, 4 … 32
 // partitions keyed by product never meet on a shard.
 func ShardOf(productID uuid.UUID) int16 {
-	return int16(murmur2(productID.String()) % Shards)
+	var text [36]byte // the id in its canonical form, as it stands in a message's key
+	at := 0
+	for i, part := range [...][]byte{productID[:4], productID[4:6], productID[6:8], productID[8:10], productID[10:]} {
+		if i > 0 {
+			text[at] = '-'
+			at++
+		}
+		at += hex.Encode(text[at:], part)
+	}
+	return int16(murmur2(text[:]) % Shards)
 }
 
 // Row is what is written to the log.
@@ -71,7 +81,7 @@ type InboxEntry struct {
 }
 
 // murmur2 is the hash of Kafka's default partitioner (org.apache.kafka.common.utils.Utils.murmur2), made positive as there.
-func murmur2(key string) uint32 {
+func murmur2(key []byte) uint32 {
 	const m, r = 0x5bd1e995, 24
 	h := uint32(0x9747b28c) ^ uint32(len(key))
 	i := 0

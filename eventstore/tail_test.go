@@ -15,7 +15,7 @@ func TestMurmur2(t *testing.T) {
 		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536, "a-little-bit-longer-string": -1486304829,
 		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, "abc": 479470107,
 	} {
-		if got := murmur2(key); got != uint32(want)&0x7fffffff {
+		if got := murmur2([]byte(key)); got != uint32(want)&0x7fffffff {
 			t.Errorf("murmur2(%q) = %d, want %d", key, got, uint32(want)&0x7fffffff)
 		}
 	}
