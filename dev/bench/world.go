@@ -242,7 +242,7 @@ func (w *world) awaitProjected(ctx context.Context) (int, error) {
 		w.b.out.progress("await the projector", done, rows)
 		select {
 		case <-ctx.Done():
-			err = fmt.Errorf("%d of %d rows were projected: %w", done, rows, ctx.Err())
+			err = fmt.Errorf("%d of %d rows were projected: %w; the server says:\n%s", done, rows, ctx.Err(), w.child.lastLines())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
