@@ -40,25 +40,20 @@ func ordered(key string) bson.D {
 	return bson.D{{Key: "status", Value: 1}, {Key: key, Value: 1}, {Key: "_id", Value: 1}}
 }
 
-// index makes the indexes of a generation where the server uses any.
-func (s *Store) index(ctx context.Context, g generation) error {
+// index makes indexes where the server uses any.
+func (s *Store) index(ctx context.Context, in *mongo.Collection, indexes []index) error {
 	if !s.server.indexes {
 		return nil
 	}
-	for _, part := range []struct {
-		in      *mongo.Collection
-		indexes []index
-	}{{g.products, productIndexes}, {g.movements, movementIndexes}} {
-		models := make([]mongo.IndexModel, len(part.indexes))
-		for i, index := range part.indexes {
-			models[i] = mongo.IndexModel{Keys: index.keys}
-			if index.sparse {
-				models[i].Options = options.Index().SetSparse(true)
-			}
+	models := make([]mongo.IndexModel, len(indexes))
+	for i, index := range indexes {
+		models[i] = mongo.IndexModel{Keys: index.keys}
+		if index.sparse {
+			models[i].Options = options.Index().SetSparse(true)
 		}
-		if _, err := part.in.Indexes().CreateMany(ctx, models); err != nil {
-			return fmt.Errorf("index %s: %w", part.in.Name(), err)
-		}
+	}
+	if _, err := in.Indexes().CreateMany(ctx, models); err != nil {
+		return fmt.Errorf("index %s: %w", in.Name(), err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package projection
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"time"
@@ -57,6 +56,11 @@ func (p *Projector) Run(ctx context.Context) error {
 	work := context.WithoutCancel(ctx)
 	failures := 0
 	for ctx.Err() == nil {
+		if err := p.upgrade(ctx); err != nil {
+			p.logger.ErrorContext(ctx, "rebuilding the projection for this version of the program failed; it is tried again", "error", err)
+			wait(ctx, nil, p.store.config.Retry)
+			continue
+		}
 		rows, full, err := p.sweep(work)
 		switch {
 		case err != nil:
@@ -74,15 +78,39 @@ func (p *Projector) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweep folds one page of the shards held. It says whether there is more.
-func (p *Projector) sweep(ctx context.Context) (rows int, full bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.store.config.WriteTimeout)
-	defer cancel()
-	if p.live == nil {
-		g, err := p.store.generation(ctx)
-		if err != nil {
-			return 0, false, err
+// upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
+// would be worse than late ones.
+func (p *Projector) upgrade(ctx context.Context) error {
+	for p.store.outdated() {
+		said := time.Now()
+		err := Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
+			if time.Since(said) > 5*time.Second {
+				said = time.Now()
+				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
+			}
+		})
+		if errors.Is(err, ErrRebuilding) {
+			wait(ctx, nil, staleMeta)
+		} else if err != nil {
+			return err
 		}
+		if err := ctx.Err(); err != nil {
+			return nil
+		}
+		if _, err := p.store.generation(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep folds one page of the shards held into the generation that is read. It says whether there is more.
+func (p *Projector) sweep(ctx context.Context) (rows int, full bool, err error) {
+	g, err := p.store.generation(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	if p.live == nil || p.live.into.name != g.name {
 		p.live = newFollower(p.store, g, p.log, p.logger, p.metrics)
 	}
 	return p.live.sweep(ctx, p.leases.Held(Role))
@@ -108,253 +136,4 @@ func (p *pace) next(busy bool) time.Duration {
 		p.now = p.least
 	}
 	return p.now
-}
-
-// follower brings one generation up to date with the log, shard by shard.
-type follower struct {
-	folder
-	shards map[int16]*shard
-	turn   int // which shard is read first
-	limit  int // rows of the next page
-	beat   time.Time
-	gauged time.Time
-}
-
-// shard is how far a shard that is held has been folded.
-type shard struct {
-	epoch   int64
-	at      checkpoint
-	stopped bool // the log isn't the one it was
-}
-
-func newFollower(s *Store, into generation, log Log, logger *slog.Logger, m *metrics) *follower {
-	return &follower{
-		folder: folder{store: s, into: into, log: log, logger: logger, metrics: m, now: time.Now,
-			cache: newCache(s.config.CacheBytes), parked: map[uuid.UUID]bool{}},
-		shards: map[int16]*shard{}, limit: s.config.MinPage,
-	}
-}
-
-// sweep reads what follows in the shards of the leases, folds it and moves their checkpoints. It says whether there is more.
-func (f *follower) sweep(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
-	if err := f.adopt(ctx, leases); err != nil {
-		return 0, false, err
-	}
-	cursors := f.cursors()
-	if len(cursors) == 0 {
-		return 0, false, nil
-	}
-	asked := f.now()
-	records, err := f.log.Tail(ctx, cursors, f.limit)
-	if err != nil {
-		return 0, false, err
-	}
-	if err := f.apply(ctx, records); err != nil {
-		f.cache.purge()
-		return 0, false, err
-	}
-	full = len(records) >= f.limit
-	eventstore.CrashPoint("projected")
-	if err := f.checkpoint(ctx, f.progress(cursors, records, asked, full)); err != nil {
-		return 0, false, err
-	}
-	f.resize(full, len(records))
-	f.metrics.rows.Add(float64(len(records)))
-	if len(records) > 0 {
-		f.metrics.batches.Inc()
-	}
-	return len(records), full, f.gauge(ctx)
-}
-
-func (f *follower) resize(full bool, rows int) {
-	switch {
-	case full:
-		f.limit = min(f.limit*2, f.store.config.MaxPage)
-	case rows < f.limit/4:
-		f.limit = max(f.limit/2, f.store.config.MinPage)
-	}
-}
-
-// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
-func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
-	held := make(map[int16]*shard, len(leases))
-	var gained []int16
-	for _, l := range leases {
-		if known := f.shards[l.Shard]; known != nil && known.epoch == l.Epoch {
-			held[l.Shard] = known
-			continue
-		}
-		held[l.Shard] = &shard{epoch: l.Epoch}
-		gained = append(gained, l.Shard)
-	}
-	if len(gained) > 0 {
-		f.cache.purge() // others wrote these documents
-		if err := f.begin(ctx, held, gained); err != nil {
-			return err
-		}
-	}
-	stopped := 0
-	for _, s := range held {
-		if s.stopped {
-			stopped++
-		}
-	}
-	f.shards = held
-	f.metrics.stopped.Set(float64(stopped))
-	return nil
-}
-
-// begin reads the checkpoints of gained shards, and stops those whose log has changed behind them.
-func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []int16) error {
-	if err := f.loadParked(ctx); err != nil {
-		return err
-	}
-	saved, err := f.store.loadCheckpoints(ctx, f.into.name)
-	if err != nil {
-		return err
-	}
-	var places []eventstore.Cursor
-	for _, n := range gained {
-		held[n].at = saved[n]
-		held[n].at.Epoch = held[n].epoch
-		if pos := saved[n].Pos; pos > 0 {
-			places = append(places, eventstore.Cursor{Shard: n, Pos: pos})
-		}
-	}
-	return f.compare(ctx, held, places)
-}
-
-// compare stops the shards in which the log has another row at the checkpoint than when it was written. A fact may have been pruned there,
-// but not while it is the shard's last row.
-func (f *follower) compare(ctx context.Context, held map[int16]*shard, places []eventstore.Cursor) error {
-	if len(places) == 0 {
-		return nil
-	}
-	records, err := f.log.At(ctx, places)
-	if err != nil {
-		return err
-	}
-	last, err := f.log.Positions(ctx)
-	if err != nil {
-		return err
-	}
-	marks := map[int16]string{}
-	for _, r := range records {
-		marks[r.Shard] = r.CommandID.String()
-	}
-	for _, place := range places {
-		s, mark := held[place.Shard], marks[place.Shard]
-		if mark == s.at.Mark || (mark == "" && last[place.Shard] > place.Pos) {
-			continue
-		}
-		s.stopped = true
-		f.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, as after a restore; rebuild the projection",
-			"shard", place.Shard, "pos", place.Pos, "command_at_checkpoint", s.at.Mark, "command_in_log", mark)
-	}
-	return nil
-}
-
-// cursors are where to read on, beginning with another shard each time.
-func (f *follower) cursors() []eventstore.Cursor {
-	cursors := make([]eventstore.Cursor, 0, len(f.shards))
-	f.turn = (f.turn + 1) % eventstore.Shards
-	for i := range int16(eventstore.Shards) {
-		n := (int16(f.turn) + i) % eventstore.Shards
-		if s := f.shards[n]; s != nil && !s.stopped {
-			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
-		}
-	}
-	return cursors
-}
-
-// progress says where the shards stand after a page. A shard that was read to its end is complete up to the moment of asking, but for
-// what a transaction that was running then has stamped already.
-func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Record, asked time.Time, full bool) map[int16]checkpoint {
-	moved := map[int16]checkpoint{}
-	for _, r := range records {
-		c := f.shards[r.Shard].at
-		if prior, ok := moved[r.Shard]; ok {
-			c = prior
-		}
-		c.Pos, c.Mark, c.At = r.Pos, r.CommandID.String(), r.At.UnixMicro()
-		c.Complete = max(c.Complete, c.At-1) // others may come with the same time
-		moved[r.Shard] = c
-	}
-	if len(records) == 0 && f.now().Sub(f.beat) < f.store.config.Heartbeat && !f.unsettled(asked) {
-		return nil
-	}
-	f.beat = f.now()
-	ended := len(cursors)
-	if full {
-		last := records[len(records)-1].Shard
-		for i, c := range cursors {
-			if c.Shard == last {
-				ended = i
-			}
-		}
-	}
-	settled := asked.Add(-f.store.config.Settle).UnixMicro()
-	for _, cursor := range cursors[:ended] {
-		c, ok := moved[cursor.Shard]
-		if !ok {
-			c = f.shards[cursor.Shard].at
-		}
-		c.Complete = max(c.Complete, settled)
-		moved[cursor.Shard] = c
-	}
-	return moved
-}
-
-// unsettled says that rows are projected which lists over all products don't show yet, and could now.
-func (f *follower) unsettled(asked time.Time) bool {
-	settled := asked.Add(-f.store.config.Settle).UnixMicro()
-	for _, s := range f.shards {
-		if s.at.At > s.at.Complete && s.at.At <= settled {
-			return true
-		}
-	}
-	return false
-}
-
-// checkpoint moves the checkpoints. Shards that have gone to another owner are left to it.
-func (f *follower) checkpoint(ctx context.Context, moved map[int16]checkpoint) error {
-	err := f.store.saveCheckpoints(ctx, f.into.name, moved)
-	if errors.Is(err, errFenced) {
-		saved, err := f.store.loadCheckpoints(ctx, f.into.name)
-		if err != nil {
-			return err
-		}
-		for n, c := range saved {
-			if own, ok := moved[n]; ok && c.Epoch > own.Epoch {
-				f.logger.InfoContext(ctx, "a shard has gone to another projector", "shard", n, "epoch", own.Epoch, "newer_epoch", c.Epoch)
-				delete(moved, n)
-				delete(f.shards, n)
-			}
-		}
-		if err := f.store.saveCheckpoints(ctx, f.into.name, moved); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
-	}
-	for n, c := range moved {
-		f.shards[n].at = c
-	}
-	return nil
-}
-
-// gauge measures the lag, once a second.
-func (f *follower) gauge(ctx context.Context) error {
-	if f.now().Sub(f.gauged) < time.Second {
-		return nil
-	}
-	f.gauged = f.now()
-	last, err := f.log.Positions(ctx)
-	if err != nil {
-		return fmt.Errorf("measure the lag: %w", err)
-	}
-	for n, s := range f.shards {
-		f.metrics.lag(n, last[n], s.at, f.now())
-	}
-	return nil
 }

@@ -109,12 +109,16 @@ func stored[D any](t rapid.TB, s *Store, collection string, filter bson.D) []D {
 
 // compare holds the documents of every product against the model.
 func compare(t rapid.TB, s *Store, l *memoryLog) {
+	m, err := s.loadMeta(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
 	documents := map[string]document{}
-	for _, d := range stored[document](t, s, "products_1", bson.D{}) {
+	for _, d := range stored[document](t, s, "products_"+m.Generation, bson.D{}) {
 		documents[d.ID] = d
 	}
 	rows := map[string][]movement{}
-	for _, m := range stored[movement](t, s, "movements_1", bson.D{}) {
+	for _, m := range stored[movement](t, s, "movements_"+m.Generation, bson.D{}) {
 		rows[m.Product] = append(rows[m.Product], m)
 	}
 	for id, state := range l.products {
@@ -135,7 +139,7 @@ func compare(t rapid.TB, s *Store, l *memoryLog) {
 		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
 			t.Fatalf("movements of %s (-want +got):\n%s", id, diff)
 		}
-		checkDays(t, s, id, gotRows)
+		checkDays(t, s, m.Generation, id, gotRows)
 	}
 }
 
@@ -150,7 +154,7 @@ func normal(d document) document {
 }
 
 // checkDays holds the hours against the movements: they chain, and sum up what moved.
-func checkDays(t rapid.TB, s *Store, id uuid.UUID, rows []movement) {
+func checkDays(t rapid.TB, s *Store, generation string, id uuid.UUID, rows []movement) {
 	sums := map[int64]hour{}
 	for _, m := range rows {
 		if m.Type.visible() {
@@ -158,12 +162,12 @@ func checkDays(t rapid.TB, s *Store, id uuid.UUID, rows []movement) {
 		}
 	}
 	got := map[int64]hour{}
-	for _, d := range stored[day](t, s, "days_1", bson.D{{Key: "product", Value: id.String()}}) {
+	for _, d := range stored[day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}}) {
 		for _, h := range d.Hours {
 			got[h.Number] = h
 		}
 	}
-	for _, d := range stored[document](t, s, "products_1", bson.D{{Key: "_id", Value: id.String()}}) {
+	for _, d := range stored[document](t, s, "products_"+generation, bson.D{{Key: "_id", Value: id.String()}}) {
 		if d.Hour.Movements > 0 {
 			got[d.Hour.Number] = d.Hour
 		}

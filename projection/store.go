@@ -65,7 +65,7 @@ type meta struct {
 // Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to read, with its indexes.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	opts := options.Client().ApplyURI(c.URL).SetAppName("product-service").SetMaxPoolSize(c.PoolSize).
-		SetWriteConcern(writeconcern.Majority())
+		SetTimeout(c.WriteTimeout).SetWriteConcern(writeconcern.Majority())
 	client, err := mongo.Connect(opts)
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
@@ -82,8 +82,10 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	first := meta{ID: "current", Generation: "1", Schema: schema}
-	switch m, err := s.loadMeta(ctx); {
+	m, err := s.loadMeta(ctx)
+	switch {
 	case errors.Is(err, mongo.ErrNoDocuments):
+		m = first
 		if err := s.create(ctx, first.Generation); err != nil {
 			return err
 		}
@@ -92,13 +94,30 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 	case err != nil:
 		return err
-	default:
+	case m.Schema == schema:
 		if err := s.create(ctx, m.Generation); err != nil {
 			return err
 		}
+	default:
+		return nil // of another shape: it is read as it is until it has been rebuilt
 	}
-	_, err := s.generation(ctx)
-	return err
+	if err := s.tidy(ctx, m); err != nil {
+		return err
+	}
+	return s.index(ctx, s.collections(m.Generation).movements, movementIndexes)
+}
+
+// tidy drops what a rebuild left that changed over and then ended before it could clean up.
+func (s *Store) tidy(ctx context.Context, current meta) error {
+	left := bson.D{{Key: "_id", Value: "building"}, {Key: "generation", Value: current.Generation}, {Key: "until", Value: bson.D{{Key: "$lt", Value: time.Now().UnixMicro()}}}}
+	result, err := s.db.Collection(metaName).DeleteOne(ctx, left)
+	if err != nil {
+		return fmt.Errorf("tidy up after a rebuild: %w", err)
+	}
+	if result.DeletedCount == 0 {
+		return nil
+	}
+	return s.clean(ctx, current.Generation)
 }
 
 // ask finds out what the server can do. FerretDB 1 answers buildInfo with its own version beside MongoDB's. It holds a connection of
@@ -117,10 +136,10 @@ func (s *Store) ask(ctx context.Context) error {
 	return nil
 }
 
-// create makes the collections of a generation, if they aren't there, with their indexes and a checkpoint.
+// create makes a generation's checkpoint, if it isn't there, and the indexes of its products. Those of its movements are for later: a rebuild
+// fills it faster without.
 func (s *Store) create(ctx context.Context, generation string) error {
-	g := s.collections(generation)
-	if err := s.index(ctx, g); err != nil {
+	if err := s.index(ctx, s.collections(generation).products, productIndexes); err != nil {
 		return err
 	}
 	zero := checkpoints{ID: generation, Schema: schema, Shards: map[string]checkpoint{}}
@@ -168,6 +187,13 @@ func (s *Store) generation(ctx context.Context) (generation, error) {
 	}
 	s.current, s.read = m, time.Now()
 	return s.collections(m.Generation), nil
+}
+
+// outdated says that the generation that is read has documents of another shape than this program's.
+func (s *Store) outdated() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current.Schema < schema
 }
 
 func (s *Store) loadMeta(ctx context.Context) (meta, error) {

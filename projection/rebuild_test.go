@@ -1,0 +1,263 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"product-service/integration/inventory"
+	"product-service/product"
+)
+
+// stocked is a log of some products with reservations.
+func stocked(t *testing.T, products int) *memoryLog {
+	t.Helper()
+	l := newMemoryLog()
+	for n := range products {
+		id := testID(0xaa, n)
+		l.do(id, time.Second, product.Create{Name: fmt.Sprintf("Product %d", n), InitialStock: 100, LowStockThreshold: 5,
+			Variants: []product.Variant{{ID: testID(0xbb, n), SKU: fmt.Sprintf("SKU-%d", n), Name: "V"}}})
+		l.do(id, time.Second, product.NoteInventoryRecord{VariantID: testID(0xbb, n)})
+		for i := range 5 {
+			l.do(id, time.Minute, product.Reserve{ReservationID: testID(0xcc, n*10+i), Quantity: 2})
+		}
+		l.do(id, time.Hour, product.Release{ReservationID: testID(0xcc, n*10)})
+	}
+	return l
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// Ensure that a rebuild, interrupted anywhere while commands go on being taken, ends with the documents of the log, that readers never see less
+// than before meanwhile, and that nothing of the old generation is left.
+func TestRebuildBesideTheLiveView(t *testing.T) {
+	s := open(t)
+	s.config.ReadTimeout, s.config.MinPage, s.config.MaxPage = time.Second, 20, 20
+	l := stocked(t, 6)
+	p := project(t, s, l, &leases{epoch: 1})
+	if err := drain(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewLevels(s).Save(t.Context(), []inventory.Level{{VariantID: testID(0xbb, 0), Available: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(t.Context())
+	var background sync.WaitGroup
+	background.Go(func() { _ = p.Run(running) })
+	background.Go(func() { write(running, l) })
+	background.Go(func() { poll(running, t, NewReader(s, nil)) })
+
+	for _, phase := range []string{"fill", "index", "switch", "clean up", ""} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		err := Rebuild(ctx, s, l, quiet, RebuildOptions{}, func(at Progress) {
+			if at.Phase == phase {
+				interrupt()
+			}
+		})
+		interrupt()
+		if phase == "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("interrupted at %q: %v", phase, err)
+		}
+		if err := Rebuild(t.Context(), s, l, quiet, RebuildOptions{}, nil); !errors.Is(err, ErrRebuilding) {
+			t.Fatalf("a second rebuild while the first may be alive: %v", err)
+		}
+		if phase == "clean up" { // the claim outlives the time in which everybody notices the change
+			within(t, 20*time.Second, func() bool { return changedOver(t, s) })
+		}
+		expire(t, s)
+	}
+	stop()
+	background.Wait()
+	if err := drain(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, s, l)
+	m, err := s.loadMeta(t.Context())
+	if err != nil || m.Generation == "1" {
+		t.Fatalf("the generation is %+v, error %v", m, err)
+	}
+	names, err := s.db.ListCollectionNames(t.Context(), bson.D{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 3 + 3; len(names) > want+1 {
+		t.Errorf("collections left behind: %v", names)
+	}
+	if known, err := NewLevels(s).Load(t.Context(), []uuid.UUID{testID(0xbb, 0)}); err != nil || len(known) != 1 {
+		t.Errorf("levels after the rebuild: %v, %v", known, err)
+	}
+}
+
+// write goes on taking commands.
+func write(ctx context.Context, l *memoryLog) {
+	for i := 0; ctx.Err() == nil; i++ {
+		l.do(testID(0xaa, i%6), time.Millisecond, product.AdjustStock{Delta: 1, Reason: "delivery"})
+		wait(ctx, nil, 20*time.Millisecond)
+	}
+}
+
+// poll reads all the time: every product is there, with all that was there before the rebuild, and versions and stock belong together.
+func poll(ctx context.Context, t *testing.T, r *Reader) {
+	for ctx.Err() == nil {
+		page, err := r.Products(ctx, ProductFilter{}, ProductOrder{}, Range{First: 20})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil || len(page.Edges) != 6 {
+			t.Errorf("%d products, error %v", len(page.Edges), err)
+			return
+		}
+		for _, e := range page.Edges {
+			// 1 created, 2 the variant, 3 to 7 reserved, 8 released; every later version adds one.
+			if p := e.Node; p.Version < 8 || p.Total != 100+p.Version-8 || p.Reserved != 8 {
+				t.Errorf("a product of a moment that never was: %+v", p)
+				return
+			}
+		}
+		wait(ctx, nil, 5*time.Millisecond)
+	}
+}
+
+// changedOver says whether the projector has written to the generation that is read.
+func changedOver(t *testing.T, s *Store) bool {
+	m, err := s.loadMeta(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards, err := s.loadCheckpoints(t.Context(), m.Generation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range shards {
+		if c.Epoch == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// expire makes the claim of an interrupted rebuild look old.
+func expire(t *testing.T, s *Store) {
+	t.Helper()
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "building"}}, set(bson.D{{Key: "until", Value: int64(1)}})); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ensure that documents of an older shape are left as they are, and are rebuilt by the projector itself.
+func TestAnotherShapeIsRebuilt(t *testing.T) {
+	s := open(t)
+	s.config.ReadTimeout = time.Second
+	l := stocked(t, 2)
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema - 1}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection("products_1").UpdateMany(t.Context(), bson.D{}, set(bson.D{{Key: "available", Value: "many"}})); err != nil {
+		t.Fatal(err)
+	}
+	upgraded, err := Open(t.Context(), s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = upgraded.Close(context.Background()) }()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- project(t, upgraded, l, &leases{epoch: 2}).Run(ctx) }()
+	within(t, 20*time.Second, func() bool {
+		m, err := s.loadMeta(ctx)
+		return err == nil && m.Generation == "2" && m.Schema == schema
+	})
+	l.do(testID(0xaa, 0), time.Second, product.AdjustStock{Delta: 1, Reason: "later"})
+	r := NewReader(upgraded, nil)
+	within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, testID(0xaa, 0), 9) == nil })
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	compare(t, s, l)
+}
+
+// within waits for a condition.
+func within(t *testing.T, limit time.Duration, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it did not come true within %s", limit)
+		}
+	}
+}
+
+// Ensure that corrupted documents are as the log has them after a rebuild of their product, or of their shard.
+func TestRebuildInPlace(t *testing.T) {
+	for name, options := range map[string]func(id uuid.UUID, shard int16) RebuildOptions{
+		"product": func(id uuid.UUID, _ int16) RebuildOptions { return RebuildOptions{Product: id} },
+		"shard":   func(_ uuid.UUID, shard int16) RebuildOptions { return RebuildOptions{Shard: &shard} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			l := stocked(t, 3)
+			p := project(t, s, l, &leases{epoch: 1})
+			if err := drain(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			id := testID(0xaa, 1)
+			corrupt(t, s, id)
+			var last Progress
+			shard := l.of(id)[0].Shard
+			if err := Rebuild(t.Context(), s, l, quiet, options(id, shard), func(at Progress) { last = at }); err != nil {
+				t.Fatal(err)
+			}
+			if last.Done != last.Total || last.Total == 0 {
+				t.Errorf("progress ended with %+v", last)
+			}
+			compare(t, s, l)
+			l.do(id, time.Second, product.AdjustStock{Delta: 2, Reason: "after"}) // the projector's own copy is out of date now
+			if err := drain(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			compare(t, s, l)
+		})
+	}
+}
+
+// corrupt changes a product's documents behind the projector's back.
+func corrupt(t *testing.T, s *Store, id uuid.UUID) {
+	t.Helper()
+	for _, c := range []struct {
+		in, id string
+		fields bson.D
+	}{
+		{"products_1", id.String(), bson.D{{Key: "name", Value: "Somebody else"}, {Key: "reserved", Value: 77}}},
+		{"movements_1", movementID(id.String(), 4), bson.D{{Key: "total", Value: 5}}},
+	} {
+		if _, err := s.db.Collection(c.in).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: c.id}}, set(c.fields)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	extra := bson.D{{Key: "_id", Value: movementID(id.String(), 99)}, {Key: "product", Value: id.String()}, {Key: "version", Value: 99}, {Key: "type", Value: "RESERVED"}}
+	if _, err := s.db.Collection("movements_1").InsertOne(t.Context(), extra); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection("movements_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: movementID(id.String(), 5)}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection("days_1").DeleteMany(t.Context(), bson.D{{Key: "product", Value: id.String()}}); err != nil {
+		t.Fatal(err)
+	}
+}
