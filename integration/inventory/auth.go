@@ -53,13 +53,13 @@ func (a *authorizer) again(req *http.Request, refused *http.Response, used strin
 		}
 		fresh, err := req.GetBody()
 		if err != nil {
-			return refused, nil
+			return refused, nil //nolint:nilerr // the 401 says more than the failure to do better
 		}
 		body = fresh
 	}
 	token, err := a.oauth.replace(req.Context(), used)
 	if err != nil {
-		return refused, nil // the 401 says more than the failure to do better
+		return refused, nil //nolint:nilerr // as above
 	}
 	_, _ = io.CopyN(io.Discard, refused.Body, 4<<10)
 	_ = refused.Body.Close()

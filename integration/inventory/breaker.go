@@ -28,6 +28,7 @@ func newBreaker(name string, cfg Config, log *slog.Logger) *breaker {
 	b := &breaker{opened: make(chan struct{}, 1)}
 	// The spread keeps instances that saw the same failure from probing in step.
 	b.open = time.Duration(float64(cfg.BreakerOpen) * (0.8 + 0.4*rand.Float64()))
+	//nolint:bodyclose // bodies are in memory by then, and closed by who made the call
 	b.cb = gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 		Name: name, MaxRequests: probes, Interval: 10 * time.Second, BucketPeriod: time.Second, Timeout: b.open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {

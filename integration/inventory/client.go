@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -222,9 +223,7 @@ func (c *Client) setHeaders(ctx context.Context, to, extra http.Header, hasBody 
 	if trace := traceParent(ctx); sendable(trace) {
 		to.Set("traceparent", trace)
 	}
-	for name, values := range extra {
-		to[name] = values
-	}
+	maps.Copy(to, extra)
 }
 
 // outcomeOf names what became of an attempt, for logs and metrics.

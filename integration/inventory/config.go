@@ -106,7 +106,7 @@ type Config struct {
 	SaveEvery time.Duration `env:"INVENTORY_SAVE_EVERY" envDefault:"1m"`
 	SaveDelay time.Duration `env:"INVENTORY_SAVE_DELAY" envDefault:"500ms"`
 	// LastKnownTimeout bounds reading durable levels.
-	LastKnownTimeout time.Duration `env:"INVENTORY_LAST_KNOWN_TIMEOUT" envDefault:"200ms"`
+	LastKnownTimeout time.Duration `env:"INVENTORY_LAST_KNOWN_TIMEOUT" envDefault:"500ms"`
 
 	// InitPolicy says what becomes of a new variant whose record cannot be created.
 	InitPolicy Policy `env:"INVENTORY_INIT_POLICY" envDefault:"retry"`

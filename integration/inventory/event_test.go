@@ -60,8 +60,6 @@ func TestParseEvent(t *testing.T) {
 	}
 }
 
-func quantity(n int64) *int64 { return &n }
-
 func TestEventsChangeLevels(t *testing.T) {
 	cases := []struct {
 		name      string
@@ -74,12 +72,12 @@ func TestEventsChangeLevels(t *testing.T) {
 		asked     bool
 	}{
 		{"out of stock", OutOfStockEvent, nil, time.Second, OutOfStock, 0, FromEvent, false},
-		{"low with a quantity", LowStockEvent, quantity(4), time.Second, LowStock, 4, FromEvent, false},
-		{"back with a quantity", BackInStockEvent, quantity(40), time.Second, InStock, 40, FromEvent, false},
-		{"low with nothing left", LowStockEvent, quantity(0), time.Second, OutOfStock, 0, FromEvent, false},
+		{"low with a quantity", LowStockEvent, new(int64(4)), time.Second, LowStock, 4, FromEvent, false},
+		{"back with a quantity", BackInStockEvent, new(int64(40)), time.Second, InStock, 40, FromEvent, false},
+		{"low with nothing left", LowStockEvent, new(int64(0)), time.Second, OutOfStock, 0, FromEvent, false},
 		{"low without a quantity", LowStockEvent, nil, time.Second, InStock, 100, Live, true},
 		{"back without a quantity", BackInStockEvent, nil, time.Second, InStock, 100, Live, true},
-		{"back with none", BackInStockEvent, quantity(0), time.Second, InStock, 100, Live, true},
+		{"back with none", BackInStockEvent, new(int64(0)), time.Second, InStock, 100, Live, true},
 		{"older out of stock", OutOfStockEvent, nil, -time.Second, InStock, 100, Cache, false},
 		{"older without a quantity", LowStockEvent, nil, -time.Second, InStock, 100, Cache, false},
 	}

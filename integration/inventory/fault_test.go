@@ -194,6 +194,7 @@ func TestRetriesAreBudgeted(t *testing.T) {
 		}
 	}
 	stats := f.sim.Stats()
+	t.Logf("%d connections for %d calls, every tenth failing", stats.Connections, stats.Total())
 	if stats.Connections > 3 {
 		t.Errorf("%d connections for %d calls", stats.Connections, stats.Total())
 	}

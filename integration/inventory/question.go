@@ -77,11 +77,12 @@ func (q *question) wait(ctx context.Context, ask []int) {
 			continue
 		case <-short.Done():
 		}
-		if f.isDone() {
+		switch {
+		case f.isDone():
 			q.take(i, f)
-		} else if q.mayServeStale(q.reader.store.find(&q.ids[i]), q.reader.now()) {
+		case q.mayServeStale(q.reader.store.find(&q.ids[i]), q.reader.now()):
 			q.fallBack(i, errNoTime)
-		} else {
+		default:
 			unsettled = append(unsettled, k)
 		}
 	}

@@ -111,7 +111,7 @@ func retryable(resp *http.Response, err error) bool {
 	return false
 }
 
-// fullJitter is a random wait up to base*2^n, at most most (Amazon's "Exponential Backoff And Jitter").
+// fullJitter is a random wait up to base*2^n but never above most (Amazon's "Exponential Backoff And Jitter").
 func fullJitter(base, most time.Duration, n int) time.Duration {
 	ceiling := most
 	if n < 30 && base<<n > 0 {

@@ -49,7 +49,7 @@ func TestFailedCreationNamesItsCause(t *testing.T) {
 	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != cause {
 		t.Errorf("sent %v, want %s", got, cause)
 	}
-	for _, line := range strings.Split(strings.TrimSpace(f.logs.String()), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(f.logs.String()), "\n") {
 		if strings.Contains(line, "inventory") && !strings.Contains(line, cause) {
 			t.Errorf("a line without the id: %s", line)
 		}

@@ -110,7 +110,7 @@ func TestBearerGoesToItsOriginOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = auth.RoundTrip(req) //nolint:bodyclose // never an answer
+		_, _ = auth.RoundTrip(req)
 	}
 	if len(seen) != 3 || seen[0] != "Bearer hush" || seen[1] != "" || seen[2] != "" {
 		t.Fatalf("sent %q", seen)

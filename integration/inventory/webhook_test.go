@@ -42,7 +42,7 @@ func TestWebhook(t *testing.T) {
 	}
 	events := make([]Event, 4)
 	for i := range events {
-		events[i] = Event{ID: uuid.New(), Type: LowStockEvent, At: noon, VariantID: uuid.New(), Available: quantity(2)}
+		events[i] = Event{ID: uuid.New(), Type: LowStockEvent, At: noon, VariantID: uuid.New(), Available: new(int64(2))}
 	}
 	for _, e := range slices.Concat(events[:3], events[:3]) {
 		if err := w.Notify(e); err != nil {
