@@ -27,22 +27,6 @@ func (r *Resolver) reservation(ctx context.Context, productID, reservationID str
 	return showReservation(&found), nil
 }
 
-// historyNode reads a movement or a reservation by its node id.
-func (r *Resolver) historyNode(ctx context.Context, ref nodeRef) (model.Node, error) {
-	if ref.version > 0 {
-		found, ok, err := r.services.Reads.Movement(ctx, ref.id, ref.version)
-		if err != nil || !ok {
-			return nil, err
-		}
-		return showMovement(&found), nil
-	}
-	found, ok, err := r.services.Reads.Reservation(ctx, ref.id, ref.reservation)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return showReservation(&found), nil
-}
-
 // movementArgs are the filters of a list of movements.
 type movementArgs struct {
 	from, to *time.Time

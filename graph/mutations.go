@@ -139,12 +139,3 @@ func attributes(given []*model.VariantAttributeInput) []product.Attribute {
 	}
 	return all
 }
-
-// parseID reads a UUID in its usual form, in upper or lower case.
-func parseID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != len("00000000-0000-0000-0000-000000000000") || id == uuid.Nil {
-		return uuid.Nil, badInput("%q is not an id; it must be a UUID, such as 0190f3a4-5b6c-7d8e-9f00-112233445566", model.Abbreviate(text))
-	}
-	return id, nil
-}

@@ -3,23 +3,14 @@ package graph
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
 	"product-service/projection"
-)
-
-const (
-	defaultPage = 20
-	nodeReads   = 8 // at once, for one list of nodes
-	maxPage     = projection.MaxPage
 )
 
 // product answers Query.product.
@@ -184,67 +175,6 @@ func stalenessBound(maxStaleness *int64) (time.Duration, error) {
 	return max(time.Duration(*maxStaleness)*time.Second, time.Nanosecond), nil
 }
 
-// pageArgs are the arguments of a Relay connection.
-type pageArgs struct {
-	first  *int64
-	after  *string
-	last   *int64
-	before *string
-}
-
-// check says what is wrong with them, or what they ask for.
-func (a pageArgs) check(ctx context.Context) (projection.Range, error) {
-	p := projection.Range{Count: graphql.FieldRequested(ctx, "totalCount")}
-	if a.first != nil && a.last != nil {
-		return p, badInput("first and last are both given; give one of them")
-	}
-	for _, n := range []struct {
-		name  string
-		value *int64
-		to    *int
-	}{{"first", a.first, &p.First}, {"last", a.last, &p.Last}} {
-		if n.value == nil {
-			continue
-		}
-		if *n.value < 1 || *n.value > maxPage {
-			return p, badInput("%s is %d; it must be 1 to %d", n.name, *n.value, maxPage)
-		}
-		*n.to = int(*n.value)
-	}
-	if a.first == nil && a.last == nil {
-		p.First = defaultPage
-	}
-	for _, c := range []struct {
-		name  string
-		value *string
-		to    *string
-	}{{"after", a.after, &p.After}, {"before", a.before, &p.Before}} {
-		if c.value == nil {
-			continue
-		}
-		if *c.value == "" {
-			return p, badInput("%s is empty; it must be a cursor of this list, or absent", c.name)
-		}
-		*c.to = *c.value
-	}
-	return p, nil
-}
-
-// parseIDs reads a list of ids.
-func parseIDs(name string, texts []string) ([]uuid.UUID, error) {
-	if len(texts) > projection.MaxIDs {
-		return nil, badInput("%s has %d ids; it can have %d", name, len(texts), projection.MaxIDs)
-	}
-	ids := make([]uuid.UUID, len(texts))
-	for i, text := range texts {
-		var err error
-		if ids[i], err = parseID(text); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
-}
-
 // classifyRead is what clients are told of the errors that reads come with on purpose.
 func classifyRead(err error) (Code, string, bool) {
 	switch {
@@ -256,130 +186,6 @@ func classifyRead(err error) (Code, string, bool) {
 		return BadUserInput, err.Error(), true
 	}
 	return "", "", false
-}
-
-// nodeRef is an id as node takes it.
-type nodeRef struct {
-	id          uuid.UUID // of a product or a variant, or of the product the others belong to
-	reservation uuid.UUID
-	version     int64
-}
-
-func parseNodeID(text string) (ref nodeRef, err error) {
-	first, second, two := strings.Cut(text, ".")
-	if ref.id, err = parseID(first); err != nil {
-		return ref, badNodeID(text)
-	}
-	if !two {
-		return ref, nil
-	}
-	if version, err := strconv.ParseInt(second, 10, 64); err == nil && version > 0 && second == strconv.FormatInt(version, 10) {
-		ref.version = version
-		return ref, nil
-	}
-	if ref.reservation, err = parseID(second); err != nil {
-		return ref, badNodeID(text)
-	}
-	return ref, nil
-}
-
-func badNodeID(text string) error {
-	return badInput("%q is not an id; it must be a UUID, <productId>.<reservationId> or <productId>.<version>", model.Abbreviate(text))
-}
-
-// node answers Query.node.
-func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
-	found, err := r.nodes(ctx, []string{id})
-	if err != nil {
-		return nil, err
-	}
-	return found[0], nil
-}
-
-// nodes answers Query.nodes: products in one read, and those ids that aren't products as variants in another.
-func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
-	if len(ids) > projection.MaxIDs {
-		return nil, badInput("ids has %d ids; it can have %d", len(ids), projection.MaxIDs)
-	}
-	refs := make([]nodeRef, len(ids))
-	var plain []uuid.UUID
-	for i, text := range ids {
-		var err error
-		if refs[i], err = parseNodeID(text); err != nil {
-			return nil, err
-		}
-		if refs[i].version == 0 && refs[i].reservation == uuid.Nil {
-			plain = append(plain, refs[i].id)
-		}
-	}
-	catalogue, err := r.catalogueNodes(ctx, plain)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]model.Node, len(refs))
-	reads, readCtx := errgroup.WithContext(ctx)
-	reads.SetLimit(nodeReads)
-	for i, ref := range refs {
-		if ref.version == 0 && ref.reservation == uuid.Nil {
-			all[i] = catalogue[ref.id]
-			continue
-		}
-		reads.Go(func() error {
-			return safely(readCtx, func() (err error) {
-				all[i], err = r.historyNode(readCtx, ref)
-				return err
-			})
-		})
-	}
-	if err := reads.Wait(); err != nil {
-		return nil, err
-	}
-	lookAheadNodes(ctx, all)
-	return all, nil
-}
-
-func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]model.Node, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	products, err := r.services.Reads.ProductsByIDs(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	nodes := make(map[uuid.UUID]model.Node, len(ids))
-	var rest []uuid.UUID
-	for i, p := range products {
-		if p == nil {
-			rest = append(rest, ids[i])
-		} else if nodes[p.ID] == nil {
-			nodes[p.ID] = showProduct(p)
-		}
-	}
-	if len(rest) == 0 {
-		return nodes, nil
-	}
-	variants, err := r.variantsByID(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	for id, v := range variants {
-		nodes[id] = v
-	}
-	return nodes, nil
-}
-
-func lookAheadNodes(ctx context.Context, nodes []model.Node) {
-	var products []*model.Product
-	var variants []*model.ProductVariant
-	for _, n := range nodes {
-		switch n := n.(type) {
-		case *model.Product:
-			products = append(products, n)
-		case *model.ProductVariant:
-			variants = append(variants, n)
-		}
-	}
-	lookAhead(ctx, products, variants)
 }
 
 // present leaves out the nulls.

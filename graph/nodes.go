@@ -1,0 +1,155 @@
+package graph
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"product-service/graph/model"
+	"product-service/projection"
+)
+
+const nodeReads = 8 // at once, for one list of nodes
+
+// nodeRef is an id as node takes it.
+type nodeRef struct {
+	id          uuid.UUID // of a product or a variant, or of the product the others belong to
+	reservation uuid.UUID
+	version     int64
+}
+
+func parseNodeID(text string) (ref nodeRef, err error) {
+	first, second, two := strings.Cut(text, ".")
+	if ref.id, err = parseID(first); err != nil {
+		return ref, badNodeID(text)
+	}
+	if !two {
+		return ref, nil
+	}
+	if version, err := strconv.ParseInt(second, 10, 64); err == nil && version > 0 && second == strconv.FormatInt(version, 10) {
+		ref.version = version
+		return ref, nil
+	}
+	if ref.reservation, err = parseID(second); err != nil {
+		return ref, badNodeID(text)
+	}
+	return ref, nil
+}
+
+func badNodeID(text string) error {
+	return badInput("%q is not an id; it must be a UUID, <productId>.<reservationId> or <productId>.<version>", model.Abbreviate(text))
+}
+
+// node answers Query.node.
+func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
+	found, err := r.nodes(ctx, []string{id})
+	if err != nil {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// nodes answers Query.nodes: products in one read, and those ids that aren't products as variants in another.
+func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
+	if len(ids) > projection.MaxIDs {
+		return nil, badInput("ids has %d ids; it can have %d", len(ids), projection.MaxIDs)
+	}
+	refs := make([]nodeRef, len(ids))
+	var plain []uuid.UUID
+	for i, text := range ids {
+		var err error
+		if refs[i], err = parseNodeID(text); err != nil {
+			return nil, err
+		}
+		if refs[i].version == 0 && refs[i].reservation == uuid.Nil {
+			plain = append(plain, refs[i].id)
+		}
+	}
+	catalogue, err := r.catalogueNodes(ctx, plain)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]model.Node, len(refs))
+	reads, readCtx := errgroup.WithContext(ctx)
+	reads.SetLimit(nodeReads)
+	for i, ref := range refs {
+		if ref.version == 0 && ref.reservation == uuid.Nil {
+			all[i] = catalogue[ref.id]
+			continue
+		}
+		reads.Go(func() error {
+			return safely(readCtx, func() (err error) {
+				all[i], err = r.historyNode(readCtx, ref)
+				return err
+			})
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	lookAheadNodes(ctx, all)
+	return all, nil
+}
+
+func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]model.Node, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	products, err := r.services.Reads.ProductsByIDs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make(map[uuid.UUID]model.Node, len(ids))
+	var rest []uuid.UUID
+	for i, p := range products {
+		if p == nil {
+			rest = append(rest, ids[i])
+		} else if nodes[p.ID] == nil {
+			nodes[p.ID] = showProduct(p)
+		}
+	}
+	if len(rest) == 0 {
+		return nodes, nil
+	}
+	variants, err := r.variantsByID(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	for id, v := range variants {
+		nodes[id] = v
+	}
+	return nodes, nil
+}
+
+func lookAheadNodes(ctx context.Context, nodes []model.Node) {
+	var products []*model.Product
+	var variants []*model.ProductVariant
+	for _, n := range nodes {
+		switch n := n.(type) {
+		case *model.Product:
+			products = append(products, n)
+		case *model.ProductVariant:
+			variants = append(variants, n)
+		}
+	}
+	lookAhead(ctx, products, variants)
+}
+
+// historyNode reads a movement or a reservation by its node id.
+func (r *Resolver) historyNode(ctx context.Context, ref nodeRef) (model.Node, error) {
+	if ref.version > 0 {
+		found, ok, err := r.services.Reads.Movement(ctx, ref.id, ref.version)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return showMovement(&found), nil
+	}
+	found, ok, err := r.services.Reads.Reservation(ctx, ref.id, ref.reservation)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return showReservation(&found), nil
+}
