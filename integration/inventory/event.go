@@ -111,6 +111,11 @@ func (e Event) Level(now time.Time) (Level, bool) {
 // makes the held one be asked for again; if somebody subscribed to the variant that happens at once, behind.
 // Applying an event twice changes nothing.
 func (r *Reader) Apply(ctx context.Context, e Event) {
+	r.open.RLock()
+	defer r.open.RUnlock()
+	if r.closed {
+		return
+	}
 	now := r.now()
 	if level, states := e.Level(now); states {
 		kept := r.put(entry{level: level}, time.Time{})

@@ -37,6 +37,9 @@ type Reader struct {
 	hottest  atomic.Pointer[flight] // the ids asked for last: what a probe asks for
 	topics   topics
 
+	open   sync.RWMutex // held for reading while the store is in use: a closed hot cache must not be written to
+	closed bool
+
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -68,11 +71,18 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 	return r, nil
 }
 
-// Close ends what runs behind and saves what is not durable yet, which takes at most 10 s. No read may follow.
+// Close ends what runs behind and saves what is not durable yet, which takes at most 10 s. Reads that come later are
+// answered Unavailable, events are ignored. Closing again does nothing.
 func (r *Reader) Close() {
 	r.flights.close()
 	r.stop()
 	r.tasks.Wait()
+	r.open.Lock()
+	defer r.open.Unlock()
+	if r.closed {
+		return
+	}
+	r.closed = true
 	r.topics.close()
 	r.store.close()
 }
@@ -86,9 +96,17 @@ func (r *Reader) Level(ctx context.Context, id uuid.UUID, maxStaleness time.Dura
 // deadline; a ctx that ends early yields stale or unavailable results, to this caller only. maxStaleness bounds the age
 // of what may be served without the service's answer (0: as configured; use 1 ns for "only what was just asked").
 func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []Result {
+	out := make([]Result, len(ids))
+	r.open.RLock()
+	defer r.open.RUnlock()
+	if r.closed {
+		for i := range out {
+			out[i] = unavailable(errClosed)
+		}
+		return out
+	}
 	now := r.now()
 	limits := r.ages.within(maxStaleness)
-	out := make([]Result, len(ids))
 	var counts tally
 	var refresh, wanted []int // positions in ids; both stay nil on a warm read
 	for i := range ids {
@@ -181,7 +199,13 @@ func (r *Reader) save(at *slot, level Level, changed bool) {
 }
 
 // Put takes in a level learnt in another way, such as the answer to a record's creation.
-func (r *Reader) Put(level Level) { r.put(entry{level: level}, level.FetchedAt) }
+func (r *Reader) Put(level Level) {
+	r.open.RLock()
+	defer r.open.RUnlock()
+	if !r.closed {
+		r.put(entry{level: level}, level.FetchedAt)
+	}
+}
 
 // unavailable is the result for a variant of which nothing may be said.
 func unavailable(cause error) Result {

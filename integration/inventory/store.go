@@ -74,12 +74,17 @@ type slot struct {
 	cur     atomic.Pointer[entry] // nil: nothing known
 	quiet   atomic.Int64          // unix nanoseconds before which the variant isn't asked for
 	used    atomic.Bool           // read since the clock hand passed
+	missed  atomic.Uint32         // reads that the hot cache did not answer
 	dead    atomic.Bool           // evicted: a cache that still finds it must look again
 	checked atomic.Bool           // the durable level was looked for
 	savedAt atomic.Int64          // FetchedAt of the level made durable last, unix nanoseconds
 }
 
 const storeShards = 32
+
+// hotEvery is how many reads that missed the hot cache offer it the slot once: it may be slow to take one or refuse it
+// for hotter ones, and each offer allocates.
+const hotEvery = 16
 
 // store holds the last known levels: bounded, synchronous, newer wins. Eviction is CLOCK (second chance), an LRU whose
 // reads take no lock. A ristretto cache in front finds the slots of hot variants without the shard's lock.
@@ -135,7 +140,9 @@ func (s *store) find(id *uuid.UUID) *slot {
 	sh.mu.RUnlock()
 	if found != nil {
 		found.touch()
-		s.hot.Set(found.id[:], found, 1)
+		if found.missed.Add(1)%hotEvery == 1 {
+			s.hot.Set(found.id[:], found, 1)
+		}
 	}
 	return found
 }

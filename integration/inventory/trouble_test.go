@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -273,4 +274,46 @@ func TestOurOwnEndIsNoFailure(t *testing.T) {
 	if !f.client.reads.closed() {
 		t.Error("the breaker opened")
 	}
+}
+
+// TestWarmReadAllocatesItsResultsOnly: one allocation for all results, none for each.
+func TestWarmReadAllocatesItsResultsOnly(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	ids := f.stock(40)
+	f.read(ids...)
+	f.read(ids...)
+	f.reader.store.hot.Wait() // now the hot cache knows them too
+	// The hot cache keeps books in pooled buffers of 64 reads, which the race detector makes the pool forget: those are its own.
+	if allocations := testing.AllocsPerRun(200, func() { f.read(ids...) }); allocations >= 40 {
+		t.Errorf("%.0f allocations for 40 levels", allocations)
+	}
+}
+
+// TestUseAfterCloseIsHarmless reads, applies and subscribes while and after the reader closes.
+func TestUseAfterCloseIsHarmless(t *testing.T) {
+	f := newFixture(t, nil)
+	ids := f.stock(200)
+	reader := f.reader
+	var stop atomic.Bool
+	var users sync.WaitGroup
+	for i := range 4 {
+		users.Go(func() {
+			for n := i; !stop.Load(); n++ {
+				id := ids[n%len(ids)]
+				reader.Levels(context.Background(), []uuid.UUID{id, uuid.New()}, 0)
+				reader.Apply(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, VariantID: uuid.New(), At: time.Now()})
+				reader.Put(Level{VariantID: uuid.New(), Status: InStock, Available: 1, UpdatedAt: time.Now(), FetchedAt: time.Now()})
+				_, cancel := reader.Subscribe(ids[:2])
+				cancel()
+			}
+		})
+	}
+	eventually(t, "the reader is in use", func() bool { return f.calls() > 20 })
+	f.close()
+	reader.Close()
+	if got := reader.Level(context.Background(), ids[0], 0); got.Outcome != Unavailable || !errors.Is(got.Err, ErrUnavailable) {
+		t.Errorf("got %+v", got)
+	}
+	stop.Store(true)
+	users.Wait()
 }
