@@ -149,6 +149,43 @@ func (l *memoryLog) of(id uuid.UUID) []eventstore.Record {
 	return rows
 }
 
+func (l *memoryLog) Stream(_ context.Context, id uuid.UUID, after int64, limit int) ([]eventstore.Record, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var rows []eventstore.Record
+	for _, r := range l.of(id) {
+		if r.Version > after && len(rows) < limit {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+func (l *memoryLog) Heads(_ context.Context, ids []uuid.UUID) ([]eventstore.Head, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var heads []eventstore.Head
+	for _, id := range ids {
+		if p := l.products[id]; p.Version > 0 {
+			heads = append(heads, eventstore.Head{ProductID: id, Version: p.Version, Status: int16(p.Status), StockTotal: p.StockTotal,
+				Reserved: p.Reserved, LowStockThreshold: p.LowStockThreshold, Variants: int32(p.Variants)})
+		}
+	}
+	return heads, nil
+}
+
+func (l *memoryLog) Reservations(_ context.Context, keys []eventstore.ReservationKey) ([]eventstore.Reservation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var kept []eventstore.Reservation
+	for _, key := range keys {
+		if r := l.held[key]; r.Exists() {
+			kept = append(kept, eventstore.Reservation{ReservationKey: key, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held, State: string(r.State), ExpiresAt: r.ExpiresAt})
+		}
+	}
+	return kept, nil
+}
+
 func (l *memoryLog) Positions(context.Context) (last [eventstore.Shards]int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -57,7 +57,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
 		if err := p.upgrade(ctx); err != nil {
-			p.logger.ErrorContext(ctx, "rebuilding the projection for this version of the program failed; it is tried again", "error", err)
+			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again", "error", err)
 			wait(ctx, nil, p.store.config.Retry)
 			continue
 		}
@@ -81,6 +81,9 @@ func (p *Projector) Run(ctx context.Context) error {
 // upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
+	if _, err := p.store.generation(ctx); err != nil { // which shape it has
+		return err
+	}
 	for p.store.outdated() {
 		said := time.Now()
 		err := Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {

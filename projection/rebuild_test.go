@@ -193,6 +193,33 @@ func TestAnotherShapeIsRebuilt(t *testing.T) {
 	compare(t, s, l)
 }
 
+// Ensure that a projector starts on what there is: it doesn't rebuild documents of its own shape.
+func TestTheSameShapeIsNotRebuilt(t *testing.T) {
+	s := open(t)
+	l := stocked(t, 2)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- project(t, s, l, &leases{epoch: 1}).Run(ctx) }()
+	other, err := Open(t.Context(), s.config) // so that nothing but the projector itself tells it what there is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close(context.Background()) }()
+	r := NewReader(other, nil)
+	within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, testID(0xaa, 0), 1) == nil })
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.loadMeta(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Generation != "1" {
+		t.Errorf("the projector built generation %s", m.Generation)
+	}
+}
+
 // within waits for a condition.
 func within(t *testing.T, limit time.Duration, holds func() bool) {
 	t.Helper()

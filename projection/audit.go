@@ -1,0 +1,360 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// Books are what the write side keeps beside its log: [eventstore.Store] implements it.
+type Books interface {
+	Heads(ctx context.Context, productIDs []uuid.UUID) ([]eventstore.Head, error)
+	Reservations(ctx context.Context, keys []eventstore.ReservationKey) ([]eventstore.Reservation, error)
+}
+
+// AuditLog is the log as an audit reads it: [eventstore.Store] implements it.
+type AuditLog interface {
+	Log
+	Stream(ctx context.Context, productID uuid.UUID, afterVersion int64, limit int) ([]eventstore.Record, error)
+}
+
+// AuditOptions say how to audit.
+type AuditOptions struct {
+	Heal      bool                                                                 // fold products anew whose documents differ
+	PerSecond int                                                                  // products, at most; 0: as fast as it goes
+	Absent    func(ctx context.Context, variants []uuid.UUID) ([]uuid.UUID, error) // which of at most MaxIDs variants the Inventory Service has no record of; nil: not asked
+}
+
+// Difference is something that isn't as the log has it.
+type Difference struct {
+	Product uuid.UUID
+	Where   string // "head", "reservation", "document", "movements", "days", "parked" or "inventory"
+	What    string // in words
+	Healed  bool
+}
+
+// AuditResult sums an audit up.
+type AuditResult struct{ Products, Rows, Differences, Healed int64 }
+
+// Audit folds the whole log again, product by product, and compares what comes out with the heads and reservations of the write side and with the
+// documents that are read, each as of the row it was written for: what is merely late is no difference. It calls report with each
+// difference. An error means that the audit couldn't be done.
+func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slog.Logger, o AuditOptions, report func(Difference)) (AuditResult, error) {
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		return AuditResult{}, err
+	}
+	g, err := s.generation(ctx)
+	if err != nil {
+		return AuditResult{}, err
+	}
+	a := &audit{folder: newFollower(s, g, log, logger, m).folder, stream: log, books: books, options: o, report: report}
+	if err := a.loadParked(ctx); err != nil {
+		return a.result, err
+	}
+	rebuild := rebuild{store: s, log: log}
+	for shard := range int16(eventstore.Shards) {
+		ids, err := rebuild.productsOf(ctx, shard)
+		if err != nil {
+			return a.result, err
+		}
+		if err := a.shard(ctx, shard, ids); err != nil {
+			return a.result, fmt.Errorf("audit shard %d: %w", shard, err)
+		}
+	}
+	return a.result, a.unknown(ctx)
+}
+
+type audit struct {
+	folder
+	stream  AuditLog
+	books   Books
+	options AuditOptions
+	report  func(Difference)
+	result  AuditResult
+}
+
+func (a *audit) shard(ctx context.Context, shard int16, ids []uuid.UUID) error {
+	for _, id := range ids {
+		began := time.Now()
+		if err := a.product(ctx, shard, id); err != nil {
+			return fmt.Errorf("product %s: %w", id, err)
+		}
+		if a.options.PerSecond > 0 {
+			wait(ctx, nil, time.Second/time.Duration(a.options.PerSecond)-time.Since(began))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account is what the log says about one product, as of what the others were written for.
+type account struct {
+	id      uuid.UUID
+	head    eventstore.Head // as it is kept
+	stored  document
+	exists  bool            // the document is
+	settled int64           // the checkpoint
+	folded  product.Product // as of the head's version
+	entry   *entry          // as of the document's position and the checkpoint
+	rows    []movement      // not compared yet
+	last    int64           // version in the log
+	held    map[uuid.UUID]product.Reservation
+	touched map[uuid.UUID]bool // reservations with events after the head was read
+	part    int64              // of the reservations, in which they are compared: all at once could be millions
+	parts   int64
+	found   []Difference
+}
+
+// auditPart is about how many reservations are held in memory.
+const auditPart = 100_000
+
+func (c *account) differ(where, format string, args ...any) {
+	c.found = append(c.found, Difference{Product: c.id, Where: where, What: fmt.Sprintf(format, args...)})
+}
+
+// product compares one product. What is compared is read before the log, which then holds at least all of it.
+func (a *audit) product(ctx context.Context, shard int16, id uuid.UUID) error {
+	var found []Difference
+	for part, parts := int64(0), int64(1); part < parts; part++ {
+		c := &account{id: id, entry: newEntry(id), folded: product.Product{ID: id}, part: part, parts: parts,
+			held: map[uuid.UUID]product.Reservation{}, touched: map[uuid.UUID]bool{}}
+		if err := a.read(ctx, shard, c); err != nil {
+			return err
+		}
+		if part == 0 {
+			parts = c.head.Version/auditPart + 1
+			c.parts = parts
+		}
+		if err := a.compare(ctx, c); err != nil {
+			return err
+		}
+		found = append(found, c.found...)
+	}
+	a.result.Products++
+	return a.conclude(ctx, id, found)
+}
+
+// compare reads the log and holds everything against it; the later parts of the reservations leave out the rest.
+func (a *audit) compare(ctx context.Context, c *account) error {
+	for r, err := range a.log.ProductRecords(ctx, c.id) {
+		if err != nil {
+			return err
+		}
+		a.result.Rows++
+		e, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			c.differ("log", "the row at position %d can't be read: %v", r.Pos, err)
+			if a.parked[c.id] {
+				c.differ("parked", parkedWords)
+			}
+			return nil
+		}
+		c.fold(item{Record: r, event: e})
+		if len(c.rows) >= 1000 {
+			if err := a.compareRows(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.compareReservations(ctx, c); err != nil || c.part > 0 {
+		return err
+	}
+	c.compareHead()
+	return a.compareDocuments(ctx, c)
+}
+
+func (a *audit) read(ctx context.Context, shard int16, c *account) error {
+	shards, err := a.store.loadCheckpoints(ctx, a.into.name)
+	if err != nil {
+		return err
+	}
+	c.settled = shards[shard].Pos
+	err = a.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: c.id.String()}}).Decode(&c.stored)
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return err
+	}
+	c.exists = err == nil
+	heads, err := a.books.Heads(ctx, []uuid.UUID{c.id})
+	if err == nil && len(heads) > 0 {
+		c.head = heads[0]
+	}
+	return err
+}
+
+func (c *account) fold(it item) {
+	key := reservationOf(it.event)
+	c.last = max(c.last, it.Version)
+	if it.Version > 0 && it.Version > c.head.Version {
+		c.touched[key] = true
+	} else {
+		c.folded = c.folded.Apply(it.event)
+		if key != uuid.Nil && int64(key[15])%c.parts == c.part {
+			c.held[key] = c.held[key].Apply(it.event)
+		}
+	}
+	if c.part > 0 || unshown[it.Type] || it.Pos > max(c.stored.Pos, c.settled) {
+		return
+	}
+	if m, ok := c.entry.fold(it); ok {
+		c.rows = append(c.rows, m)
+	}
+}
+
+// reservationOf is the reservation an event is about.
+func reservationOf(e product.Event) uuid.UUID {
+	switch e := e.(type) {
+	case product.Reserved:
+		return e.ReservationID
+	case product.ReservationRenewed:
+		return e.ReservationID
+	case product.Released:
+		return e.ReservationID
+	case product.ReservationCancelled:
+		return e.ReservationID
+	}
+	return uuid.Nil
+}
+
+func (c *account) compareHead() {
+	f := c.folded
+	want := eventstore.Head{ProductID: c.id, Version: f.Version, Status: int16(f.Status), StockTotal: f.StockTotal, Reserved: f.Reserved,
+		LowStockThreshold: f.LowStockThreshold, Variants: int32(f.Variants)}
+	if c.head.Version == 0 {
+		c.head = eventstore.Head{ProductID: c.id}
+	}
+	if want != c.head && (want.Version > 0 || c.head.Version > 0) {
+		c.differ("head", "the log comes to %+v, the head says %+v", want, c.head)
+	}
+}
+
+// compareReservations leaves out those that changed while they were read.
+func (a *audit) compareReservations(ctx context.Context, c *account) error {
+	var keys []eventstore.ReservationKey
+	for id := range c.held {
+		keys = append(keys, eventstore.ReservationKey{ProductID: c.id, ReservationID: id})
+	}
+	for chunk := range slices.Chunk(keys, 1000) {
+		rows, err := a.books.Reservations(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		kept := make(map[uuid.UUID]product.Reservation, len(rows))
+		for _, r := range rows {
+			kept[r.ReservationID] = product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held,
+				State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
+		}
+		if err := a.touch(ctx, c); err != nil {
+			return err
+		}
+		for _, key := range chunk {
+			want, got := c.held[key.ReservationID], kept[key.ReservationID]
+			same := want.Held == got.Held && want.State == got.State && want.Quantity == got.Quantity && want.SagaID == got.SagaID && want.ExpiresAt.Equal(got.ExpiresAt)
+			if !same && !c.touched[key.ReservationID] {
+				c.differ("reservation", "%s: the log comes to %+v, kept is %+v", key.ReservationID, want, got)
+			}
+		}
+	}
+	return nil
+}
+
+// touch notes the reservations that have changed since the head was read.
+func (a *audit) touch(ctx context.Context, c *account) error {
+	const page = 1000
+	for after := max(c.head.Version, c.last); ; {
+		later, err := a.stream.Stream(ctx, c.id, after, page)
+		if err != nil {
+			return err
+		}
+		for _, r := range later {
+			after = r.Version
+			if e, err := product.Decode(r.Type, r.Data); err == nil {
+				c.touched[reservationOf(e)] = true
+			}
+		}
+		if len(later) < page {
+			return nil
+		}
+	}
+}
+
+// conclude heals what can be and reports.
+func (a *audit) conclude(ctx context.Context, id uuid.UUID, found []Difference) error {
+	heal := a.options.Heal && slices.ContainsFunc(found, Difference.ofDocuments)
+	if heal {
+		if err := a.refold(ctx, id); err != nil {
+			return err
+		}
+		if heal = !a.parked[id]; heal { // else its log still can't be folded
+			a.result.Healed++
+		}
+	}
+	for _, d := range found {
+		d.Healed = heal && d.ofDocuments()
+		a.result.Differences++
+		a.report(d)
+	}
+	return nil
+}
+
+func (d Difference) ofDocuments() bool {
+	return d.Where == "document" || d.Where == "movements" || d.Where == "days" || d.Where == "parked"
+}
+
+// unknown finds documents of products that were never written.
+func (a *audit) unknown(ctx context.Context) error {
+	cursor, err := a.into.products.Find(ctx, bson.D{}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	var ids []uuid.UUID
+	for cursor.Next(ctx) {
+		id, err := uuid.Parse(cursor.Current.Lookup("_id").StringValue())
+		if err != nil {
+			return fmt.Errorf("a product's id: %w", err)
+		}
+		if ids = append(ids, id); len(ids) == 1000 {
+			if err := a.headless(ctx, ids); err != nil {
+				return err
+			}
+			ids = ids[:0]
+		}
+	}
+	if err := cursor.Err(); err != nil {
+		return err
+	}
+	return a.headless(ctx, ids)
+}
+
+func (a *audit) headless(ctx context.Context, ids []uuid.UUID) error {
+	heads, err := a.books.Heads(ctx, ids)
+	if err != nil {
+		return err
+	}
+	known := make(map[uuid.UUID]bool, len(heads))
+	for _, h := range heads {
+		known[h.ProductID] = h.Version > 0
+	}
+	for _, id := range ids {
+		if !known[id] {
+			a.result.Differences++
+			a.report(Difference{Product: id, Where: "document", What: "there is a document, but no head: the product was never created"})
+		}
+	}
+	return nil
+}
