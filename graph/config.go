@@ -30,11 +30,16 @@ type Config struct {
 	// MaxBody bounds a request's body, in bytes.
 	MaxBody int64 `env:"GRAPHQL_MAX_BODY" envDefault:"102400"`
 
-	// MaxTokens bounds a document, in tokens; MaxDepth its nesting, MaxFields its fields with fragments expanded, and
-	// MaxAliases its renamed fields.
-	MaxTokens  int `env:"GRAPHQL_MAX_TOKENS" envDefault:"1000"`
-	MaxDepth   int `env:"GRAPHQL_MAX_DEPTH" envDefault:"10"`
-	MaxFields  int `env:"GRAPHQL_MAX_FIELDS" envDefault:"300"`
+	// MaxTokens bounds a document, in tokens.
+	MaxTokens int `env:"GRAPHQL_MAX_TOKENS" envDefault:"1000"`
+
+	// MaxDepth bounds how many levels of fields an operation has.
+	MaxDepth int `env:"GRAPHQL_MAX_DEPTH" envDefault:"10"`
+
+	// MaxFields bounds how many fields an operation selects, with its fragments expanded.
+	MaxFields int `env:"GRAPHQL_MAX_FIELDS" envDefault:"300"`
+
+	// MaxAliases bounds how many of them are renamed.
 	MaxAliases int `env:"GRAPHQL_MAX_ALIASES" envDefault:"15"`
 
 	// MaxCost bounds the weight of an operation: about how many fields its answer can have.

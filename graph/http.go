@@ -2,6 +2,8 @@ package graph
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -85,12 +87,35 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	case kind == limited, kind == invalid && media == mediaResponse:
 		status = http.StatusBadRequest // clients of plain JSON are told of an invalid document with 200, as they always were
 	}
+	w.Header().Set("Cache-Control", "no-store")
+	if req.get && kind == answered && unchanged(w, r, media, resp) {
+		return
+	}
 	h.write(ctx, w, media, status, resp)
+}
+
+// unchanged lets caches keep the answer of a GET, if they ask each time whether it still holds: it says so with 304.
+func unchanged(w http.ResponseWriter, r *http.Request, media string, resp *graphql.Response) bool {
+	sum := sha256.Sum256(resp.Data)
+	tag := `W/"` + hex.EncodeToString(sum[:12]) + `"`
+	header := w.Header()
+	header.Set("Cache-Control", "private, no-cache")
+	header.Set("ETag", tag)
+	header.Add("Vary", "Accept")
+	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
+		if given = strings.TrimSpace(given); given == tag || given == "*" {
+			header.Set("Content-Type", media+"; charset=utf-8")
+			w.WriteHeader(http.StatusNotModified)
+			return true
+		}
+	}
+	return false
 }
 
 // refuse answers a request that isn't one of GraphQL.
 func (h *handler) refuse(ctx context.Context, w http.ResponseWriter, media string, status int, err error) {
 	h.metrics.refused(err)
+	w.Header().Set("Cache-Control", "no-store")
 	h.write(ctx, w, media, status, &graphql.Response{Errors: gqlerror.List{h.presenter.present(ctx, err)}})
 }
 
@@ -120,7 +145,6 @@ func (h *handler) write(ctx context.Context, w http.ResponseWriter, media string
 	header.Set("Content-Type", media+"; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil {
 		h.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)

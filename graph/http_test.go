@@ -145,6 +145,39 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// What a GET answered can be kept, and asked about; what a POST answered, or an error, can't.
+func TestAnswersOfGetCanBeKept(t *testing.T) {
+	c := newCatalogue(1)
+	h := newTestHandler(t, fakesOf(c))
+	get := func(query, tag string) reply {
+		e := exchange{method: "GET", url: "/graphql?query=" + url.QueryEscape(query)}
+		if tag != "" {
+			e.header = []string{"If-None-Match", tag}
+		}
+		return send(t, h, e.request())
+	}
+	query := `{product(id:"` + c[0].ID.String() + `"){name version}}`
+	first := get(query, "")
+	tag := first.header.Get("ETag")
+	if first.status != 200 || tag == "" || first.header.Get("Cache-Control") != "private, no-cache" {
+		t.Fatalf("%d %v", first.status, first.header)
+	}
+	for _, given := range []string{tag, `"other", ` + tag, "*"} {
+		if again := get(query, given); again.status != http.StatusNotModified || again.body != "" {
+			t.Errorf("If-None-Match %s: %d %s", given, again.status, again.body)
+		}
+	}
+	c[0].Version++
+	if changed := get(query, tag); changed.status != 200 || changed.header.Get("ETag") == tag {
+		t.Errorf("%d %s", changed.status, changed.header.Get("ETag"))
+	}
+	for _, r := range []reply{get(`{products(first:0){totalCount}}`, "*"), get(`{nothing}`, "*"), post(t, h, query, "")} {
+		if r.header.Get("ETag") != "" || r.header.Get("Cache-Control") != "no-store" || r.status == http.StatusNotModified {
+			t.Errorf("%d %v", r.status, r.header)
+		}
+	}
+}
+
 func TestCorrelationIDIsTakenOver(t *testing.T) {
 	h := newTestHandler(t, &fakes{})
 	for given, taken := range map[string]bool{

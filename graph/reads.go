@@ -148,10 +148,7 @@ func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxSt
 		return nil, err
 	}
 	result, ok, err := levelLoadsOf(ctx).level(ctx, id, bound)
-	if err != nil {
-		return nil, err
-	}
-	if !ok { // nobody looked ahead to here
+	if err == nil && !ok { // nobody looked ahead to here
 		result = r.services.Levels.Levels(ctx, []uuid.UUID{id}, bound)[0]
 	}
 	switch result.Outcome {
@@ -159,7 +156,7 @@ func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxSt
 		return showLevel(result, time.Now()), nil
 	case inventory.Absent:
 		return nil, nil
-	default:
+	default: // or there was no time to wait for it
 		return nil, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
 	}
 }
