@@ -3,14 +3,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"product-service/command"
 	"product-service/eventstore"
 	"product-service/integration/inventory"
+	"product-service/projection"
 )
 
 func migrate(*flag.FlagSet) func(context.Context, *server) error {
@@ -51,6 +56,68 @@ func (s *server) inventoryEvents(n neighbour) command.Inventory {
 
 func inventoryEvent(e command.InventoryEvent) inventory.Event {
 	return inventory.Event{ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available}
+}
+
+func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
+	var o projection.RebuildOptions
+	flags.Func("product", "only the product with this `id`, in place", func(id string) (err error) {
+		o.Product, err = uuid.Parse(id)
+		return err
+	})
+	flags.Func("shard", "only the products of this shard (`0-31`), in place", func(text string) error {
+		n, err := strconv.ParseInt(text, 10, 16)
+		if err != nil || n < 0 || n >= eventstore.Shards {
+			return fmt.Errorf("shards are 0 to %d", eventstore.Shards-1)
+		}
+		shard := int16(n)
+		o.Shard = &shard
+		return nil
+	})
+	return func(ctx context.Context, s *server) error {
+		return s.withStores(ctx, func(log *eventstore.Store, documents *projection.Store) error {
+			began := time.Now()
+			if err := projection.Rebuild(ctx, documents, log, s.log, o, s.progress()); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.out, "\nrebuilt in %s\n", time.Since(began).Round(time.Millisecond))
+			return nil
+		})
+	}
+}
+
+// withStores opens both databases for a command that ends.
+func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *projection.Store) error) error {
+	log, err := eventstore.Open(ctx, s.Store)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	documents, err := projection.Open(ctx, s.Projection)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(log, documents), documents.Close(context.WithoutCancel(ctx)))
+}
+
+// progress shows how far a rebuild is: in a terminal one line that changes, elsewhere a line now and then.
+func (s *server) progress() func(projection.Progress) {
+	terminal, next := isTerminal(s.out), time.Time{}
+	return func(p projection.Progress) {
+		if time.Now().Before(next) && p.Done < p.Total {
+			return
+		}
+		line := fmt.Sprintf("%-8s %12d of %d", p.Phase, p.Done, p.Total)
+		if p.PerSecond > 0 {
+			line += fmt.Sprintf("  %9.0f/s  %s left", p.PerSecond, p.Left.Round(time.Second))
+		}
+		if terminal {
+			next = time.Now().Add(time.Second / 5)
+			fmt.Fprintf(s.out, "\r\033[K%s", line)
+			return
+		}
+		next = time.Now().Add(5 * time.Second)
+		fmt.Fprintln(s.out, line)
+	}
 }
 
 func replay(flags *flag.FlagSet) func(context.Context, *server) error {

@@ -48,6 +48,7 @@ type subcommand struct {
 var subcommands = []subcommand{
 	{"serve", "serve GraphQL, consume commands, relay outcomes, project (the default)", serve},
 	{"migrate", "bring the PostgreSQL schema up to date and create missing topics", migrate},
+	{"rebuild", "build the read model anew beside the live one, and switch", rebuild},
 	{"replay", "list dead letters, or send those of our own failures again", replay},
 }
 
