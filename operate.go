@@ -85,6 +85,68 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 	}
 }
 
+// errDifferent is how an audit that found something ends.
+var errDifferent = errors.New("the books differ")
+
+func audit(flags *flag.FlagSet) func(context.Context, *server) error {
+	heal := flags.Bool("heal", false, "fold the documents that differ anew, under their shard's position")
+	rate := flags.Int("rate", 0, "products a second, at most; 0 is as fast as it goes")
+	return func(ctx context.Context, s *server) error {
+		client, err := inventory.NewClient(s.Inventory, s.log, nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		levels, err := inventory.NewReader(client, nil, nil)
+		if err != nil {
+			return err
+		}
+		defer levels.Close()
+		return s.withStores(ctx, func(log *eventstore.Store, documents *projection.Store) error {
+			o := projection.AuditOptions{Heal: *heal, PerSecond: *rate, Absent: absent(levels)}
+			result, err := projection.Audit(ctx, documents, log, log, s.log, o, s.difference)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(s.out, "%d products, %d rows of the log: %d differences, %d of them healed\n", result.Products, result.Rows, result.Differences, result.Healed)
+			if result.Differences > 0 {
+				return errDifferent
+			}
+			return nil
+		})
+	}
+}
+
+// absent asks the Inventory Service which variants it has no record of. One that doesn't answer is an error: an audit that leaves
+// something out says so.
+func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid.UUID, error) {
+	return func(ctx context.Context, variants []uuid.UUID) (missing []uuid.UUID, err error) {
+		for i, result := range levels.Levels(ctx, variants, time.Nanosecond) {
+			switch result.Outcome {
+			case inventory.Absent:
+				missing = append(missing, variants[i])
+			case inventory.Unavailable:
+				return nil, fmt.Errorf("ask the Inventory Service for variant %s: %w", variants[i], result.Err)
+			case inventory.Known:
+			}
+		}
+		return missing, nil
+	}
+}
+
+// difference prints one: a line for people, a JSON object for programs.
+func (s *server) difference(d projection.Difference) {
+	if !isTerminal(s.out) {
+		_ = json.NewEncoder(s.out).Encode(map[string]any{"product": d.Product, "where": d.Where, "what": d.What, "healed": d.Healed})
+		return
+	}
+	healed := ""
+	if d.Healed {
+		healed = "  (healed)"
+	}
+	fmt.Fprintf(s.out, "%s  %-11s %s%s\n", d.Product, d.Where, d.What, healed)
+}
+
 // withStores opens both databases for a command that ends.
 func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *projection.Store) error) error {
 	log, err := eventstore.Open(ctx, s.Store)

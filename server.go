@@ -49,6 +49,7 @@ var subcommands = []subcommand{
 	{"serve", "serve GraphQL, consume commands, relay outcomes, project (the default)", serve},
 	{"migrate", "bring the PostgreSQL schema up to date and create missing topics", migrate},
 	{"rebuild", "build the read model anew beside the live one, and switch", rebuild},
+	{"audit", "compare log, heads, reservations, variants and read model", audit},
 	{"replay", "list dead letters, or send those of our own failures again", replay},
 }
 
