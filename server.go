@@ -102,6 +102,9 @@ func (sub subcommand) run(ctx context.Context, args []string, stdout, stderr io.
 		fmt.Fprintf(stderr, "product-service: these settings are wrong:\n%s\n", indent(err))
 		return exitRefused
 	}
+	if sub.name != "serve" && os.Getenv("LOG_LEVEL") == "" {
+		settings.LogLevel = "warn" // what such a command has to say is its output
+	}
 	s := &server{Settings: settings, out: stdout, log: newLogger(stderr, settings), metrics: prometheus.NewRegistry()}
 	slog.SetDefault(s.log) // for libraries that log
 	if err := do(ctx, s); err != nil {
@@ -158,7 +161,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 		return nil, err
 	}
 
-	s.Leases.Roles = map[string]int{command.RelayRole: eventstore.Shards, projection.Role: eventstore.Shards, command.SweeperRole: 1, command.JanitorRole: 1}
+	s.Leases.Roles = map[string]int{command.RelayRole: eventstore.Shards, projection.Role: eventstore.Shards, command.SweeperRole: 1, command.JanitorRole: 1, auditorRole: 1}
 	leases := eventstore.NewLeases(log, s.Leases, s.log)
 	life.closing("leases", leases.Release)
 	life.start("leases", leases.Run)
@@ -188,6 +191,9 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	life.start("sweeper", sweeper.Run)
 	janitor := &command.Janitor{Store: log, Leases: leases, Retention: time.Duration(s.Kafka.Retention), Log: s.log, Cursors: documents.Checkpoints}
 	life.start("janitor", janitor.Run)
+	if s.AuditRate > 0 {
+		life.start("auditor", newAuditor(log, documents, leases, s.AuditRate, s.metrics, s.log).run)
+	}
 
 	events := s.inventoryEvents(neighbour)
 	life.start("broadcast", command.NewBroadcast(s.Kafka, events, kafka, s.log).Run)

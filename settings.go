@@ -31,6 +31,9 @@ type Settings struct {
 	// Projects is false for measuring the write side alone: nothing keeps the documents up to date then.
 	Projects bool `env:"PROJECTION_ENABLED" envDefault:"true"`
 
+	// AuditRate is how many products a second the server compares with their log, all the time; 0 is none.
+	AuditRate int `env:"AUDIT_RATE" envDefault:"5"`
+
 	Store      eventstore.Config
 	Leases     eventstore.LeasesConfig
 	Kafka      command.Config
