@@ -3,5 +3,5 @@
 //
 // The servers around it are embedded. With TEST_REAL=1 they are those that POSTGRES_URL, KAFKA_BROKERS and MONGODB_URL name.
 // E2E_FULL=1 runs the counts that are quoted instead of those that fit a quick run. E2E_DOWN and E2E_UP, where they are set, are
-// commands that end a real server as a crash would, given its name (kafka-2, mongo), and bring back all of a kind (kafka, mongo).
+// commands that end a real server as a crash would, given its name (mongo, or kafka- and its node id), and bring back all of a kind (kafka, mongo).
 package e2e

@@ -4,13 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -66,6 +68,7 @@ type saga struct {
 	t        testing.TB
 	prefix   string
 	client   sarama.Client
+	admin    sarama.ClusterAdmin
 	producer sarama.SyncProducer
 
 	mu       sync.Mutex
@@ -101,7 +104,11 @@ func (w *world) sagas() *saga {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &saga{t: w.t, prefix: w.prefix, client: client, producer: producer, next: map[string]int64{}}
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &saga{t: w.t, prefix: w.prefix, client: client, admin: admin, producer: producer, next: map[string]int64{}}
 	w.t.Cleanup(func() { _ = errors.Join(producer.Close(), consumer.Close(), client.Close()) })
 	for _, topic := range []string{reserved, failed} {
 		s.listen(consumer, topic)
@@ -220,23 +227,42 @@ func (s *saga) await(command string, limit time.Duration) outcome {
 	return s.of(command)[0]
 }
 
-// caughtUp is nil once everything in the outcome topics has been seen.
-func (s *saga) caughtUp() error {
-	for _, topic := range []string{reserved, failed} {
+// newest are the offsets behind the last message of each partition of the topics.
+func (s *saga) newest(topics ...string) (map[string]map[int32]int64, error) {
+	all := map[string]map[int32]int64{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	for _, topic := range topics {
 		partitions, err := s.client.Partitions(s.prefix + topic)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		all[topic] = map[int32]int64{}
 		for _, p := range partitions {
-			newest, err := s.client.GetOffset(s.prefix+topic, p, sarama.OffsetNewest)
-			if err != nil {
+			group.Go(func() error {
+				offset, err := s.client.GetOffset(s.prefix+topic, p, sarama.OffsetNewest)
+				mu.Lock()
+				defer mu.Unlock()
+				all[topic][p] = offset
 				return err
-			}
-			s.mu.Lock()
-			next := s.next[place(topic, p)]
-			s.mu.Unlock()
-			if next < newest {
-				return fmt.Errorf("%s is read up to %d of %d", place(topic, p), next, newest)
+			})
+		}
+	}
+	return all, group.Wait()
+}
+
+// caughtUp is nil once everything in the outcome topics has been seen.
+func (s *saga) caughtUp() error {
+	newest, err := s.newest(reserved, failed)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, partitions := range newest {
+		for p, offset := range partitions {
+			if next := s.next[place(topic, p)]; next < offset {
+				return fmt.Errorf("%s is read up to %d of %d", place(topic, p), next, offset)
 			}
 		}
 	}
@@ -302,29 +328,22 @@ func (s *saga) resend(topic string) int {
 // consumed is nil once the group has committed everything that the input topics hold.
 func (w *world) consumed() error {
 	s := w.sagas()
-	admin, err := sarama.NewClusterAdmin(w.brokers, s.client.Config())
+	newest, err := s.newest(requests, releases, "inventory.events")
 	if err != nil {
 		return err
 	}
-	defer admin.Close()
 	asked := map[string][]int32{}
-	for _, topic := range []string{requests, releases, "inventory.events"} {
-		if asked[w.prefix+topic], err = s.client.Partitions(w.prefix + topic); err != nil {
-			return err
-		}
+	for topic, partitions := range newest {
+		asked[w.prefix+topic] = slices.Collect(maps.Keys(partitions))
 	}
-	committed, err := admin.ListConsumerGroupOffsets(w.group(), asked)
+	committed, err := s.admin.ListConsumerGroupOffsets(w.group(), asked)
 	if err != nil {
 		return err
 	}
-	for topic, partitions := range asked {
-		for _, p := range partitions {
-			newest, err := s.client.GetOffset(topic, p, sarama.OffsetNewest)
-			if err != nil {
-				return err
-			}
-			if block := committed.GetBlock(topic, p); newest > 0 && (block == nil || block.Offset < newest) {
-				return fmt.Errorf("%s is not committed up to %d: %+v", place(strings.TrimPrefix(topic, w.prefix), p), newest, block)
+	for topic, partitions := range newest {
+		for p, offset := range partitions {
+			if block := committed.GetBlock(w.prefix+topic, p); offset > 0 && (block == nil || block.Offset < offset) {
+				return fmt.Errorf("%s is not committed up to %d: %+v", place(topic, p), offset, block)
 			}
 		}
 	}
