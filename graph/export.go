@@ -40,7 +40,9 @@ func Export(exporter Exporter, log *slog.Logger) http.Handler {
 	refuse := func(w http.ResponseWriter, r *http.Request, status int, err error) {
 		w.Header().Set("Content-Type", mediaJSON)
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{present.present(r.Context(), err)}}) // the client may have gone
+		if err := json.NewEncoder(w).Encode(map[string]any{"errors": []any{present.present(r.Context(), err)}}); err != nil {
+			log.DebugContext(r.Context(), "an answer couldn't be sent", "error", err)
+		}
 	}
 	return Correlate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := parseExport(r.URL.Query())
