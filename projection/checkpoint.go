@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -97,6 +98,41 @@ func (f *folder) park(ctx context.Context, r eventstore.Record, why error) error
 	f.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
 		"product", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
 	return nil
+}
+
+// Parked is a product that isn't kept up to date, because a row of the log can't be folded into its documents.
+type Parked struct {
+	Product uuid.UUID
+	Shard   int16
+	Pos     int64 // of the row, and its version and type
+	Version int64
+	Type    string
+	Error   string
+	At      time.Time
+}
+
+// Parked returns the products that are set aside. [Rebuild] with one of them tries it again; so does every program that takes over its shard.
+func (s *Store) Parked(ctx context.Context) ([]Parked, error) {
+	g, err := s.generation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := s.db.Collection(parkedName).Find(ctx, bson.D{{Key: "generation", Value: g.name}})
+	if err != nil {
+		return nil, fmt.Errorf("read the parked products: %w", err)
+	}
+	var docs []parkedProduct
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, fmt.Errorf("read the parked products: %w", err)
+	}
+	parked := make([]Parked, len(docs))
+	for i, d := range docs {
+		parked[i] = Parked{Shard: d.Shard, Pos: d.Pos, Version: d.Version, Type: d.Type, Error: d.Error, At: timeOf(d.At)}
+		if parked[i].Product, err = uuid.Parse(d.Product); err != nil {
+			return nil, fmt.Errorf("read the parked products: %w", err)
+		}
+	}
+	return parked, nil
 }
 
 // loadParked reads which products are set aside.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -129,7 +131,22 @@ func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []in
 			places = append(places, eventstore.Cursor{Shard: n, Pos: pos})
 		}
 	}
-	return f.compare(ctx, held, places)
+	if err := f.compare(ctx, held, places); err != nil {
+		return err
+	}
+	return f.retryParked(ctx, gained)
+}
+
+// retryParked tries the parked products of gained shards again: this program may know what another didn't.
+func (f *follower) retryParked(ctx context.Context, gained []int16) error {
+	for id := range maps.Clone(f.parked) {
+		if slices.Contains(gained, eventstore.ShardOf(id)) {
+			if err := f.refold(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // compare stops the shards in which the log has another row at the checkpoint than when it was written. A fact may have been pruned there,

@@ -23,6 +23,7 @@ type memoryLog struct {
 	held     map[eventstore.ReservationKey]product.Reservation
 	clock    time.Time
 	fail     func(call string) error // nil: nothing fails
+	pruned   map[int64]bool          // positions that At doesn't find any more
 }
 
 func newMemoryLog() *memoryLog {
@@ -119,7 +120,7 @@ func (l *memoryLog) At(_ context.Context, places []eventstore.Cursor) ([]eventst
 	defer l.mu.Unlock()
 	var rows []eventstore.Record
 	for _, p := range places {
-		if p.Pos >= 1 && int(p.Pos) <= len(l.shards[p.Shard]) {
+		if !l.pruned[p.Pos] && p.Pos >= 1 && int(p.Pos) <= len(l.shards[p.Shard]) {
 			rows = append(rows, l.shards[p.Shard][p.Pos-1])
 		}
 	}
