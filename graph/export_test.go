@@ -95,7 +95,7 @@ func TestNDJSONHasTheSameFieldsAsCSV(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &row); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	for _, name := range strings.SplitSeq(strings.TrimSpace(csvHeader), ",") {
+	for name := range strings.SplitSeq(strings.TrimSpace(csvHeader), ",") {
 		if _, ok := row[name]; !ok {
 			t.Errorf("%s is missing in %s", name, body)
 		}
