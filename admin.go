@@ -42,7 +42,11 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(report) // the prober may have gone
+	body, err := json.Marshal(report)
+	if err != nil { // a map of strings has none
+		body = []byte("{}")
+	}
+	_, _ = w.Write(append(body, '\n')) // the prober may have gone
 }
 
 // report runs the checks side by side. What it says is for the probes' log: short, and without addresses or secrets.
@@ -85,8 +89,8 @@ func adminHandler(h *health, r prometheus.Gatherer) http.Handler {
 }
 
 // listen binds an address and returns a part that serves on it until it is told to stop; then it finishes what is under way.
-func listen(addr string, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
-	listener, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}

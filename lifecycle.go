@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -60,8 +61,7 @@ func (l *lifecycle) stop(within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	var faults []error
-	for i := len(l.parts) - 1; i >= 0; i-- {
-		p := l.parts[i]
+	for _, p := range slices.Backward(l.parts) {
 		if p.after != nil {
 			if err := p.after(ctx); err != nil {
 				faults = append(faults, fmt.Errorf("%s: %w", p.name, err))

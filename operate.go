@@ -137,7 +137,10 @@ func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid
 // difference prints one: a line for people, a JSON object for programs.
 func (s *server) difference(d projection.Difference) {
 	if !isTerminal(s.out) {
-		_ = json.NewEncoder(s.out).Encode(map[string]any{"product": d.Product, "where": d.Where, "what": d.What, "healed": d.Healed})
+		line, err := json.Marshal(map[string]string{"product": d.Product.String(), "where": d.Where, "what": d.What, "healed": strconv.FormatBool(d.Healed)})
+		if err == nil { // a map of strings has none
+			fmt.Fprintln(s.out, string(line))
+		}
 		return
 	}
 	healed := ""

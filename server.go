@@ -35,8 +35,9 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 // subcommand is one of the things the program does.
@@ -209,7 +210,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 		}
 		return nil
 	}}}
-	return ready, s.listen(life, ready, documents, neighbour.reader, service)
+	return ready, s.listen(ctx, life, ready, documents, neighbour.reader, service)
 }
 
 // open connects to the databases and brings them up to date.
@@ -262,7 +263,7 @@ func untilStopped(run func(context.Context)) func(context.Context) error {
 }
 
 // listen serves clients and the people who run the service.
-func (s *server) listen(life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
+func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
 	reader := projection.NewReader(documents, inventory.CorrelationID)
 	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service}, s.log, s.metrics)
 	if err != nil {
@@ -274,11 +275,11 @@ func (s *server) listen(life *lifecycle, ready *health, documents *projection.St
 	mux.Handle("GET /export/stock-movements", graph.Export(reader, s.log))
 	mux.Handle("GET /{$}", graph.Explorer())
 	mux.Handle("GET /explorer/", graph.Explorer())
-	clients, addr, err := listen(s.HTTPAddr, mux, s.log)
+	clients, addr, err := listen(ctx, s.HTTPAddr, mux, s.log)
 	if err != nil {
 		return err
 	}
-	admin, adminAddr, err := listen(s.AdminAddr, adminHandler(ready, s.metrics), s.log)
+	admin, adminAddr, err := listen(ctx, s.AdminAddr, adminHandler(ready, s.metrics), s.log)
 	if err != nil {
 		return err
 	}

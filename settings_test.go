@@ -23,8 +23,7 @@ func setenv(t *testing.T, vars map[string]string) {
 // variables returns the names of the variables that a settings type reads.
 func variables(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if name, _, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" {
 			names = append(names, name)
 		} else if f.Type.Kind() == reflect.Struct {

@@ -63,8 +63,7 @@ func Faulty(err error) bool {
 
 // Unavailable says that the database can't be worked with now, and that waiting helps.
 func Unavailable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return class(pg) == "08" || class(pg) == "53" || class(pg) == "57" || class(pg) == "25"
 	}
 	var network net.Error
