@@ -75,7 +75,7 @@ func TestInstances(t *testing.T) {
 		t.Errorf("after SIGTERM the server ended with %d:\n%s", code, second.complaints())
 	}
 	ended := time.Since(stopped)
-	w.settled(15 * time.Second)
+	w.settled(30 * time.Second)
 	t.Logf("after SIGTERM the server ended within %v, everything was answered within %v", ended.Round(10*time.Millisecond), time.Since(stopped).Round(100*time.Millisecond))
 
 	// One joins, and gets its part.
