@@ -24,14 +24,7 @@ func TestMain(m *testing.M) { stack.Main(m) }
 func open(t testing.TB) *Store {
 	t.Helper()
 	url, database := stack.Mongo(t)
-	var c Config
-	if err := env.ParseWithOptions(&c, env.Options{Environment: map[string]string{"MONGODB_URL": url, "MONGODB_DATABASE": database}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(t.Context(), c)
+	s, err := Open(t.Context(), configured(t, url, database))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +34,19 @@ func open(t testing.TB) *Store {
 		}
 	})
 	return s
+}
+
+// configured is the configuration of the defaults.
+func configured(t testing.TB, url, database string) Config {
+	t.Helper()
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: map[string]string{"MONGODB_URL": url, "MONGODB_DATABASE": database}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func project(t rapid.TB, s *Store, log Log, l Leases) *Projector {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
@@ -63,9 +64,12 @@ type meta struct {
 }
 
 // Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to read, with its indexes.
-func Open(ctx context.Context, c Config) (*Store, error) {
+func Open(ctx context.Context, c Config) (*Store, error) { return watched(ctx, c, nil) }
+
+// watched is Open with somebody looking at every command.
+func watched(ctx context.Context, c Config, monitor *event.CommandMonitor) (*Store, error) {
 	opts := options.Client().ApplyURI(c.URL).SetAppName("product-service").SetMaxPoolSize(c.PoolSize).
-		SetTimeout(c.WriteTimeout).SetWriteConcern(writeconcern.Majority())
+		SetTimeout(c.WriteTimeout).SetWriteConcern(writeconcern.Majority()).SetMonitor(monitor)
 	client, err := mongo.Connect(opts)
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
