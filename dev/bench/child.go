@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"product-service/dev/stack"
 )
 
@@ -143,18 +145,24 @@ func (c *child) projected(ctx context.Context) (int, error) {
 
 var fileName = strings.NewReplacer(" ", "-", "/", "-", ",", "")
 
-// profile writes a CPU profile of the next seconds, where profiles are asked for. The function it returns waits for its end.
+// profile writes a CPU profile of the next seconds, and a heap profile after half of them, where profiles are asked for. The function
+// it returns waits for their end.
 func (c *child) profile(ctx context.Context, b *bench, name string, seconds int) func() error {
 	if b.flags.profile == "" {
 		return func() error { return nil }
 	}
-	done := make(chan error, 1)
-	go func() {
-		body, err := get(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", c.admin, seconds))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(b.flags.profile, fileName.Replace(name)+".pprof"), body, 0o644)
+	save := func(what, query string) error {
+		body, err := get(ctx, c.admin+"/debug/pprof/"+what+query)
+		if err != nil {
+			return err
 		}
-		done <- err
-	}()
-	return func() error { return <-done }
+		return os.WriteFile(filepath.Join(b.flags.profile, fileName.Replace(name)+"."+what), body, 0o644)
+	}
+	var group errgroup.Group
+	group.Go(func() error { return save("profile", fmt.Sprintf("?seconds=%d", seconds)) })
+	group.Go(func() error {
+		time.Sleep(time.Duration(seconds) * time.Second / 2)
+		return save("heap", "")
+	})
+	return group.Wait
 }

@@ -25,7 +25,7 @@ usage: go run ./dev/bench [flags]
   -rounds N       how often each throughput is measured; the median counts (default 3)
   -json           the report as JSON on standard output; progress stays on standard error
   -server FILE    a server binary to run instead of building this one
-  -profile DIR    write a CPU profile of the server under each load there
+  -profile DIR    write CPU and heap profiles of the server under each load there
   -timeout D      end after this time at the latest (default 30m)
 
 With POSTGRES_URL, KAFKA_BROKERS and MONGODB_URL set it runs on those servers, else on embedded ones. They must be on loopback. Each
