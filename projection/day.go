@@ -1,10 +1,13 @@
 package projection
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
 const (
@@ -21,17 +24,48 @@ type day struct {
 	Hours   map[string]hour `bson:"hours"` // "00" to "23", those in which something moved
 }
 
-// hour sums up the movements of one hour. Levels are of what is available; the lowest and highest count the opening one too.
+// hour sums up the movements of one hour. Levels are of what is available; the lowest and highest count the opening one too. It is stored as
+// binary data, its numbers in this order as variable-length integers: a year of them as documents is a megabyte.
 type hour struct {
-	Number    int64 `bson:"hour"` // since 1970
-	Opening   int64 `bson:"o"`
-	Closing   int64 `bson:"c"`
-	Min       int64 `bson:"lo"`
-	Max       int64 `bson:"hi"`
-	Reserved  int64 `bson:"res"`
-	Released  int64 `bson:"rel"` // expired ones too
-	Adjusted  int64 `bson:"adj"` // net, the initial stock too
-	Movements int64 `bson:"n"`
+	Number    int64 // since 1970
+	Opening   int64
+	Closing   int64
+	Min       int64
+	Max       int64
+	Reserved  int64
+	Released  int64 // expired ones too
+	Adjusted  int64 // net, the initial stock too
+	Movements int64
+}
+
+func (h *hour) numbers() [9]*int64 {
+	return [...]*int64{&h.Number, &h.Opening, &h.Closing, &h.Min, &h.Max, &h.Reserved, &h.Released, &h.Adjusted, &h.Movements}
+}
+
+// MarshalBSONValue implements [bson.ValueMarshaler].
+func (h hour) MarshalBSONValue() (byte, []byte, error) {
+	packed := make([]byte, 0, 48)
+	for _, n := range h.numbers() {
+		packed = binary.AppendVarint(packed, *n)
+	}
+	return byte(bson.TypeBinary), bsoncore.AppendBinary(nil, bson.TypeBinaryGeneric, packed), nil
+}
+
+// UnmarshalBSONValue implements [bson.ValueUnmarshaler]. An hour of another shape is empty until it has been rebuilt.
+func (h *hour) UnmarshalBSONValue(kind byte, data []byte) error {
+	*h = hour{}
+	if bson.Type(kind) != bson.TypeBinary {
+		return nil
+	}
+	_, packed, _, ok := bsoncore.ReadBinary(data)
+	for _, n := range h.numbers() {
+		value, size := binary.Varint(packed)
+		if !ok || size <= 0 {
+			return errors.New("an hour is cut short")
+		}
+		*n, packed = value, packed[size:]
+	}
+	return nil
 }
 
 func (h hour) add(m *movement) hour {

@@ -24,7 +24,7 @@ import (
 )
 
 // schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
-const schema = 1
+const schema = 2
 
 // The collections. Those of the read model carry the generation as a suffix: each rebuild fills new ones.
 const (
