@@ -1,6 +1,9 @@
 package eventstore
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -22,4 +25,31 @@ type element uuid.UUID
 // UUIDValue implements pgtype.UUIDValuer.
 func (e *element) UUIDValue() (pgtype.UUID, error) {
 	return pgtype.UUID{Bytes: *e, Valid: e != nil}, nil
+}
+
+// sized is the first parameter of a statement whose parameters are large: it reserves memory for all of them. The driver would begin with
+// 256 bytes and grow to a megabyte by quarters, which copies it five times.
+type sized struct {
+	value any
+	bytes int // about what all parameters take, encoded
+}
+
+// roomy encodes a sized parameter.
+type roomy struct{ next pgtype.EncodePlan }
+
+func wrapSized(value any) (plan pgtype.WrappedEncodePlanNextSetter, next any, ok bool) {
+	s, ok := value.(sized)
+	return &roomy{}, s.value, ok
+}
+
+// SetNext implements pgtype.WrappedEncodePlanNextSetter.
+func (p *roomy) SetNext(next pgtype.EncodePlan) { p.next = next }
+
+// Encode implements pgtype.EncodePlan.
+func (p *roomy) Encode(value any, buf []byte) ([]byte, error) {
+	s, ok := value.(sized)
+	if !ok {
+		return nil, fmt.Errorf("a %T is not sized", value)
+	}
+	return p.next.Encode(s.value, slices.Grow(buf, s.bytes))
 }

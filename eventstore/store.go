@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -57,6 +58,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	setDefault(config.ConnConfig.RuntimeParams, "application_name", "product-service")
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "30s")
 	setDefault(config.ConnConfig.RuntimeParams, "plan_cache_mode", "force_generic_plan") // every statement is keyed; planning each batch anew costs more than it finds
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		types := conn.TypeMap()
+		types.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapSized}, types.TryWrapEncodePlanFuncs...)
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open PostgreSQL: %w", err)

@@ -120,7 +120,7 @@ func (c *Changes) queueReservations(batch *pgx.Batch) {
 		columns.expires = append(columns.expires, pgtype.Timestamptz{Time: r.ExpiresAt, Valid: !r.ExpiresAt.IsZero()})
 	}
 	if r := created; len(r.ids) > 0 {
-		batch.Queue(insertReservations, r.products, r.ids, r.sagas, r.quantity, r.held, r.states, r.expires)
+		batch.Queue(insertReservations, sized{r.products, 160 * len(r.ids)}, r.ids, r.sagas, r.quantity, r.held, r.states, r.expires)
 	}
 	if r := changed; len(r.ids) > 0 {
 		batch.Queue(updateReservations, r.products, r.ids, r.held, r.states, r.expires)
@@ -157,7 +157,7 @@ func (c *Changes) queueInbox(batch *pgx.Batch) {
 	for i, e := range c.inbox {
 		ids[i], fingerprints[i], shards[i], positions[i] = e.CommandID, e.Fingerprint, e.Shard, e.Pos
 	}
-	batch.Queue(insertInbox, ids, fingerprints, shards, positions)
+	batch.Queue(insertInbox, sized{ids, 60 * n}, fingerprints, shards, positions)
 }
 
 func (c *Changes) queueLog(batch *pgx.Batch) {
@@ -168,10 +168,12 @@ func (c *Changes) queueLog(batch *pgx.Batch) {
 	shards, positions, versions := make([]int16, n), make([]int64, n), make([]int64, n)
 	products, commands := make(uuids, n), make(uuids, n)
 	types, data, at := make([]string, n), make([]string, n), make([]time.Time, n)
+	bytes := 0
 	for i, r := range c.rows {
 		shards[i], positions[i], versions[i] = r.Shard, r.Pos, r.Version
 		products[i], commands[i] = r.ProductID, r.CommandID
 		types[i], data[i], at[i] = r.Type, string(r.Data), r.At
+		bytes += 100 + len(r.Type) + len(r.Data)
 	}
-	batch.Queue(insertLog, shards, positions, products, versions, types, commands, data, at)
+	batch.Queue(insertLog, sized{shards, bytes}, positions, products, versions, types, commands, data, at)
 }
