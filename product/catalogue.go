@@ -85,7 +85,7 @@ func (c Create) check() *Refusal {
 
 func (c Update) decide(s State) Decision {
 	if !s.Product.Exists() {
-		return refuse(NotFound, "id", "there is no such product")
+		return refuse(NotFound, "productId", "there is no such product")
 	}
 	var in check
 	if c.Name != nil {

@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"golang.org/x/sync/singleflight"
 
 	"product-service/eventstore"
 )
@@ -42,6 +43,8 @@ type Store struct {
 	server server
 
 	waiting waiters
+
+	loading singleflight.Group
 
 	mu      sync.Mutex
 	current meta
@@ -181,16 +184,30 @@ const staleMeta = time.Second
 // generation returns the generation that is read now.
 func (s *Store) generation(ctx context.Context) (generation, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.read) < staleMeta {
-		return s.collections(s.current.Generation), nil
+	known, fresh := s.current, time.Since(s.read) < staleMeta
+	s.mu.Unlock()
+	if fresh {
+		return s.collections(known.Generation), nil
 	}
-	m, err := s.loadMeta(ctx)
-	if err != nil {
-		return generation{}, err
+	// One of those who ask reads it for all, outside the lock: while MongoDB is silent nobody waits for more than one try.
+	loaded := s.loading.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ReadTimeout)
+		defer cancel()
+		m, err := s.loadMeta(ctx)
+		if err == nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.current, s.read = m, time.Now()
+		}
+		return m, err
+	})
+	select {
+	case r := <-loaded:
+		m, _ := r.Val.(meta)
+		return s.collections(m.Generation), r.Err
+	case <-ctx.Done():
+		return generation{}, fmt.Errorf("find the generation to read: %w", context.Cause(ctx))
 	}
-	s.current, s.read = m, time.Now()
-	return s.collections(m.Generation), nil
 }
 
 // outdated says that the generation that is read has documents of another shape than this program's.
