@@ -110,7 +110,7 @@ func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, 
 		return fmt.Errorf("load a batch: %w", err)
 	}
 	changes := &Changes{snapshot: snapshot, rows: make([]Record, 0, len(keys.Commands)), inbox: make([]InboxEntry, 0, len(keys.Commands)),
-		heads: make(map[uuid.UUID]Head, len(keys.Products)),
+		heads:        make(map[uuid.UUID]Head, len(keys.Products)),
 		reservations: make(map[ReservationKey]Reservation, len(keys.Reservations))}
 	if err := decide(snapshot, changes); err != nil {
 		return err
