@@ -18,7 +18,7 @@ type Config struct {
 	WaitTimeout  time.Duration `env:"PROJECTION_WAIT_TIMEOUT" envDefault:"2s"`   // how long a read waits for a version that isn't projected yet
 
 	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`   // rows of the log folded at once when nothing lags
-	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"10000"` // … when much does
+	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"` // … when much does
 	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"` // of documents the projector keeps, so as not to read them again
 	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"` // the slowest pace of asking an idle log for news
 	Settle     time.Duration `env:"PROJECTION_SETTLE" envDefault:"250ms"`   // how long a transaction may take from its timestamp to its commit
