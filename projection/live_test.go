@@ -369,6 +369,9 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	if m, err := s.loadMeta(t.Context()); err != nil || m.Generation != "1" {
+		t.Errorf("the generation is %+v, %v: nothing was to be rebuilt", m, err)
+	}
 	if n := testutil.ToFloat64(p.metrics.failures); n != 3 {
 		t.Errorf("%v failures were counted", n)
 	}

@@ -81,10 +81,13 @@ func (p *Projector) Run(ctx context.Context) error {
 // upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
-	if _, err := p.store.generation(ctx); err != nil { // which shape it has
-		return err
-	}
-	for p.store.outdated() {
+	for {
+		if _, err := p.store.generation(ctx); err != nil { // which shape it has
+			return err
+		}
+		if ctx.Err() != nil || !p.store.outdated() {
+			return nil
+		}
 		said := time.Now()
 		err := Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
 			if time.Since(said) > 5*time.Second {
@@ -97,14 +100,7 @@ func (p *Projector) upgrade(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return nil
-		}
-		if _, err := p.store.generation(ctx); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // sweep folds one page of the shards held into the generation that is read. It says whether there is more.
