@@ -80,6 +80,9 @@ func TestDeadLetters(t *testing.T) {
 		}
 		w.checkLetter(b, letters[b.name])
 	}
+	if !w.latest.says("became dead letters", "UNREADABLE", "first_offset", "JSON object") {
+		t.Error("the log doesn't say what got in the way")
+	}
 	if len(letters) != len(all) {
 		t.Errorf("there are %d dead letters, it must be %d", len(letters), len(all))
 	}

@@ -123,7 +123,7 @@ func (s *saga) listen(consumer sarama.Consumer, topic string) {
 		s.t.Fatalf("partitions of %s: %v", topic, err)
 	}
 	for _, p := range partitions {
-		from, err := consumer.ConsumePartition(s.prefix+topic, p, sarama.OffsetOldest)
+		from, err := s.consume(consumer, topic, p)
 		if err != nil {
 			s.t.Fatalf("consume %s: %v", topic, err)
 		}
@@ -133,6 +133,17 @@ func (s *saga) listen(consumer sarama.Consumer, topic string) {
 			}
 		}()
 	}
+}
+
+// consume reads a partition from its start. A topic that was made a moment ago isn't known to every broker yet.
+func (s *saga) consume(consumer sarama.Consumer, topic string, partition int32) (from sarama.PartitionConsumer, err error) {
+	err = passes(20*time.Second, func() (err error) {
+		if from, err = consumer.ConsumePartition(s.prefix+topic, partition, sarama.OffsetOldest); err != nil {
+			err = errors.Join(err, s.client.RefreshMetadata(s.prefix+topic))
+		}
+		return err
+	})
+	return from, err
 }
 
 func (s *saga) take(topic string, m *sarama.ConsumerMessage) {
@@ -175,8 +186,7 @@ func (s *saga) sendRecords(records ...*sarama.ProducerMessage) {
 	for len(records) > 0 {
 		n := min(atOnce, len(records))
 		if err := s.producer.SendMessages(records[:n]); err != nil {
-			var each sarama.ProducerErrors
-			if errors.As(err, &each) {
+			if each, ok := errors.AsType[sarama.ProducerErrors](err); ok {
 				err = fmt.Errorf("%d messages: %w", len(each), each[0].Err)
 			}
 			s.t.Errorf("produce: %v", err)
@@ -193,7 +203,7 @@ func (s *saga) seen() []outcome {
 	if s.unread != nil {
 		s.t.Fatal(s.unread)
 	}
-	return s.outcomes[:len(s.outcomes):len(s.outcomes)]
+	return slices.Clip(s.outcomes)
 }
 
 // answered is how many commands have an outcome.
@@ -289,7 +299,7 @@ func (s *saga) read(topic string) (all []*sarama.ConsumerMessage) {
 		if newest == 0 {
 			continue
 		}
-		from, err := consumer.ConsumePartition(s.prefix+topic, p, sarama.OffsetOldest)
+		from, err := s.consume(consumer, topic, p)
 		if err != nil {
 			s.t.Fatal(err)
 		}
