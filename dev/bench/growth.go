@@ -61,23 +61,25 @@ func measureGrowth(ctx context.Context, b *bench) (err error) {
 func (c *client) pairs(ctx context.Context, name string, old uuid.UUID, fresh []uuid.UUID) error {
 	b := c.w.b
 	b.out.step("%s", name)
-	var ratios, olds, news []float64
+	var ratios, olds, news, costs []float64
 	for i, id := range fresh {
-		rates := map[uuid.UUID]float64{}
+		rates, cost := map[uuid.UUID]float64{}, map[uuid.UUID]float64{}
 		order := []uuid.UUID{old, id}
 		if i%2 == 1 {
 			order = []uuid.UUID{id, old}
 		}
 		for _, which := range order {
-			rate, _, err := c.round(ctx, name, []uuid.UUID{which}, b.flood/3)
+			rate, used, err := c.round(ctx, name, []uuid.UUID{which}, b.flood/3)
 			if err != nil {
 				return err
 			}
-			rates[which] = rate
+			rates[which], cost[which] = rate, used.writing(b.flood/3)
 		}
 		olds, news, ratios = append(olds, rates[old]), append(news, rates[id]), append(ratios, rates[old]/rates[id])
-		b.out.say("  %s: %s against %s (load %s)", name, round(rates[old]), round(rates[id]), loadAverage())
+		costs = append(costs, cost[old]/cost[id])
+		b.out.say("  %s: %s/s against %s/s, CPU %s µs against %s µs (load %s)", name, round(rates[old]), round(rates[id]), round(cost[old]), round(cost[id]), loadAverage())
 	}
-	b.report.add(name, median(ratios), "x", atLeast(0.9), "median of %d pairs, no projector: %s/s against %s/s on a fresh product", len(fresh), round(median(olds)), round(median(news)))
+	b.report.add(name, median(ratios), "x", atLeast(0.9), "median of %d pairs, no projector: %s/s against %s/s on a fresh product; CPU of server and database %s x",
+		len(fresh), round(median(olds)), round(median(news)), round(median(costs)))
 	return nil
 }

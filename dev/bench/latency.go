@@ -41,13 +41,12 @@ func measureLatency(ctx context.Context, b *bench) (err error) {
 	h := newHistogram()
 	records := c.requests(products, int(b.paced.Seconds()*pacedRate))
 	profiled := w.child.profile(ctx, b, name, int(b.paced.Seconds())-1)
-	pid, began := w.child.process.PID(), time.Now()
-	before := cpuNow(pid)
+	began, before := time.Now(), w.cpuNow()
 	err = c.pace(ctx, name, records, pacedRate, func(_ int, due time.Time, _ *kgo.Record) { h.record(time.Since(due)) })
 	if err != nil {
 		return err
 	}
-	used, took := cpuNow(pid).since(before), time.Since(began)
+	used, took := w.cpuNow().since(before), time.Since(began)
 	r := b.report
 	r.add(name+", p50", h.ms(50), "ms", atMost(10), "from when it was due to its outcome consumed, projector running, 1,000 products")
 	r.add(name+", p95", h.ms(95), "ms", target{}, "")

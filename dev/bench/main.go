@@ -23,6 +23,7 @@ usage: go run ./dev/bench [flags]
   -only NAME,...  only these of: %s
   -quick          few commands on embedded servers: shows that it works, not how fast it is
   -rounds N       how often each throughput is measured; the median counts (default 3)
+  -commands N     how many commands a round has (default 300000, with -quick 10000)
   -json           the report as JSON on standard output; progress stays on standard error
   -server FILE    a server binary to run instead of building this one
   -profile DIR    write CPU and heap profiles of the server under each load there
@@ -51,6 +52,7 @@ type flags struct {
 	only            []string
 	quick, json     bool
 	rounds          int
+	commands        int // of a round; 0: as many as the sizes say
 	server, profile string
 	timeout         time.Duration
 }
@@ -117,6 +119,7 @@ func parse(args []string) (flags, error) {
 	set.BoolVar(&o.quick, "quick", false, "")
 	set.BoolVar(&o.json, "json", false, "")
 	set.IntVar(&o.rounds, "rounds", 3, "")
+	set.IntVar(&o.commands, "commands", 0, "")
 	set.StringVar(&o.server, "server", "", "")
 	set.StringVar(&o.profile, "profile", "", "")
 	set.DurationVar(&o.timeout, "timeout", 30*time.Minute, "")
@@ -140,6 +143,8 @@ func parse(args []string) (flags, error) {
 		return o, fmt.Errorf("unexpected argument %q; -h shows what there is", set.Arg(0))
 	case o.rounds < 1 || o.rounds > 20:
 		return o, fmt.Errorf("-rounds %d: it must be 1 to 20", o.rounds)
+	case o.commands != 0 && (o.commands < 1000 || o.commands > 2_000_000):
+		return o, fmt.Errorf("-commands %d: it must be 1000 to 2000000", o.commands)
 	case o.timeout <= 0:
 		return o, fmt.Errorf("-timeout %s: it must be more than 0", o.timeout)
 	}
@@ -151,6 +156,9 @@ func run(ctx context.Context, o flags) (err error) {
 	b := &bench{flags: o, sizes: fullSizes, out: newConsole(os.Stderr)}
 	if o.quick {
 		b.sizes, b.rounds = quickSizes, 1
+	}
+	if o.commands != 0 {
+		b.flood = o.commands
 	}
 	if o.profile != "" {
 		if err := os.MkdirAll(o.profile, 0o755); err != nil {

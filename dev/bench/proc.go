@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -63,25 +64,54 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuUse is what the CPUs did: by program, and in all. Of the programs only those that the figures are about are told apart.
+// cpuUse is what the CPUs did: by program, and in all. Of the database only the sessions of the world are counted.
 type cpuUse struct {
 	server, client, postgres, kafka, mongo, all time.Duration
 }
 
-func cpuNow(serverPID int) cpuUse {
-	u := cpuUse{server: cpuOf(serverPID), client: ownCPU(), all: busy()}
+func (w *world) cpuNow() cpuUse {
+	s := w.b.servers
+	u := cpuUse{server: cpuOf(w.child.process.PID()), client: ownCPU(), kafka: cpuOf(s.kafkaPID), mongo: cpuOf(s.mongoPID), all: busy()}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {
-		switch name, used := readStat(file); name {
-		case "postgres":
+		name, used := readStat(file)
+		if name != "postgres" {
+			continue
+		}
+		if title, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")); err == nil && bytes.Contains(title, []byte(" "+w.name+" ")) {
 			u.postgres += used
-		case "java":
-			u.kafka += used
-		case "mongod", "secantusd-rs":
-			u.mongo += used
 		}
 	}
 	return u
+}
+
+// listener is the process that listens on an address of this machine, 0 where that can't be told or it is this program.
+func listener(address string) int {
+	_, port, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0
+	}
+	var socket string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", n)) { // 0A: listening
+				socket = "socket:[" + f[9] + "]"
+			}
+		}
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == socket {
+			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+			if pid == os.Getpid() {
+				return 0
+			}
+			return pid
+		}
+	}
+	return 0
 }
 
 // busy is the CPU time that all CPUs together have not been idle.
@@ -102,6 +132,11 @@ func busy() time.Duration {
 
 func (u cpuUse) since(before cpuUse) cpuUse {
 	return cpuUse{u.server - before.server, u.client - before.client, u.postgres - before.postgres, u.kafka - before.kafka, u.mongo - before.mongo, u.all - before.all}
+}
+
+// writing is the CPU time that the server and the database took for each of n commands, in microseconds.
+func (u cpuUse) writing(n int) float64 {
+	return float64((u.server + u.postgres).Microseconds()) / float64(n)
 }
 
 // each says how much CPU time each of n commands took, in microseconds. What isn't named is the kernel's and other programs'.

@@ -28,7 +28,9 @@ type servers struct {
 	binary   string
 	products []string // what they are, for the report
 	dir      string   // of this run's files
-	stops    []func() error
+
+	kafkaPID, mongoPID int // 0 for those in this process
+	stops              []func() error
 }
 
 // openServers takes the servers that the environment names, or starts embedded ones.
@@ -54,6 +56,10 @@ func openServers(ctx context.Context, o flags, out *console) (_ *servers, err er
 	}
 	if err := s.describe(ctx); err != nil {
 		return nil, err
+	}
+	s.kafkaPID = listener(s.brokers[0])
+	if u, err := url.Parse(s.mongo); err == nil {
+		s.mongoPID = listener(u.Host)
 	}
 	return s, nil
 }

@@ -71,8 +71,8 @@ func (s spread) measure(ctx context.Context, b *bench, projector bool) (err erro
 		if err != nil {
 			return err
 		}
-		rates, cpu = append(rates, rate), used
-		b.out.say("  %s: %s (load %s; %s)", name, round(rate), loadAverage(), used)
+		rates, cpu = append(rates, rate), used.each(b.flood)
+		b.out.say("  %s: %s (load %s; %s)", name, round(rate), loadAverage(), cpu)
 	}
 	rate := median(rates)
 	b.report.known[s.key(projector)] = rate
@@ -89,17 +89,16 @@ func (c *client) warmUp(ctx context.Context, products []uuid.UUID) error {
 }
 
 // round floods once, and waits until the projector has caught up, if there is one.
-func (c *client) round(ctx context.Context, name string, products []uuid.UUID, n int) (rate float64, cpu string, err error) {
+func (c *client) round(ctx context.Context, name string, products []uuid.UUID, n int) (rate float64, used cpuUse, err error) {
 	records := c.requests(products, n)
-	pid := c.w.child.process.PID()
 	profiled := c.w.child.profile(ctx, c.w.b, name, 10)
-	before := cpuNow(pid)
+	before := c.w.cpuNow()
 	took, err := c.flood(ctx, name, records)
 	if err != nil {
-		return 0, "", err
+		return 0, cpuUse{}, err
 	}
-	cpu = cpuNow(pid).since(before).each(n)
-	return rateOf(n, took), cpu, errors.Join(profiled(), c.settle(ctx))
+	used = c.w.cpuNow().since(before)
+	return rateOf(n, took), used, errors.Join(profiled(), c.settle(ctx))
 }
 
 // settle waits until the projector, if there is one, has folded the whole log.
