@@ -75,11 +75,12 @@ type sizes struct {
 	held   int           // open reservations
 	pairs  int           // of growth
 	paced  time.Duration // of paced loads
+	live   int           // commands/s beside which the read model's lag is measured
 }
 
 var (
-	fullSizes  = sizes{flood: 300_000, bare: 200_000, naive: 5_000, stream: 1_000_000, held: 10_000, pairs: 5, paced: 30 * time.Second}
-	quickSizes = sizes{flood: 10_000, bare: 10_000, naive: 500, stream: 10_000, held: 1_000, pairs: 3, paced: 3 * time.Second}
+	fullSizes  = sizes{flood: 300_000, bare: 200_000, naive: 5_000, stream: 1_000_000, held: 10_000, pairs: 5, paced: 30 * time.Second, live: 10_000}
+	quickSizes = sizes{flood: 10_000, bare: 10_000, naive: 500, stream: 10_000, held: 1_000, pairs: 3, paced: 3 * time.Second, live: 200}
 )
 
 func main() {

@@ -15,10 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const (
-	liveRate   = 10_000 // commands/s
-	probeEvery = 200    // of the outcomes one is looked for in the read model
-)
+const probeEvery = 200 // of the outcomes one is looked for in the read model
 
 // measureProjection lets the projector catch up with a filled log, and then looks how far it is behind live commands.
 func measureProjection(ctx context.Context, b *bench) (err error) {
@@ -91,9 +88,10 @@ func (w *world) catchUp(ctx context.Context) error {
 
 // lag sends at a constant rate, and looks for some of the outcomes in GraphQL: the time from their commit to their being seen there.
 func (c *client) lag(ctx context.Context, products []uuid.UUID) error {
-	name, b := "read model behind at 10,000 commands/s", c.w.b
+	b := c.w.b
+	name := fmt.Sprintf("read model behind at %s commands/s", round(float64(b.live)))
 	b.out.step("%s", name)
-	if err := c.pace(ctx, "warm up", c.requests(products, liveRate), liveRate, func(int, time.Time, *kgo.Record) {}); err != nil {
+	if err := c.pace(ctx, "warm up", c.requests(products, b.live), b.live, func(int, time.Time, *kgo.Record) {}); err != nil {
 		return err
 	}
 	h := newHistogram()
@@ -110,10 +108,10 @@ func (c *client) lag(ctx context.Context, products []uuid.UUID) error {
 			failed = err
 		}
 	}
-	records := c.requests(products, int(b.paced.Seconds()*liveRate))
+	records := c.requests(products, int(b.paced.Seconds()*float64(b.live)))
 	profiled := c.w.child.profile(ctx, b, name, int(b.paced.Seconds())-1)
 	before := c.w.cpuNow()
-	err := c.pace(ctx, name, records, liveRate, func(i int, _ time.Time, r *kgo.Record) {
+	err := c.pace(ctx, name, records, b.live, func(i int, _ time.Time, r *kgo.Record) {
 		if i%probeEvery == 0 {
 			probes.Go(func() { probe(r) })
 		}
