@@ -22,7 +22,7 @@ type client struct {
 	sent     int // commands in this world, over all rounds
 }
 
-// newClient connects; the world's topics must be there. franz-go costs about half of what sarama does a message, on either side.
+// newClient connects; the world's topics must be there. What it costs is in the report, as the client's CPU.
 func newClient(ctx context.Context, w *world) (*client, error) {
 	brokers := kgo.SeedBrokers(w.b.servers.brokers...)
 	producer, err := kgo.NewClient(brokers, kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(512<<10))
