@@ -95,7 +95,7 @@ func (c Config) groupConfig() (*sarama.Config, error) {
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	s.Consumer.Group.Rebalance.Timeout = rebalanceTimeout
 	s.Consumer.Group.Session.Timeout = 10 * time.Second
-	s.Consumer.Group.Heartbeat.Interval = 3 * time.Second
+	s.Consumer.Group.Heartbeat.Interval = time.Second // a member learns of a rebalance with its next heartbeat
 	return s, nil
 }
 
