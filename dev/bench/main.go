@@ -26,6 +26,7 @@ usage: go run ./dev/bench [flags]
   -commands N     how many commands a round has (default 300000, with -quick 10000)
   -json           the report as JSON on standard output; progress stays on standard error
   -server FILE    a server binary to run instead of building this one
+  -outage D       how long the Inventory Service is away and slow in the family inventory (default 30s, with -quick 5s)
   -profile DIR    write CPU and heap profiles of the server under each load there
   -timeout D      end after this time at the latest (default 30m)
 
@@ -45,6 +46,8 @@ var families = []struct {
 	{"growth", measureGrowth},
 	{"latency", measureLatency},
 	{"projection", measureProjection},
+	{"inventory", measureInventory},
+	{"history", measureHistory},
 }
 
 // flags is the command line.
@@ -55,6 +58,7 @@ type flags struct {
 	commands        int // of a round; 0: as many as the sizes say
 	server, profile string
 	timeout         time.Duration
+	outage          time.Duration // 0: as long as it takes to see what becomes of queries
 }
 
 // bench is one run.
@@ -123,6 +127,7 @@ func parse(args []string) (flags, error) {
 	set.IntVar(&o.commands, "commands", 0, "")
 	set.StringVar(&o.server, "server", "", "")
 	set.StringVar(&o.profile, "profile", "", "")
+	set.DurationVar(&o.outage, "outage", 0, "")
 	set.DurationVar(&o.timeout, "timeout", 30*time.Minute, "")
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -146,6 +151,8 @@ func parse(args []string) (flags, error) {
 		return o, fmt.Errorf("-rounds %d: it must be 1 to 20", o.rounds)
 	case o.commands != 0 && (o.commands < 1000 || o.commands > 2_000_000):
 		return o, fmt.Errorf("-commands %d: it must be 1000 to 2000000", o.commands)
+	case o.outage != 0 && (o.outage < time.Second || o.outage > 10*time.Minute):
+		return o, fmt.Errorf("-outage %s: it must be 1s to 10m", o.outage)
 	case o.timeout <= 0:
 		return o, fmt.Errorf("-timeout %s: it must be more than 0", o.timeout)
 	}
@@ -160,6 +167,12 @@ func run(ctx context.Context, o flags) (err error) {
 	}
 	if o.commands != 0 {
 		b.flood = o.commands
+	}
+	if b.outage == 0 {
+		b.outage = 30 * time.Second
+		if o.quick {
+			b.outage = 5 * time.Second
+		}
 	}
 	if o.profile != "" {
 		if err := os.MkdirAll(o.profile, 0o755); err != nil {

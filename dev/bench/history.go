@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"product-service/product"
+)
+
+const (
+	shortStream = 1_000 // movements of the product that the long one is held against
+	historyAsks = 200   // of each question
+)
+
+// past is a world with a product of a long history and one of a short.
+type past struct {
+	*world
+	long, short uuid.UUID
+	began       time.Time // of the history
+}
+
+// measureHistory looks at what history costs: to build, to read, to take away.
+func measureHistory(ctx context.Context, b *bench) error {
+	return errors.Join(measurePast(ctx, b), measureLists(ctx, b))
+}
+
+func measurePast(ctx context.Context, b *bench) (err error) {
+	b.out.step("history: %s movements of one product over a year", round(float64(b.flood)))
+	w, err := b.newWorld(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	p := &past{world: w, long: uuid.New(), short: uuid.New()}
+	if err := p.happen(ctx, b.flood); err != nil {
+		return err
+	}
+	if err := b.servers.build(ctx, b.out); err != nil {
+		return err
+	}
+	if err := p.rebuild(ctx); err != nil {
+		return err
+	}
+	if err := w.start(ctx, true); err != nil {
+		return err
+	}
+	for _, measure := range []func(context.Context) error{p.reads, p.year, p.export} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// happen fills the log, and spreads it over the year behind us: the log's own times are those of the writing.
+func (p *past) happen(ctx context.Context, n int) error {
+	for id, movements := range map[uuid.UUID]int{p.long: n, p.short: shortStream} {
+		var held uuid.UUID
+		err := p.fill(ctx, "make history", movements, func(i int) (uuid.UUID, product.Command) {
+			switch {
+			case i == 0:
+				return id, product.Create{Name: fmt.Sprint("Product of ", movements), InitialStock: 1_000_000, LowStockThreshold: 10}
+			case i%2 == 1:
+				held = uuid.New()
+				return id, product.Reserve{ReservationID: held, SagaID: "history", Quantity: int64(1 + i%7)}
+			}
+			return id, product.Release{ReservationID: held, SagaID: "history"}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	conn, err := pgx.Connect(ctx, p.postgres)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	p.began = time.Now().Add(-365 * 24 * time.Hour).Truncate(time.Second)
+	_, err = conn.Exec(ctx, `update log l set at = $1::timestamptz + interval '364 days' * (l.pos::float8 / s.last)
+		from (select shard, max(pos) as last from log group by shard) s where s.shard = l.shard`, p.began)
+	return err
+}
+
+// rebuild runs the subcommand as a person would, and takes its time and its memory.
+func (p *past) rebuild(ctx context.Context) error {
+	rows, err := p.logged(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, p.b.servers.binary, "rebuild")
+	cmd.Env = append(os.Environ(), "POSTGRES_URL="+p.postgres, "MONGODB_URL="+p.b.servers.mongo, "MONGODB_DATABASE="+p.name,
+		"KAFKA_BROKERS="+strings.Join(p.b.servers.brokers, ","), "AUTH_MODE=none", "INVENTORY_URL=http://127.0.0.1:9")
+	p.b.out.step("history: rebuild")
+	began := time.Now()
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("rebuild: %w\n%s", err, text)
+	}
+	took := time.Since(began)
+	p.b.report.add("rebuild with movements, of the subcommand's whole life", rateOf(rows, took), "rows/s", atLeast(60_000), "%s rows in %s, load %s", round(float64(rows)), took.Round(time.Millisecond), loadAverage())
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		p.b.report.add("rebuild, memory", float64(usage.Maxrss)/1024, "MiB RSS", atMost(200), "the most it ever had; CPU %s", (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// at is an instant of the history.
+func (p *past) at() string {
+	return p.began.Add(time.Duration(rand.Int64N(int64(363 * 24 * time.Hour)))).UTC().Format(time.RFC3339)
+}
+
+// reads asks the same of both products in turns, so that whatever else the machine does befalls both.
+func (p *past) reads(ctx context.Context) error {
+	for _, q := range []struct{ name, field string }{
+		{"stockAt", `stockAt(at: "%s") { total reserved available version }`},
+		{"page of 50 movements", `stockMovements(first: 50, to: "%s") { nodes { type quantity delta totalAfter reservedAfter availableAfter version reservationId sagaId occurredAt } pageInfo { hasNextPage endCursor } }`},
+	} {
+		p.b.out.step("history: %s", q.name)
+		long, short := newHistogram(), newHistogram()
+		for i := range historyAsks + historyAsks/10 { // the first tenth warms up
+			field := fmt.Sprintf(q.field, p.at())
+			for _, of := range []struct {
+				id   uuid.UUID
+				into histogram
+			}{{p.long, long}, {p.short, short}} {
+				began := time.Now()
+				_, err := p.graphql(ctx, fmt.Sprintf(`{ product(id: "%s") { %s } }`, of.id, field))
+				if err != nil {
+					return err
+				}
+				if i >= historyAsks/10 {
+					of.into.record(time.Since(began))
+				}
+			}
+		}
+		p.b.report.add(q.name+" over GraphQL, long history, p50", long.ms(50), "ms", atMost(5), "%s movements; p99 %.1f ms; load %s", round(float64(p.b.flood)), long.ms(99), loadAverage())
+		p.b.report.add(q.name+", long over short history", long.ms(50)/short.ms(50), "x", atMost(1.2), "%.2f over %.2f ms with %s movements, in turns", long.ms(50), short.ms(50), round(shortStream))
+	}
+	return nil
+}
+
+// year reads a year by the hour.
+func (p *past) year(ctx context.Context) error {
+	p.b.out.step("history: a year by the hour")
+	h := newHistogram()
+	query := fmt.Sprintf(`{ stockTimeline(productId: "%s", from: "%s", to: "%s", interval: HOUR) { start opening closing minAvailable maxAvailable reservedQuantity releasedQuantity adjustedQuantity movements } }`,
+		p.long, p.began.UTC().Format(time.RFC3339), p.began.Add(365*24*time.Hour).UTC().Format(time.RFC3339))
+	size := 0
+	for i := range 25 {
+		began := time.Now()
+		text, err := p.graphql(ctx, query)
+		if err != nil {
+			return err
+		}
+		if buckets := strings.Count(string(text), `"start"`); buckets < 365*24 {
+			return fmt.Errorf("a year had %d hours", buckets)
+		}
+		if size = len(text); i >= 5 {
+			h.record(time.Since(began))
+		}
+	}
+	p.b.report.add("a year by the hour over GraphQL, p50", h.ms(50), "ms", atMost(20), "365 x 24 buckets of 9 fields, %d KiB; fastest %.1f ms; load %s", size>>10, h.ms(0), loadAverage())
+	return nil
+}
+
+// export takes all movements away as CSV.
+func (p *past) export(ctx context.Context) error {
+	p.b.out.step("history: export")
+	before := peakRSS(p.child.process.PID())
+	began := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.child.http+"/export/stock-movements?format=csv", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var lines lineCounter
+	bytes, err := io.Copy(&lines, resp.Body)
+	took := time.Since(began)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("export answered %s: %w", resp.Status, err)
+	}
+	rows, all := int(lines)-1, p.b.flood+shortStream // without the heading
+	if rows != all {
+		return fmt.Errorf("the export has %d rows of %d movements", rows, all)
+	}
+	p.b.report.add("export as CSV", rateOf(rows, took), "rows/s", atLeast(200_000), "%s rows, %d MiB in %s; load %s", round(float64(rows)), bytes>>20, took.Round(time.Millisecond), loadAverage())
+	after := peakRSS(p.child.process.PID())
+	p.b.report.add("export, growth of the server's highest memory", float64(after-before)/(1<<20), "MiB RSS", target{}, "%.0f before, %.0f after", float64(before)/(1<<20), float64(after)/(1<<20))
+	return nil
+}
+
+// lineCounter counts the lines written to it.
+type lineCounter int
+
+func (c *lineCounter) Write(text []byte) (int, error) {
+	*c += lineCounter(strings.Count(string(text), "\n"))
+	return len(text), nil
+}
