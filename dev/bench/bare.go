@@ -150,7 +150,7 @@ func columnsOf(rows []bareRow) bareColumns {
 	for _, r := range rows {
 		c.products, c.commands, c.reservations = append(c.products, r.product), append(c.commands, r.command), append(c.reservations, r.reservation)
 		c.shards, c.positions, c.versions = append(c.shards, r.shard), append(c.positions, r.pos), append(c.versions, r.version)
-		c.prints, c.sagas, c.data = append(c.prints, int64(r.pos)*0x9e3779b9), append(c.sagas, r.saga), append(c.data, r.data)
+		c.prints, c.sagas, c.data = append(c.prints, r.pos*0x9e3779b9), append(c.sagas, r.saga), append(c.data, r.data)
 		latest[r.product] = r.version
 	}
 	for id, version := range latest {
