@@ -40,7 +40,7 @@ func measureLists(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	many := max(2*fewProducts, b.flood/10)
+	many := max(2*fewProducts, b.movements()/10)
 	var took [2][]histogram
 	for i, n := range []int{fewProducts, many - fewProducts} {
 		b.out.step("history: lists of %s products", round(float64([]int{fewProducts, many}[i])))
@@ -74,7 +74,11 @@ func measureLists(ctx context.Context, b *bench) (err error) {
 // pages asks for each list's first page, all lists in turns.
 func (w *world) pages(ctx context.Context) ([]histogram, error) {
 	took := make([]histogram, len(lists))
-	for i := range 60 {
+	rounds, warm := 60, 10
+	if w.b.quick {
+		rounds, warm = 8, 2
+	}
+	for i := range rounds {
 		for k, l := range lists {
 			if i == 0 {
 				took[k] = newHistogram()
@@ -84,7 +88,7 @@ func (w *world) pages(ctx context.Context) ([]histogram, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", l.name, err)
 			}
-			if i >= 10 { // the first warm up
+			if i >= warm {
 				took[k].record(time.Since(began))
 			} else if !bytes.Contains(text, []byte(`"id"`)) {
 				return nil, fmt.Errorf("%s: the page is empty", l.name)
