@@ -77,6 +77,9 @@ type building struct {
 // claimTime is how long an interrupted rebuild waits for another process.
 const claimTime = 15 * time.Second
 
+// indexTime is how long the indexes of a filled generation may take: minutes for millions of rows.
+const indexTime = 12 * time.Hour
+
 func (r *rebuild) whole(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
@@ -232,7 +235,11 @@ func (r *rebuild) renew(ctx context.Context) error {
 // indexed builds the indexes the filling did without, and keeps the claim while that takes.
 func (r *rebuild) indexed(ctx context.Context, g generation) error {
 	done := make(chan error, 1)
-	go func() { done <- r.store.index(ctx, g.movements, movementIndexes) }()
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, indexTime) // without a deadline of its own it would get that of one command
+		defer cancel()
+		done <- r.store.index(ctx, g.movements, movementIndexes)
+	}()
 	tick := time.NewTicker(claimTime / 3)
 	defer tick.Stop()
 	for {
