@@ -216,6 +216,7 @@ func (p *past) export(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Accept-Encoding", "identity") // else the client asks for gzip, whose cost isn't the export's
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
