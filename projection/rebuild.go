@@ -287,8 +287,8 @@ func (r *rebuild) forget(ctx context.Context) error {
 // handOver follows the log until every reader and projector has noticed the change, and then drops what nobody reads any more.
 func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 	for end := time.Now().Add(2*staleMeta + r.store.config.ReadTimeout); time.Now().Before(end); {
-		if _, _, err := f.sweep(ctx, everyShard()); err != nil && !errors.Is(err, errFenced) {
-			return err
+		if _, _, err := f.sweep(ctx, everyShard()); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
+			r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
 		}
 		wait(ctx, nil, 50*time.Millisecond)
 		if err := ctx.Err(); err != nil {

@@ -115,6 +115,9 @@ func (e *entry) allDays() []mongo.WriteModel {
 func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
 	for chunk := range slices.Chunk(models, f.store.server.operations) {
 		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
+			if mongo.IsDuplicateKeyError(err) { // another process made the same row at this moment, and not every server tries an upsert again by itself
+				return errStale
+			}
 			f.metrics.writeErrors.Inc()
 			return fmt.Errorf("write %s: %w", in.Name(), err)
 		}
