@@ -142,10 +142,12 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 			left, err = append(left, l), failed[messages[i]]
 		}
 	}
-	if len(written) > 0 {
-		first := letters[0]
-		d.log.Warn("messages became dead letters", "by_reason", written, "first_topic", first.message.Topic, "first_partition", first.message.Partition,
-			"first_offset", first.message.Offset, "first_error", first.why)
+	for _, first := range letters { // a line a reason: a flood of bad messages isn't one of lines
+		if n := written[first.reason]; n > 0 {
+			d.log.Warn("messages became dead letters", "reason", first.reason, "count", n, "first_topic", first.message.Topic,
+				"first_partition", first.message.Partition, "first_offset", first.message.Offset, "first_error", first.why)
+			delete(written, first.reason)
+		}
 	}
 	return left, err
 }

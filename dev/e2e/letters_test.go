@@ -80,7 +80,7 @@ func TestDeadLetters(t *testing.T) {
 		}
 		w.checkLetter(b, letters[b.name])
 	}
-	if !w.latest.says("became dead letters", "UNREADABLE", "first_offset", "JSON object") {
+	if !w.latest.says("became dead letters", "UNREADABLE", "first_offset", "first_error") {
 		t.Error("the log doesn't say what got in the way")
 	}
 	if len(letters) != len(all) {
