@@ -21,6 +21,7 @@ const (
 	shortPoll  = 5 * time.Millisecond
 	longPoll   = 250 * time.Millisecond
 	lagEvery   = 5 * time.Second
+	saveEvery  = 50 * time.Millisecond // what was sent since is sent again after a crash
 	relayGrace = 5 * time.Second // for the page under way when the service goes down
 )
 
@@ -59,6 +60,7 @@ type Relay struct {
 	sender  pageSender
 	shards  map[int16]*relayed
 	first   int16 // the shard a page begins with
+	saved   time.Time
 	tipRead time.Time
 }
 
@@ -78,11 +80,7 @@ func NewRelay(c Config, o Outbox, l LeaseHolder, wake <-chan struct{}, m *KafkaM
 
 // Run relays until the context ends, and finishes the page under way, for a few seconds at most. It tries again for ever.
 func (r *Relay) Run(ctx context.Context) error {
-	defer func() {
-		if r.sender != nil {
-			r.sender.close()
-		}
-	}()
+	defer r.end(ctx)
 	poll := shortPoll
 	for attempt := 0; ctx.Err() == nil; {
 		changed := r.leases.Changed()
@@ -116,7 +114,19 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
-// page sends one page and returns how many records it read.
+// end saves how far the relay came, so that the next one sends nothing again.
+func (r *Relay) end(ctx context.Context) {
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	if err := r.checkpoint(ctx); err != nil {
+		r.log.WarnContext(ctx, "the last checkpoints of the relay could not be saved; what was sent since the ones before is sent again", "error", err)
+	}
+	if r.sender != nil {
+		r.sender.close()
+	}
+}
+
+// page sends one page and returns how many records it read. Checkpoints are saved now and then while pages follow each other, and when none does.
 func (r *Relay) page(ctx context.Context) (int, error) {
 	cursors := r.cursors()
 	if len(cursors) == 0 {
@@ -134,8 +144,10 @@ func (r *Relay) page(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	sendErr := r.send(ctx, records, messages)
-	if err := r.checkpoint(ctx); sendErr == nil {
-		sendErr = err
+	if len(records) == 0 || sendErr != nil || time.Since(r.saved) > saveEvery {
+		if err := r.checkpoint(ctx); sendErr == nil {
+			sendErr = err
+		}
 	}
 	switch {
 	case sendErr != nil && len(records) > 0:
@@ -250,6 +262,7 @@ func (r *Relay) checkpoint(ctx context.Context) error {
 			leases = append(leases, eventstore.Lease{Role: RelayRole, Shard: shard, Epoch: s.epoch, Pos: s.pos})
 		}
 	}
+	r.saved = time.Now()
 	if len(leases) == 0 {
 		return nil
 	}

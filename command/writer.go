@@ -16,9 +16,9 @@ import (
 
 // WriterConfig says how commands are gathered into transactions.
 type WriterConfig struct {
-	Lanes  int           `env:"WRITER_LANES" envDefault:"2"`    // transactions under way at once; a shard always goes to the same lane
+	Lanes  int           `env:"WRITER_LANES" envDefault:"1"`    // transactions under way at once; a shard always goes to the same lane
 	Batch  int           `env:"WRITER_BATCH" envDefault:"4000"` // the most commands in one transaction
-	Linger time.Duration `env:"WRITER_LINGER" envDefault:"2ms"` // how long the first command of a batch waits for others
+	Linger time.Duration `env:"WRITER_LINGER" envDefault:"3ms"` // how long the first command of a batch waits for others
 }
 
 // Validate returns every fault of the configuration.

@@ -57,7 +57,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	setDefault(config.ConnConfig.RuntimeParams, "application_name", "product-service")
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "30s")
-	setDefault(config.ConnConfig.RuntimeParams, "plan_cache_mode", "force_generic_plan") // every statement is keyed; planning each batch anew costs more than it finds
+	for name, value := range keyedPlans {
+		setDefault(config.ConnConfig.RuntimeParams, name, value)
+	}
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		types := conn.TypeMap()
 		types.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapSized}, types.TryWrapEncodePlanFuncs...)
@@ -68,6 +70,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open PostgreSQL: %w", err)
 	}
 	return &Store{pool: pool}, nil
+}
+
+// keyedPlans are the planner's settings: every statement looks its rows up by key, whatever its parameters are, so one plan is made
+// of each and kept. On a new database it is made when the tables are empty, where the planner takes scanning them for cheaper; by
+// the time PostgreSQL makes it anew they may hold a hundred thousand rows, and every batch has read them all.
+var keyedPlans = map[string]string{
+	"plan_cache_mode": "force_generic_plan", "jit": "off",
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off",
 }
 
 func setDefault(params map[string]string, name, value string) {

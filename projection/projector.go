@@ -61,6 +61,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			wait(ctx, nil, p.store.config.Retry)
 			continue
 		}
+		began := time.Now()
 		rows, full, err := p.sweep(work)
 		switch {
 		case err != nil:
@@ -72,6 +73,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			failures = 0
 		default:
 			failures = 0
+			wait(ctx, p.store.waiting.came, p.store.config.Pace-time.Since(began))
 			wait(ctx, hints, p.pace.next(rows > 0))
 		}
 	}

@@ -77,7 +77,7 @@ func watched(ctx context.Context, c Config, monitor *event.CommandMonitor) (*Sto
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
 	}
-	s := &Store{config: c, client: client, db: client.Database(c.Database)}
+	s := &Store{config: c, client: client, db: client.Database(c.Database), waiting: newWaiters()}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, client.Disconnect(ctx))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -38,11 +39,15 @@ func measureLatency(ctx context.Context, b *bench) (err error) {
 	if err := c.pace(ctx, "warm up", c.requests(products, pacedRate*2), pacedRate, func(int, time.Time, *kgo.Record) {}); err != nil {
 		return err
 	}
-	h := newHistogram()
+	h, stages := newHistogram(), newStages()
 	records := c.requests(products, int(b.paced.Seconds()*pacedRate))
 	profiled := w.child.profile(ctx, b, name, int(b.paced.Seconds())-1)
 	began, before := time.Now(), w.cpuNow()
-	err = c.pace(ctx, name, records, pacedRate, func(_ int, due time.Time, _ *kgo.Record) { h.record(time.Since(due)) })
+	err = c.pace(ctx, name, records, pacedRate, func(_ int, due time.Time, r *kgo.Record) {
+		now := time.Now()
+		h.record(now.Sub(due))
+		stages.record(due, r, now)
+	})
 	if err != nil {
 		return err
 	}
@@ -52,8 +57,37 @@ func measureLatency(ctx context.Context, b *bench) (err error) {
 	r.add(name+", p95", h.ms(95), "ms", target{}, "")
 	r.add(name+", p99", h.ms(99), "ms", atMost(25), "highest %s ms; load %s", round(h.ms(100)), loadAverage())
 	r.add("server CPU at 2,000 commands/s", used.server.Seconds()/took.Seconds(), "cores", atMost(0.5), "%s", used.each(len(records)))
+	for i, name := range stageNames {
+		r.add("  "+name, stages[i].ms(50), "ms", target{}, "p99 %s ms", round(stages[i].ms(99)))
+	}
 	b.out.say("  %s: p50 %s, p99 %s ms (load %s)", name, round(h.ms(50)), round(h.ms(99)), loadAverage())
 	return errors.Join(profiled(), w.check(ctx, c.sent))
+}
+
+// stageNames are the parts of a command's way, by the stamps that its outcome carries.
+var stageNames = [...]string{"produced, consumed and locked", "decided, committed, read by the relay", "sent and consumed"}
+
+type stages [len(stageNames)]histogram
+
+func newStages() (s stages) {
+	for i := range s {
+		s[i] = newHistogram()
+	}
+	return s
+}
+
+// record divides the time at the event's own, which the database stamps when it has locked the shard, and at the record's, which the relay
+// stamps when it sends.
+func (s stages) record(due time.Time, r *kgo.Record, now time.Time) {
+	var outcome struct {
+		OccurredAt time.Time `json:"occurredAt"`
+	}
+	if json.Unmarshal(r.Value, &outcome) != nil {
+		return
+	}
+	s[0].record(outcome.OccurredAt.Sub(due))
+	s[1].record(r.Timestamp.Sub(outcome.OccurredAt))
+	s[2].record(now.Sub(r.Timestamp))
 }
 
 // histogram keeps times from a microsecond to a minute, to three digits.
