@@ -61,7 +61,7 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 		return AuditResult{}, err
 	}
 	a := &audit{folder: newFollower(s, g, log, logger, m).folder, stream: log, books: books, options: o, report: report}
-	if err := a.loadParked(ctx); err != nil {
+	if _, err := a.loadParked(ctx); err != nil {
 		return a.result, err
 	}
 	rebuild := rebuild{store: s, log: log}
@@ -111,7 +111,6 @@ type account struct {
 	settled int64           // the checkpoint
 	folded  product.Product // as of the head's version
 	entry   *entry          // as of the document's position and the checkpoint
-	rows    []movement      // not compared yet
 	last    int64           // version in the log
 	held    map[uuid.UUID]product.Reservation
 	touched map[uuid.UUID]bool // reservations with events after the head was read
@@ -159,14 +158,16 @@ func (a *audit) compare(ctx context.Context, c *account) error {
 		e, err := product.Decode(r.Type, r.Data)
 		if err != nil {
 			c.differ("log", "the row at position %d can't be read: %v", r.Pos, err)
-			if a.parked[c.id] {
+			if a.parked[c.id] > 0 {
 				c.differ("parked", parkedWords)
 			}
 			return nil
 		}
-		c.fold(item{Record: r, event: e})
-		if len(c.rows) >= 1000 {
-			if err := a.compareRows(ctx, c); err != nil {
+		if err := c.fold(item{Record: r, event: e}); err != nil {
+			return err
+		}
+		if len(c.entry.blocks) >= 100 {
+			if err := a.compareBlocks(ctx, c); err != nil {
 				return err
 			}
 		}
@@ -196,7 +197,7 @@ func (a *audit) read(ctx context.Context, shard int16, c *account) error {
 	return err
 }
 
-func (c *account) fold(it item) {
+func (c *account) fold(it item) error {
 	key := reservationOf(it.event)
 	c.last = max(c.last, it.Version)
 	if it.Version > 0 && it.Version > c.head.Version {
@@ -208,11 +209,10 @@ func (c *account) fold(it item) {
 		}
 	}
 	if c.part > 0 || unshown[it.Type] || it.Pos > max(c.stored.Pos, c.settled) {
-		return
+		return nil
 	}
-	if m, ok := c.entry.fold(it); ok {
-		c.rows = append(c.rows, m)
-	}
+	_, _, err := c.entry.fold(it)
+	return err
 }
 
 // reservationOf is the reservation an event is about.
@@ -299,7 +299,7 @@ func (a *audit) conclude(ctx context.Context, id uuid.UUID, found []Difference) 
 		if err := a.refold(ctx, id); err != nil {
 			return err
 		}
-		if heal = !a.parked[id]; heal { // else its log still can't be folded
+		if heal = a.parked[id] == 0; heal { // else its log still can't be folded
 			a.result.Healed++
 		}
 	}

@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"reflect"
@@ -15,12 +16,12 @@ const parkedWords = "the product is parked: its documents end before a row that 
 
 // compareDocuments holds the read model against the log.
 func (a *audit) compareDocuments(ctx context.Context, c *account) error {
-	if a.parked[c.id] {
+	if a.parked[c.id] > 0 {
 		c.differ("parked", parkedWords)
 		return nil
 	}
 	c.compareProduct()
-	if err := a.compareRows(ctx, c); err != nil {
+	if err := a.compareBlocks(ctx, c); err != nil {
 		return err
 	}
 	if err := a.compareLater(ctx, c); err != nil {
@@ -54,6 +55,7 @@ func (c *account) compareProduct() {
 func canonical(d document) document {
 	d.Words = append([]string{}, d.Words...)
 	d.Variants = append([]variant{}, d.Variants...)
+	d.Tail = append([]byte{}, d.Tail...)
 	return d
 }
 
@@ -62,46 +64,66 @@ func (d *document) brief() string {
 		d.Version, d.Status, d.Name, d.Total, d.Reserved, d.Available, d.StockStatus, d.Orderable, len(d.Variants), timeOf(d.UpdatedAt))
 }
 
-// compareRows holds the rows that have gathered against those stored.
-func (a *audit) compareRows(ctx context.Context, c *account) error {
-	stored := make(map[string]movement, len(c.rows))
+// compareBlocks holds the blocks that have gathered against those stored.
+func (a *audit) compareBlocks(ctx context.Context, c *account) error {
+	stored := make(map[string]block, len(c.entry.blocks))
 	var ids []string
-	for _, m := range c.rows {
-		ids = append(ids, m.ID)
+	for _, b := range c.entry.blocks {
+		ids = append(ids, b.ID)
 	}
-	if err := find(ctx, a.store, a.into.movements, ids, func(m movement) { stored[m.ID] = m }); err != nil {
+	if err := find(ctx, a.store, a.into.movements, ids, whole, func(b block) { stored[b.ID] = b }); err != nil {
 		return err
 	}
-	for _, want := range c.rows {
-		switch got, ok := stored[want.ID]; {
+	for _, want := range c.entry.blocks {
+		got, ok := stored[want.ID]
+		switch {
 		case !ok:
-			c.differ("movements", "%s is missing", want.ID)
-		case got != want:
-			c.differ("movements", "the log comes to %+v, stored is %+v", want, got)
+			c.differ("movements", "the block %s is missing", want.ID)
+		case !bytes.Equal(want.Rows, got.Rows):
+			c.compareRows(want, got)
+		case !reflect.DeepEqual(want, got):
+			c.differ("movements", "the block %s has the right movements, but is described otherwise than they are", want.ID)
 		}
 	}
-	c.rows = c.rows[:0]
+	c.entry.blocks = nil
 	return nil
 }
 
-// compareLater looks for rows of versions that the log doesn't have.
+// compareRows says where the first difference between two blocks is.
+func (c *account) compareRows(want, got block) {
+	wanted, _ := unpackAll(c.id, want.Rows) // it was packed just now
+	stored, err := unpackAll(c.id, got.Rows)
+	for i, m := range wanted {
+		if i == len(stored) {
+			c.differ("movements", "the block %s ends before version %d (%v)", want.ID, m.Version, err)
+			return
+		}
+		if m != stored[i] {
+			c.differ("movements", "the log comes to %+v, stored is %+v", m, stored[i])
+			return
+		}
+	}
+	c.differ("movements", "the block %s has more movements than the log", want.ID)
+}
+
+// compareLater looks for blocks of versions that the log doesn't have.
 func (a *audit) compareLater(ctx context.Context, c *account) error {
 	beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: movementID(c.id.String(), c.last)}, {Key: "$lt", Value: c.id.String() + "/"}}}, {Key: "product", Value: c.id.String()}}
-	cursor, err := a.into.movements.Find(ctx, beyond, options.Find().SetLimit(MaxIDs))
+	cursor, err := a.into.movements.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(MaxIDs))
 	if err != nil {
 		return err
 	}
-	var rows []movement
-	if err := cursor.All(ctx, &rows); err != nil || len(rows) == 0 {
+	var blocks []block
+	if err := cursor.All(ctx, &blocks); err != nil || len(blocks) == 0 {
 		return err
 	}
-	later, err := a.stream.Stream(ctx, c.id, c.last, MaxIDs) // committed since
+	later, err := a.stream.Stream(ctx, c.id, c.last, MaxIDs*blockSize) // committed since
 	if err != nil {
 		return err
 	}
-	for _, m := range rows {
-		if m.Version > c.last+int64(len(later)) {
-			c.differ("movements", "%s is of a version the log doesn't have", m.ID)
+	for _, b := range blocks {
+		if b.ID > movementID(c.id.String(), c.last+int64(len(later))) {
+			c.differ("movements", "the block %s is of versions the log doesn't have", b.ID)
 		}
 	}
 	return nil

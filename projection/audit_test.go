@@ -83,6 +83,7 @@ func TestAuditFindsAndHeals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
 			l := stocked(t, 3)
+			fillBlocks(l, id)
 			p := project(t, s, l, &leases{epoch: 1})
 			if err := drain(t.Context(), p); err != nil {
 				t.Fatal(err)

@@ -70,8 +70,8 @@ func BenchmarkFold(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if m, ok := e.fold(item{Record: r, event: event}); ok {
-				_ = m.encode()
+			if _, _, err := e.fold(item{Record: r, event: event}); err != nil {
+				b.Fatal(err)
 			}
 		}
 	}

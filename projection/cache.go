@@ -14,6 +14,7 @@ type entry struct {
 	whole   bool   // more than the stock changed since
 	changed bool   // anything did
 	ended   []hour // since, in order
+	blocks  []block
 	cost    int
 }
 
@@ -21,7 +22,7 @@ func newEntry(id uuid.UUID) *entry { return &entry{doc: document{ID: id.String()
 
 // written notes that the database holds what the entry holds.
 func (e *entry) written() {
-	e.whole, e.changed, e.ended = false, false, nil
+	e.whole, e.changed, e.ended, e.blocks = false, false, nil, nil
 	if e.doc.Version > 0 {
 		e.loaded = e.doc.Pos
 	}

@@ -93,7 +93,7 @@ func (f *folder) park(ctx context.Context, r eventstore.Record, why error) error
 	if _, err := f.store.db.Collection(parkedName).InsertOne(ctx, doc); err != nil && !mongo.IsDuplicateKeyError(err) {
 		return fmt.Errorf("park product %s: %w", r.ProductID, err)
 	}
-	f.parked[r.ProductID] = true
+	f.parked[r.ProductID] = r.Pos
 	f.metrics.parked.Set(float64(len(f.parked)))
 	f.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
 		"product", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
@@ -135,24 +135,30 @@ func (s *Store) Parked(ctx context.Context) ([]Parked, error) {
 	return parked, nil
 }
 
-// loadParked reads which products are set aside.
-func (f *folder) loadParked(ctx context.Context) error {
+// loadParked reads which products are set aside, and returns those that were and aren't any more: others have folded them anew.
+func (f *folder) loadParked(ctx context.Context) (released []uuid.UUID, err error) {
 	cursor, err := f.store.db.Collection(parkedName).Find(ctx, bson.D{{Key: "generation", Value: f.into.name}})
 	if err != nil {
-		return fmt.Errorf("read the parked products: %w", err)
+		return nil, fmt.Errorf("read the parked products: %w", err)
 	}
 	var docs []parkedProduct
 	if err := cursor.All(ctx, &docs); err != nil {
-		return fmt.Errorf("read the parked products: %w", err)
+		return nil, fmt.Errorf("read the parked products: %w", err)
 	}
-	clear(f.parked)
+	found := make(map[uuid.UUID]int64, len(docs))
 	for _, doc := range docs {
 		id, err := uuid.Parse(doc.Product)
 		if err != nil {
-			return fmt.Errorf("read the parked products: %w", err)
+			return nil, fmt.Errorf("read the parked products: %w", err)
 		}
-		f.parked[id] = true
+		found[id] = doc.Pos
 	}
+	for id, pos := range f.parked {
+		if found[id] == 0 {
+			released, found[id] = append(released, id), pos
+		}
+	}
+	f.parked = found
 	f.metrics.parked.Set(float64(len(f.parked)))
-	return nil
+	return released, nil
 }

@@ -37,6 +37,7 @@ type document struct {
 	CreatedAt   int64     `bson:"createdAt"`
 	UpdatedAt   int64     `bson:"updatedAt"`
 	Hour        hour      `bson:"hour"` // the last in which something moved; those before are in its days
+	Tail        []byte    `bson:"tail"` // the movements that don't fill a block yet, packed
 }
 
 // variant is a variant as it is stored in its product.
@@ -89,7 +90,7 @@ func (d *document) fold(r eventstore.Record, e product.Event) (catalogue, change
 	catalogue, changed = true, true
 	switch e := e.(type) {
 	case product.Created:
-		*d = document{ID: d.ID, Pos: d.Pos, Rev: d.Rev, Version: d.Version, Name: e.Name, Description: e.Description, CreatedAt: at}
+		*d = document{ID: d.ID, Pos: d.Pos, Rev: d.Rev, Version: d.Version, Tail: d.Tail, Name: e.Name, Description: e.Description, CreatedAt: at}
 	case product.Updated:
 		d.update(e)
 	case product.VariantAdded:
@@ -209,13 +210,13 @@ func (d *document) stock() bson.D {
 	return bson.D{
 		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
 		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
-		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "hour", Value: d.Hour},
+		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "hour", Value: d.Hour}, {Key: "tail", Value: d.Tail},
 	}
 }
 
 // size estimates what the document takes in memory.
 func (d *document) size() int {
-	n := 512 + len(d.Name)*2 + len(d.Description)
+	n := 512 + len(d.Name)*2 + len(d.Description) + cap(d.Tail)
 	for _, w := range d.Words {
 		n += 16 + len(w)
 	}

@@ -34,7 +34,7 @@ type shard struct {
 func newFollower(s *Store, into generation, log Log, logger *slog.Logger, m *metrics) *follower {
 	return &follower{
 		folder: folder{store: s, into: into, log: log, logger: logger, metrics: m, now: time.Now,
-			cache: newCache(s.config.CacheBytes), parked: map[uuid.UUID]bool{}},
+			cache: newCache(s.config.CacheBytes), journal: journal{}, parked: map[uuid.UUID]int64{}},
 		shards: map[int16]*shard{}, limit: s.config.MinPage,
 	}
 }
@@ -116,7 +116,7 @@ func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
 
 // begin reads the checkpoints of gained shards, and stops those whose log has changed behind them.
 func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []int16) error {
-	if err := f.loadParked(ctx); err != nil {
+	if _, err := f.loadParked(ctx); err != nil {
 		return err
 	}
 	saved, err := f.store.loadCheckpoints(ctx, f.into.name)
@@ -124,7 +124,10 @@ func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []in
 		return err
 	}
 	var places []eventstore.Cursor
+	journaled := map[int16]int64{}
 	for _, n := range gained {
+		journaled[n] = saved[n].Pos
+		delete(f.journal, n)
 		held[n].at = saved[n]
 		held[n].at.Epoch = held[n].epoch
 		if pos := saved[n].Pos; pos > 0 {
@@ -132,6 +135,9 @@ func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []in
 		}
 	}
 	if err := f.compare(ctx, held, places); err != nil {
+		return err
+	}
+	if err := f.journal.begin(ctx, f.into.journal, journaled); err != nil {
 		return err
 	}
 	return f.retryParked(ctx, gained)
@@ -283,8 +289,12 @@ func (f *follower) gauge(ctx context.Context) error {
 	for n, s := range f.shards {
 		f.metrics.lag(n, last[n], s.at, f.now())
 	}
-	if len(f.parked) > 0 {
-		return f.loadParked(ctx) // others may have folded some anew
+	if len(f.parked) == 0 {
+		return nil
 	}
-	return nil
+	released, err := f.loadParked(ctx)
+	for _, id := range released { // once more: what was skipped until now isn't in the journal
+		err = errors.Join(err, f.refold(ctx, id))
+	}
+	return err
 }

@@ -10,11 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// probes is how many versions are looked at in one step of the search for a point in time; a stretch of near versions or fewer is read whole.
-const (
-	probes = 16
-	near   = 64
-)
+// probes is how many blocks are looked at in one step of the search for a point in time.
+const probes = 16
 
 // StockAt returns a product's stock as it was at a time: what its events up to and with that instant add up to. There is none before the
 // product was created. It costs some reads by id, few more for a million movements than for a thousand.
@@ -41,68 +38,84 @@ func (r *Reader) versionAt(ctx context.Context, g generation, d *document, at in
 	return row.Version, nil
 }
 
-// rowAt finds the last row of a product at a time. Each version has a row and time never runs back in a stream, so it is searched for by
-// version: no index by time is needed, which would cost each movement a write.
+// rowAt finds the last movement of a product at a time: in the tail, or in the last block that begins no later.
 func (r *Reader) rowAt(ctx context.Context, g generation, d *document, at int64) (found movement, ok bool, err error) {
-	lo, hi := d.Since-1, d.Version+1 // the row is above lo or is lo's, and below hi
-	for hi-lo > near {
-		rows, err := r.rows(ctx, g, spread(d.ID, lo, hi))
+	id, _ := uuid.Parse(d.ID) // it was written from one
+	history, err := r.stream(g, id, d)
+	if err != nil {
+		return movement{}, false, err
+	}
+	last := func(rows []movement) {
+		for _, m := range rows {
+			if m.At <= at && m.Version >= d.Since {
+				found, ok = m, true
+			}
+		}
+	}
+	if last(history.tail); ok {
+		return found, ok, nil
+	}
+	start, err := history.blockAt(ctx, at)
+	if err != nil {
+		return movement{}, false, err
+	}
+	for rows, err := range history.blocks(ctx, start, min(start+blockSize, d.tailStart()), true) {
 		if err != nil {
 			return movement{}, false, err
 		}
-		before := hi - lo
-		for _, row := range rows {
-			if row.At > at {
-				hi = row.Version
-				break
-			}
-			lo, found, ok = row.Version, row, true
-		}
-		if hi-lo == before {
-			return movement{}, false, fmt.Errorf("product %s has no movements between versions %d and %d: its history has a hole", d.ID, lo, hi)
-		}
-	}
-	between := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: movementID(d.ID, lo)}, {Key: "$lt", Value: movementID(d.ID, hi)}}}, {Key: "product", Value: d.ID}}
-	c, err := g.movements.Find(ctx, between, r.many(ctx).SetProjection(levels))
-	if err != nil {
-		return movement{}, false, fmt.Errorf("search the history of product %s: %w", d.ID, err)
-	}
-	var rows []movement
-	if err := c.All(ctx, &rows); err != nil {
-		return movement{}, false, fmt.Errorf("search the history of product %s: %w", d.ID, err)
-	}
-	for _, row := range rows {
-		if row.At <= at && (!ok || row.Version > found.Version) {
-			found, ok = row, true
-		}
+		last(rows)
 	}
 	return found, ok, nil
 }
 
-// levels are the fields of a row that say what the stock was.
-var levels = bson.D{{Key: "version", Value: 1}, {Key: "at", Value: 1}, {Key: "total", Value: 1}, {Key: "reserved", Value: 1}}
-
-// spread names rows between two versions, evenly.
-func spread(product string, lo, hi int64) []string {
-	ids := make([]string, 0, probes)
-	for i := int64(1); i <= probes; i++ {
-		ids = append(ids, movementID(product, lo+(hi-lo)*i/(probes+1)))
+// blockAt is the first version of the last full block that begins at a time or before it, or of the first. Time never runs back in a stream, so it is
+// searched for by version: no index by time is needed. Half of the probes lie evenly, half about where it would be if movements came evenly.
+func (s *stream) blockAt(ctx context.Context, at int64) (int64, error) {
+	lo, hi := blockStart(s.d.Since), s.d.tailStart() // it is lo, or between the two
+	since, until := s.d.CreatedAt, s.d.UpdatedAt
+	for hi-lo > blockSize {
+		var ids []string
+		for _, version := range spread(lo, hi, float64(at-since)/float64(max(1, until-since))) {
+			ids = append(ids, movementID(s.d.ID, version))
+		}
+		begins := map[int64]int64{}
+		if err := find(ctx, s.reader.store, s.in, ids, bson.D{{Key: "from", Value: 1}}, func(b block) { begins[s.version(b.ID)] = b.From }); err != nil {
+			return 0, fmt.Errorf("search the history of product %s: %w", s.id, err)
+		}
+		if len(begins) < len(ids) {
+			return 0, fmt.Errorf("product %s lacks movements between versions %d and %d: its history has a hole", s.id, lo, hi)
+		}
+		for version, from := range begins {
+			if from <= at && version > lo {
+				lo, since = version, from
+			} else if from > at && version < hi {
+				hi, until = version, from
+			}
+		}
 	}
-	return ids
+	return lo, nil
 }
 
-// rows reads rows by id, in order.
-func (r *Reader) rows(ctx context.Context, g generation, ids []string) ([]movement, error) {
-	c, err := g.movements.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, r.many(ctx).SetProjection(levels))
-	if err != nil {
-		return nil, fmt.Errorf("search a history: %w", err)
+// spread are the first versions of blocks between lo and hi: up to half the probes evenly, and as many about a part of the way, ever further from it.
+func spread(lo, hi int64, part float64) []int64 {
+	blocks := (hi - lo) / blockSize
+	guess := int64(float64(blocks) * min(1, max(0, part)))
+	var versions []int64
+	add := func(block int64) {
+		if version := lo + block*blockSize; block > 0 && block < blocks && !slices.Contains(versions, version) {
+			versions = append(versions, version)
+		}
 	}
-	var rows []movement
-	if err := c.All(ctx, &rows); err != nil {
-		return nil, fmt.Errorf("search a history: %w", err)
+	for i := int64(1); i <= probes/2; i++ {
+		add(blocks * i / (probes/2 + 1))
+		distance := int64(1)<<i - 2 // 0, 2, 6, 14 …
+		add(guess - distance)
+		add(guess + distance + 1)
 	}
-	slices.SortFunc(rows, func(a, b movement) int { return int(a.Version - b.Version) })
-	return rows, nil
+	if len(versions) == 0 {
+		add(1)
+	}
+	return versions
 }
 
 // Interval is how long a bucket of a timeline is.

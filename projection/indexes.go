@@ -15,7 +15,7 @@ type index struct {
 	sparse bool // it holds only the documents that have the field
 }
 
-// The indexes of each kind of document, beside the one on _id. A movement's _id begins with its product and ends with its version, so that
+// The indexes of each kind of document, beside the one on _id. A block's _id begins with its product and ends with its first version, so that
 // a product's movements need no other index; neither do its days.
 var (
 	productIndexes = []index{
@@ -28,10 +28,12 @@ var (
 		{keys: ordered("stockRank")},
 	}
 	movementIndexes = []index{
-		{keys: bson.D{{Key: "order", Value: 1}}},
-		{keys: bson.D{{Key: "reservation", Value: 1}}},
+		{keys: bson.D{{Key: "reservations", Value: 1}}, sparse: true},
 		{keys: bson.D{{Key: "rare", Value: 1}}, sparse: true},
-		{keys: bson.D{{Key: "rareOrder", Value: 1}}, sparse: true},
+	}
+	journalIndexes = []index{
+		{keys: bson.D{{Key: "order", Value: 1}}},
+		{keys: bson.D{{Key: "rare", Value: 1}}, sparse: true},
 	}
 )
 
@@ -56,4 +58,12 @@ func (s *Store) index(ctx context.Context, in *mongo.Collection, indexes []index
 		return fmt.Errorf("index %s: %w", in.Name(), err)
 	}
 	return nil
+}
+
+// indexHistory makes the indexes of a generation that a rebuild fills it without.
+func (s *Store) indexHistory(ctx context.Context, g generation) error {
+	if err := s.index(ctx, g.movements, movementIndexes); err != nil {
+		return err
+	}
+	return s.index(ctx, g.journal, journalIndexes)
 }

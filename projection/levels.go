@@ -33,7 +33,7 @@ type level struct {
 // Load returns what it has of ids, in any order; what it hasn't is left out.
 func (l *Levels) Load(ctx context.Context, ids []uuid.UUID) ([]inventory.Level, error) {
 	found := make([]inventory.Level, 0, len(ids))
-	err := find(ctx, l.store, l.store.db.Collection(levelsName), distinct(ids), func(d level) {
+	err := find(ctx, l.store, l.store.db.Collection(levelsName), distinct(ids), whole, func(d level) {
 		id, err := uuid.Parse(d.ID)
 		if err != nil {
 			return // not written by Save

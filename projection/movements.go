@@ -2,18 +2,12 @@ package projection
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
-
-	"product-service/eventstore"
 )
 
 // Movement is a change of a product's stock.
@@ -51,15 +45,12 @@ func (r *Reader) Movement(ctx context.Context, productID uuid.UUID, version int6
 	if err != nil || !ok || version < d.Since || version > d.Version {
 		return Movement{}, false, err
 	}
-	var row movement
-	err = g.movements.FindOne(ctx, bson.D{{Key: "_id", Value: movementID(d.ID, version)}}, r.one()).Decode(&row)
-	if errors.Is(err, mongo.ErrNoDocuments) || (err == nil && !row.Type.visible()) {
-		return Movement{}, false, nil
-	}
+	history, err := r.stream(g, productID, &d)
 	if err != nil {
-		return Movement{}, false, fmt.Errorf("read a movement of product %s: %w", productID, err)
+		return Movement{}, false, err
 	}
-	return row.shown(), true, nil
+	row, ok, err := history.at(ctx, version)
+	return row.shown(), ok && row.Type.visible(), err
 }
 
 // visible reads what the history of a product depends on, if it is shown.
@@ -68,7 +59,7 @@ func (r *Reader) visible(ctx context.Context, productID uuid.UUID) (generation, 
 	if err != nil {
 		return g, document{}, false, err
 	}
-	d, ok, err := r.document(ctx, g, productID)
+	d, ok, err := r.document(ctx, g, productID, withTail)
 	return g, d, ok && d.Status == active, err
 }
 
@@ -93,7 +84,7 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 	if err != nil {
 		return Page[Movement]{}, err
 	}
-	rows, err := part.read(ctx, r, page)
+	rows, err := part.read(ctx, page)
 	if err != nil {
 		return Page[Movement]{}, fmt.Errorf("read a page of movements: %w", err)
 	}
@@ -103,22 +94,12 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 	}
 	result := paged(page, edges)
 	if page.Count {
-		if result.Total, err = list.count(ctx); err != nil {
+		if result.Total, err = list.total(ctx); err != nil {
 			return Page[Movement]{}, fmt.Errorf("count movements: %w", err)
 		}
 	}
 	return result, nil
 }
-
-// movementTypes are those people see; rareTypes are the ones that an index of their own finds among millions of others.
-var (
-	movementTypes = []MovementType{Initial, Adjusted, Reserved, Released, Expired}
-	rareTypes     = []MovementType{Initial, Adjusted, Expired}
-)
-
-func (t MovementType) rare() bool { return slices.Contains(rareTypes, t) }
-
-func common(t MovementType) bool { return !t.rare() }
 
 // span returns the list that a filter describes.
 func (r *Reader) span(ctx context.Context, where MovementFilter) (span, error) {
@@ -144,24 +125,28 @@ func (r *Reader) span(ctx context.Context, where MovementFilter) (span, error) {
 		}
 		end = min(end, before+1)
 	}
-	s := span{list: "product", in: g.movements, field: "_id", width: 128, growth: 4, most: 4e11,
+	history, err := r.stream(g, where.ProductID, &d)
+	if err != nil {
+		return span{}, err
+	}
+	types := where.shown()
+	if !slices.ContainsFunc(types, common) {
+		history.field = "rare"
+	}
+	s := span{source: history, list: "product", types: types, width: 4 * blockSize, growth: 4, most: 4e11,
 		shape: movementID(d.ID, 0), fixed: len(d.ID) + 1,
-		bound: func(version int64) string { return movementID(d.ID, version) },
-		at: func(key string) int64 {
-			version, _ := strconv.ParseInt(key[len(d.ID)+1:len(d.ID)+13], 10, 64) // it has the shape
-			return version
-		},
-		key: func(m *movement) string { return m.ID }}
+		bound: func(version int64) string { return movementID(d.ID, version) }, at: history.version, key: (*movement).id}
 	s.lo, s.hi = s.bound(first), s.bound(end)
-	types := where.Types
-	if len(types) == 0 {
-		types = movementTypes
-	}
-	s.only(types, "rare")
-	if r.fit(&s); !r.store.server.indexes {
-		s.types = append(s.types, bson.E{Key: "product", Value: d.ID}) // which it looks for by itself
-	}
+	r.fit(&s)
 	return s, nil
+}
+
+// shown are the types the list has.
+func (w MovementFilter) shown() []MovementType {
+	if len(w.Types) == 0 {
+		return movementTypes
+	}
+	return w.Types
 }
 
 // spanOfAll is the list over all products. It ends at the watermark.
@@ -174,23 +159,18 @@ func (r *Reader) spanOfAll(ctx context.Context, where MovementFilter) (span, err
 	if err != nil {
 		return span{}, err
 	}
-	s := span{list: "all", in: g.movements, field: "order", width: 20_000, growth: 8, most: 4e15,
-		shape: order(eventstore.Record{At: time.UnixMicro(0)}),
-		bound: func(micros int64) string { return fmt.Sprintf("%016d", max(0, micros)) },
-		at: func(key string) int64 {
-			micros, _ := strconv.ParseInt(key[:16], 10, 64)
-			return micros
-		},
-		key: func(m *movement) string { return m.Order }}
+	history, types := &ledger{reader: r, in: g.journal, field: "order"}, where.shown()
+	if !slices.ContainsFunc(types, common) {
+		history.field = "rare"
+	}
+	s := span{source: history, list: "all", types: types, width: 20_000, growth: 8, most: 4e15,
+		shape: (&movement{}).order(), bound: lowestAt, at: microsAt, key: (*movement).order}
 	s.lo, s.hi = s.bound(0), s.bound(watermark+1)
 	if !where.From.IsZero() {
 		s.lo = s.bound(where.From.UnixMicro())
 	}
 	if !where.To.IsZero() {
 		s.hi = min(s.hi, s.bound(where.To.UnixMicro()))
-	}
-	if len(where.Types) > 0 {
-		s.only(where.Types, "rareOrder")
 	}
 	r.fit(&s)
 	return s, nil
@@ -214,13 +194,4 @@ func (r *Reader) watermark(ctx context.Context, g generation) (int64, error) {
 		least = min(least, c.Complete)
 	}
 	return least, nil
-}
-
-func (m *movement) shown() Movement {
-	shown := Movement{Version: m.Version, Type: m.Type, Quantity: m.Quantity, Delta: m.Delta, Total: m.Total, Reserved: m.Reserved,
-		SagaID: m.Saga, Reason: m.Reason, CorrelationID: m.Correlation, OccurredAt: timeOf(m.At)}
-	shown.ProductID, _ = uuid.Parse(m.Product) // all three were written from one
-	shown.CommandID, _ = uuid.Parse(m.Command)
-	shown.ReservationID, _ = uuid.Parse(m.Reservation)
-	return shown
 }

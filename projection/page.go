@@ -25,7 +25,8 @@ type folder struct {
 	metrics *metrics
 	now     func() time.Time
 	cache   *cache
-	parked  map[uuid.UUID]bool
+	journal journal
+	parked  map[uuid.UUID]int64 // the position of the row that can't be folded in
 }
 
 // item is a row that concerns documents, decoded.
@@ -38,8 +39,7 @@ type item struct {
 type page struct {
 	items   []item
 	entries map[uuid.UUID]*entry
-	rows    rows
-	holes   map[uuid.UUID]bool
+	journal map[int16]segments
 }
 
 // apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
@@ -50,7 +50,7 @@ func (f *folder) apply(ctx context.Context, records []eventstore.Record) error {
 	}
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
-		p := &page{items: items, entries: map[uuid.UUID]*entry{}, holes: map[uuid.UUID]bool{}}
+		p := &page{items: items, entries: map[uuid.UUID]*entry{}, journal: map[int16]segments{}}
 		err := f.try(ctx, p, attempt > 1)
 		if err == nil {
 			return nil
@@ -69,7 +69,7 @@ func (f *folder) apply(ctx context.Context, records []eventstore.Record) error {
 func (f *folder) decode(ctx context.Context, records []eventstore.Record) ([]item, error) {
 	items := make([]item, 0, len(records))
 	for _, r := range records {
-		if f.parked[r.ProductID] || unshown[r.Type] {
+		if f.parked[r.ProductID] > 0 || unshown[r.Type] {
 			continue
 		}
 		e, err := product.Decode(r.Type, r.Data)
@@ -98,23 +98,31 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 		return err
 	}
 	for _, it := range p.items {
-		if p.holes[it.ProductID] {
+		if poison := f.parked[it.ProductID]; poison > 0 && it.Pos >= poison {
 			continue
 		}
 		e := p.entries[it.ProductID]
-		if it.Pos <= e.doc.Pos {
-			continue
-		}
-		if it.Version > 0 && it.Version != e.doc.Version+1 {
+		if it.Pos > e.doc.Pos && it.Version > 0 && it.Version != e.doc.Version+1 {
 			if !again {
 				return fmt.Errorf("product %s is at version %d, the next row has %d: %w", it.ProductID, e.doc.Version, it.Version, errStale)
 			}
-			p.holes[it.ProductID] = true
-			delete(p.entries, it.ProductID)
+			if err := f.mend(ctx, p, it.ProductID); err != nil {
+				return err
+			}
+			e = p.entries[it.ProductID]
+		}
+		if it.Pos <= e.doc.Pos {
+			if err := f.remember(ctx, p, e, it); err != nil {
+				return err
+			}
 			continue
 		}
-		if m, ok := e.fold(it); ok {
-			p.rows.add(&m)
+		m, ok, err := e.fold(it)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f.note(p, &m)
 		}
 	}
 	if err := f.write(ctx, p); err != nil {
@@ -127,24 +135,56 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 		e.written()
 		f.cache.put(id, e)
 	}
-	for id := range p.holes {
-		f.logger.WarnContext(ctx, "a product's document has a hole in its versions; folding it anew", "product", id, "generation", f.into.name)
-		if err := f.refold(ctx, id); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
+// mend folds a product anew whose versions have a hole: it is then further than the page.
+func (f *folder) mend(ctx context.Context, p *page, id uuid.UUID) error {
+	f.logger.WarnContext(ctx, "a product's document has a hole in its versions; folding it anew", "product", id, "generation", f.into.name)
+	if err := f.refold(ctx, id); err != nil {
+		return err
+	}
+	delete(p.entries, id)
+	return f.loadAll(ctx, p, []uuid.UUID{id}, true)
+}
+
+// note adds a movement to the page's part of the journal, if people see it and it isn't there yet.
+func (f *folder) note(p *page, m *movement) {
+	shard := eventstore.ShardOf(m.Product)
+	if !m.Type.visible() || m.Pos <= f.journal[shard] {
+		return
+	}
+	s := p.journal[shard]
+	s.add(m)
+	p.journal[shard] = s
+}
+
+// remember adds the movement of a row that is folded in already, as after a product was folded anew, and isn't in the journal.
+func (f *folder) remember(ctx context.Context, p *page, e *entry, it item) error {
+	if it.Version == 0 || it.Pos <= f.journal[it.Shard] {
+		return nil
+	}
+	history, err := NewReader(f.store, nil).stream(f.into, it.ProductID, &e.doc)
+	if err != nil {
+		return err
+	}
+	m, ok, err := history.at(ctx, it.Version)
+	if ok && err == nil {
+		f.note(p, &m)
+	}
+	return err
+}
+
 // fold adds a row to the entry, and returns the movement it makes, if it makes one.
-func (e *entry) fold(it item) (m movement, ok bool) {
+func (e *entry) fold(it item) (m movement, ok bool, err error) {
 	if _, cancelled := it.event.(product.ReservationCancelled); cancelled {
-		return move(&e.doc, it.Record, it.event), true
+		m = move(&e.doc, it.Record, it.event)
+		return m, true, e.keep(&m)
 	}
 	whole, changed := e.doc.fold(it.Record, it.event)
 	e.whole, e.changed = e.whole || whole, e.changed || changed
 	if it.Version == 0 {
-		return movement{}, false
+		return movement{}, false, nil
 	}
 	m = move(&e.doc, it.Record, it.event)
 	if m.Type.visible() {
@@ -154,24 +194,32 @@ func (e *entry) fold(it item) (m movement, ok bool) {
 		}
 		e.doc.Hour = e.doc.Hour.add(&m)
 	}
-	return m, true
+	return m, true, e.keep(&m)
 }
 
 // load fills in the page's entries: kept ones, and the rest from the database.
 func (f *folder) load(ctx context.Context, p *page, again bool) error {
-	var missing []string
+	var ids []uuid.UUID
+	seen := map[uuid.UUID]bool{}
 	for _, it := range p.items {
-		if p.entries[it.ProductID] != nil {
-			continue
+		if !seen[it.ProductID] {
+			seen[it.ProductID], ids = true, append(ids, it.ProductID)
 		}
-		e := f.cache.take(it.ProductID)
+	}
+	return f.loadAll(ctx, p, ids, again)
+}
+
+func (f *folder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again bool) error {
+	var missing []string
+	for _, id := range ids {
+		e := f.cache.take(id)
 		if e == nil || again {
-			e = newEntry(it.ProductID)
+			e = newEntry(id)
 			missing = append(missing, e.doc.ID)
 		}
-		p.entries[it.ProductID] = e
+		p.entries[id] = e
 	}
-	if err := find(ctx, f.store, f.into.products, missing, func(d document) {
+	if err := find(ctx, f.store, f.into.products, missing, whole, func(d document) {
 		e := p.entries[uuid.MustParse(d.ID)]
 		e.doc, e.loaded = d, d.Pos
 	}); err != nil {

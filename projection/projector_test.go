@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func drain(ctx context.Context, p *Projector) error {
 func begin(t rapid.TB, s *Store) {
 	ctx := context.Background()
 	g := s.collections("1")
-	for _, c := range []string{g.products.Name(), g.movements.Name(), g.days.Name(), checkpointName, parkedName} {
+	for _, c := range []string{g.products.Name(), g.movements.Name(), g.journal.Name(), g.days.Name(), checkpointName, parkedName} {
 		if _, err := s.db.Collection(c).DeleteMany(ctx, bson.D{}); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +83,7 @@ func begin(t rapid.TB, s *Store) {
 	}
 }
 
-// fold is the model: the whole history in memory, by no code of the projector's but the folding itself.
+// expected is the model: the whole history in memory, by no code of the projector's but the folding itself.
 func expected(l *memoryLog, id uuid.UUID) (d document, rows []movement) {
 	e := newEntry(id)
 	for _, r := range l.of(id) {
@@ -93,11 +94,14 @@ func expected(l *memoryLog, id uuid.UUID) (d document, rows []movement) {
 		if unshown[r.Type] {
 			continue
 		}
-		if m, ok := e.fold(item{Record: r, event: event}); ok {
+		m, ok, err := e.fold(item{Record: r, event: event})
+		if err != nil {
+			panic(err)
+		}
+		if ok {
 			rows = append(rows, m)
 		}
 	}
-	slices.SortFunc(rows, func(a, b movement) int { return strings.Compare(a.ID, b.ID) })
 	return e.doc, rows
 }
 
@@ -124,9 +128,21 @@ func compare(t rapid.TB, s *Store, l *memoryLog) {
 		documents[d.ID] = d
 	}
 	rows := map[string][]movement{}
-	for _, m := range stored[movement](t, s, "movements_"+m.Generation, bson.D{}) {
-		rows[m.Product] = append(rows[m.Product], m)
+	for _, b := range stored[block](t, s, "movements_"+m.Generation, bson.D{}) {
+		more, err := unpackAll(uuid.MustParse(b.Product), b.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[b.Product] = append(rows[b.Product], more...)
 	}
+	for _, d := range documents {
+		tail, err := unpackAll(uuid.MustParse(d.ID), d.Tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[d.ID] = append(rows[d.ID], tail...)
+	}
+	compareJournal(t, s, m.Generation, rows)
 	for id, state := range l.products {
 		want, wantRows := expected(l, id)
 		got := documents[id.String()]
@@ -141,7 +157,7 @@ func compare(t rapid.TB, s *Store, l *memoryLog) {
 			t.Fatalf("product %s: the aggregate is %+v, the document %+v", id, state, got)
 		}
 		gotRows := rows[id.String()]
-		slices.SortFunc(gotRows, func(a, b movement) int { return strings.Compare(a.ID, b.ID) })
+		slices.SortFunc(gotRows, func(a, b movement) int { return int(a.Pos - b.Pos) })
 		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
 			t.Fatalf("movements of %s (-want +got):\n%s", id, diff)
 		}
@@ -149,7 +165,43 @@ func compare(t rapid.TB, s *Store, l *memoryLog) {
 	}
 }
 
+// compareJournal holds the journal against the movements of each product: it has each that people see, once.
+func compareJournal(t rapid.TB, s *Store, generation string, of map[string][]movement) {
+	var want, got []movement
+	for _, rows := range of {
+		for _, m := range rows {
+			if m.Type.visible() {
+				want = append(want, m)
+			}
+		}
+	}
+	for _, s := range stored[segment](t, s, "journal_"+generation, bson.D{}) {
+		rows, err := unpackSegment(s.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts := map[MovementType]int64{}
+		for _, m := range rows {
+			counts[m.Type]++
+		}
+		last := rows[len(rows)-1]
+		if s.Last != last.Pos || s.Order != last.order() || !maps.Equal(counts, s.Counts) || last.At-rows[0].At > segmentSpan.Microseconds() {
+			t.Fatalf("segment %s is described as %+v, and has %+v", s.ID, s, rows)
+		}
+		got = append(got, rows...)
+	}
+	for _, rows := range [][]movement{want, got} {
+		slices.SortFunc(rows, func(a, b movement) int { return strings.Compare(a.order(), b.order()) })
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("journal (-want +got):\n%s", diff)
+	}
+}
+
 func normal(d document) document {
+	if len(d.Tail) == 0 {
+		d.Tail = nil
+	}
 	if len(d.Words) == 0 {
 		d.Words = nil
 	}
@@ -204,7 +256,7 @@ func TestDocumentsAreTheFoldOfTheLog(t *testing.T) {
 		own := &leases{epoch: 1}
 		p := project(t, s, l, own)
 		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
-			history(t, l, 3, rapid.IntRange(1, 40).Draw(t, "commands"))
+			history(t, l, rapid.IntRange(1, 3).Draw(t, "products"), rapid.IntRange(1, 60).Draw(t, "commands"))
 			s.config.MinPage = rapid.IntRange(1, 30).Draw(t, "page")
 			s.config.MaxPage = s.config.MinPage
 			switch rapid.IntRange(0, 3).Draw(t, "interruption") {

@@ -93,7 +93,7 @@ func (r *Reader) Product(ctx context.Context, id uuid.UUID) (p Product, ok bool,
 	if err != nil {
 		return Product{}, false, err
 	}
-	d, ok, err := r.document(ctx, g, id)
+	d, ok, err := r.document(ctx, g, id, shown)
 	if err != nil || !ok || d.Status != active {
 		return Product{}, false, err
 	}
@@ -101,8 +101,8 @@ func (r *Reader) Product(ctx context.Context, id uuid.UUID) (p Product, ok bool,
 }
 
 // document reads a product whatever its status.
-func (r *Reader) document(ctx context.Context, g generation, id uuid.UUID) (d document, ok bool, err error) {
-	err = g.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}, r.one().SetProjection(shown)).Decode(&d)
+func (r *Reader) document(ctx context.Context, g generation, id uuid.UUID, fields bson.D) (d document, ok bool, err error) {
+	err = g.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}, r.one().SetProjection(fields)).Decode(&d)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return d, false, nil
 	}
@@ -112,8 +112,11 @@ func (r *Reader) document(ctx context.Context, g generation, id uuid.UUID) (d do
 	return d, true, nil
 }
 
-// shown leaves out what only filters and orders need.
-var shown = bson.D{{Key: "words", Value: 0}, {Key: "sortName", Value: 0}}
+// shown leaves out what only filters, orders and the history need.
+var (
+	shown    = append(bson.D{{Key: "tail", Value: 0}}, withTail...)
+	withTail = bson.D{{Key: "words", Value: 0}, {Key: "sortName", Value: 0}}
+)
 
 // ProductsByIDs returns products in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
 func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
@@ -127,7 +130,7 @@ func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product
 		return nil, err
 	}
 	found := make(map[string]*Product, len(ids))
-	if err := find(ctx, r.store, g.products, distinct(ids), func(d document) {
+	if err := find(ctx, r.store, g.products, distinct(ids), shown, func(d document) {
 		if d.Status == active {
 			p := d.product()
 			found[d.ID] = &p

@@ -153,7 +153,7 @@ func wantedMovements(l *memoryLog, where MovementFilter) []Movement {
 				(!where.From.IsZero() && shown.OccurredAt.Before(where.From)) || (!where.To.IsZero() && !shown.OccurredAt.Before(where.To)) {
 				continue
 			}
-			all = append(all, placed{shown, m.Order})
+			all = append(all, placed{shown, m.order()})
 		}
 	}
 	slices.SortFunc(all, func(a, b placed) int { return strings.Compare(b.order, a.order) })

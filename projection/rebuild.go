@@ -238,7 +238,7 @@ func (r *rebuild) indexed(ctx context.Context, g generation) error {
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, indexTime) // without a deadline of its own it would get that of one command
 		defer cancel()
-		done <- r.store.index(ctx, g.movements, movementIndexes)
+		done <- r.store.indexHistory(ctx, g)
 	}()
 	tick := time.NewTicker(claimTime / 3)
 	defer tick.Stop()
@@ -302,6 +302,9 @@ func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 	return r.store.clean(ctx, f.into.name)
 }
 
+// kinds are the collections of a generation.
+var kinds = []string{"products", "movements", "journal", "days"}
+
 // clean drops every generation but those to be kept.
 func (s *Store) clean(ctx context.Context, keep ...string) error {
 	names, err := s.db.ListCollectionNames(ctx, bson.D{})
@@ -310,7 +313,7 @@ func (s *Store) clean(ctx context.Context, keep ...string) error {
 	}
 	for _, name := range names {
 		kind, generation, ok := strings.Cut(name, "_")
-		if !ok || (kind != "products" && kind != "movements" && kind != "days") || slices.Contains(keep, generation) {
+		if !ok || !slices.Contains(kinds, kind) || slices.Contains(keep, generation) {
 			continue
 		}
 		if err := s.db.Collection(name).Drop(ctx); err != nil {
@@ -332,6 +335,9 @@ func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
 		return err
 	}
 	f := newFollower(r.store, g, r.log, r.logger, r.metrics)
+	if _, err := f.loadParked(ctx); err != nil {
+		return err
+	}
 	ids := []uuid.UUID{o.Product}
 	if o.Shard != nil {
 		if ids, err = r.productsOf(ctx, *o.Shard); err != nil {

@@ -241,12 +241,12 @@ func TestRebuildInPlace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
-			l := stocked(t, 3)
+			l, id := stocked(t, 3), testID(0xaa, 1)
+			fillBlocks(l, id)
 			p := project(t, s, l, &leases{epoch: 1})
 			if err := drain(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
-			id := testID(0xaa, 1)
 			corrupt(t, s, id)
 			var last Progress
 			shard := l.of(id)[0].Shard
@@ -266,6 +266,13 @@ func TestRebuildInPlace(t *testing.T) {
 	}
 }
 
+// fillBlocks gives a product some full blocks.
+func fillBlocks(l *memoryLog, id uuid.UUID) {
+	for i := range int64(3 * blockSize) {
+		l.do(id, time.Second, product.AdjustStock{Delta: 1 - i%2*2, Reason: "counted"})
+	}
+}
+
 // corrupt changes a product's documents behind the projector's back.
 func corrupt(t *testing.T, s *Store, id uuid.UUID) {
 	t.Helper()
@@ -274,18 +281,20 @@ func corrupt(t *testing.T, s *Store, id uuid.UUID) {
 		fields bson.D
 	}{
 		{"products_1", id.String(), bson.D{{Key: "name", Value: "Somebody else"}, {Key: "reserved", Value: 77}}},
-		{"movements_1", movementID(id.String(), 4), bson.D{{Key: "total", Value: 5}}},
+		{"movements_1", movementID(id.String(), 1), bson.D{{Key: "rows", Value: []byte("nonsense")}}},
 	} {
-		if _, err := s.db.Collection(c.in).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: c.id}}, set(c.fields)); err != nil {
-			t.Fatal(err)
+		result, err := s.db.Collection(c.in).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: c.id}}, set(c.fields))
+		if err != nil || result.MatchedCount != 1 {
+			t.Fatal(result, err)
 		}
 	}
-	extra := bson.D{{Key: "_id", Value: movementID(id.String(), 99)}, {Key: "product", Value: id.String()}, {Key: "version", Value: 99}, {Key: "type", Value: "RESERVED"}}
+	extra := bson.D{{Key: "_id", Value: movementID(id.String(), 1+100*blockSize)}, {Key: "product", Value: id.String()}}
 	if _, err := s.db.Collection("movements_1").InsertOne(t.Context(), extra); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.db.Collection("movements_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: movementID(id.String(), 5)}}); err != nil {
-		t.Fatal(err)
+	result, err := s.db.Collection("movements_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: movementID(id.String(), 1+blockSize)}})
+	if err != nil || result.DeletedCount != 1 {
+		t.Fatal(result, err)
 	}
 	if _, err := s.db.Collection("days_1").DeleteMany(t.Context(), bson.D{{Key: "product", Value: id.String()}}); err != nil {
 		t.Fatal(err)

@@ -44,8 +44,11 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 	}
 	var bad *eventstore.Record
 	var why error
-	rows := map[string]bool{}
-	var batch []mongo.WriteModel
+	keep, skipped := map[string]bool{}, segments{}
+	settled, err := f.settled(ctx, id)
+	if err != nil {
+		return err
+	}
 	for r, err := range f.log.ProductRecords(ctx, id) {
 		if err != nil {
 			return err
@@ -61,26 +64,32 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 			bad, why = &r, err
 			break
 		}
-		if m, ok := e.fold(item{Record: r, event: event}); ok {
-			if m.Type == cancelled {
-				rows[m.ID] = true
-			}
-			batch = append(batch, replace(m.ID, m.encode()))
+		m, _, err := e.fold(item{Record: r, event: event})
+		if err != nil {
+			return err
 		}
-		if len(batch) >= f.store.server.operations {
-			if err := f.replaceAll(ctx, f.into.movements, batch); err != nil {
+		if m.Type == cancelled {
+			keep[cancelledID(e.doc.ID, m.Pos)] = true
+		}
+		if from := f.parked[id]; m.Type.visible() && from > 0 && from <= r.Pos && r.Pos <= settled {
+			skipped.add(&m)
+		}
+		if len(e.blocks) >= f.store.server.operations {
+			if err := f.replaceBlocks(ctx, e); err != nil {
 				return err
 			}
-			batch = batch[:0]
 		}
 	}
-	if err := f.replaceAll(ctx, f.into.movements, batch); err != nil {
+	if err := f.replaceBlocks(ctx, e); err != nil {
+		return err
+	}
+	if err := f.amend(ctx, id, skipped); err != nil {
 		return err
 	}
 	if err := f.replaceAll(ctx, f.into.days, e.allDays()); err != nil {
 		return err
 	}
-	if err := f.sweep(ctx, id.String(), e, rows); err != nil {
+	if err := f.sweep(ctx, id.String(), e, keep); err != nil {
 		return err
 	}
 	if err := f.replaceProduct(ctx, e, old); err != nil {
@@ -90,6 +99,31 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 		return f.park(ctx, *bad, why)
 	}
 	return f.unpark(ctx, id)
+}
+
+// settled is the checkpoint of the product's shard.
+func (f *folder) settled(ctx context.Context, id uuid.UUID) (int64, error) {
+	shards, err := f.store.loadCheckpoints(ctx, f.into.name)
+	return shards[eventstore.ShardOf(id)].Pos, err
+}
+
+func (f *folder) replaceBlocks(ctx context.Context, e *entry) error {
+	models := make([]mongo.WriteModel, len(e.blocks))
+	for i := range e.blocks {
+		models[i] = replace(e.blocks[i].ID, &e.blocks[i])
+	}
+	e.blocks = nil
+	return f.replaceAll(ctx, f.into.movements, models)
+}
+
+// amend adds to the journal what was skipped while the product was parked. Beyond the checkpoint the projector adds it.
+func (f *folder) amend(ctx context.Context, id uuid.UUID, skipped segments) error {
+	var models []mongo.WriteModel
+	for _, s := range skipped {
+		s.ID += "/" + id.String() // it isn't all of the shard
+		models = append(models, replace(s.ID, s))
+	}
+	return f.replaceAll(ctx, f.into.journal, models)
 }
 
 func replace(id string, doc any) mongo.WriteModel {
@@ -153,7 +187,7 @@ func (f *folder) sweep(ctx context.Context, id string, e *entry, keep map[string
 	for _, part := range []struct {
 		in    *mongo.Collection
 		above string
-	}{{f.into.movements, movementID(id, e.doc.Version)}, {f.into.days, id}} {
+	}{{f.into.movements, movementID(id, e.doc.tailStart()-1)}, {f.into.days, id}} {
 		beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: part.above}, {Key: "$lt", Value: id + "0"}}}}
 		cursor, err := part.in.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
 		if err != nil {

@@ -33,16 +33,36 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 	if err != nil {
 		return Reservation{}, false, err
 	}
-	filter := bson.D{{Key: "reservation", Value: reservationID.String()}, {Key: "product", Value: productID.String()}}
-	c, err := g.movements.Find(ctx, filter, r.many(ctx))
+	d, _, err := r.document(ctx, g, productID, withTail) // before the blocks: what isn't in its tail any more is in one
+	if err != nil {
+		return Reservation{}, false, err
+	}
+	rows, err := unpackAll(productID, d.Tail)
+	if err != nil {
+		return Reservation{}, false, err
+	}
+	filter := bson.D{{Key: "product", Value: productID.String()}}
+	if r.store.server.indexes {
+		filter = append(bson.D{{Key: "reservations", Value: shortened(reservationID)}}, filter...)
+	}
+	c, err := g.movements.Find(ctx, filter, r.many(ctx).SetProjection(bson.D{{Key: "rows", Value: 1}}))
 	if err != nil {
 		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
 	}
-	var rows []movement
-	if err := c.All(ctx, &rows); err != nil {
+	var blocks []block
+	if err := c.All(ctx, &blocks); err != nil {
 		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
 	}
-	slices.SortFunc(rows, func(a, b movement) int { return int(a.Version - b.Version) })
+	for _, b := range blocks {
+		more, err := unpackAll(productID, b.Rows)
+		if err != nil {
+			return Reservation{}, false, err
+		}
+		rows = append(rows, more...)
+	}
+	rows = slices.DeleteFunc(rows, func(m movement) bool { return m.Reservation != reservationID })
+	slices.SortFunc(rows, func(a, b movement) int { return int(a.Pos - b.Pos) })
+	rows = slices.Compact(rows) // the tail may have become a block between the two reads
 	found = Reservation{ProductID: productID, ID: reservationID}
 	for i := range rows {
 		found.fold(&rows[i])

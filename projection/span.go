@@ -3,6 +3,8 @@ package projection
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -10,16 +12,21 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
+// source is where movements are read from: the stream of a product, by id, or the ledger of all, by order.
+type source interface {
+	rows(ctx context.Context, lo, hi string, ascending bool) iter.Seq2[movement, error]
+	count(ctx context.Context, lo, hi string, types []MovementType) (int64, error)
+}
+
 // span is a stretch of history between two keys, from lo up to but without hi, and a list of it with the highest first.
 //
 // It is read in pieces from one of its ends, each some times as wide as the one before: what a read costs then depends on what it returns, also on
 // a server that reads and sorts all of a range before it returns the first of it.
 type span struct {
+	source
 	list   string // its name in cursors
-	in     *mongo.Collection
-	field  string // that holds the key
 	lo, hi string
-	types  bson.D
+	types  []MovementType
 	key    func(*movement) string
 	shape  string // of a key, for telling a cursor of another list; empty: the list is
 	fixed  int    // how many of its first bytes are the same in all keys
@@ -29,14 +36,6 @@ type span struct {
 	width  int64 // of the first piece, in places
 	growth int64
 	most   int64 // what width may grow to
-}
-
-// only keeps the rows of some types, by the index that has the fewest others.
-func (s *span) only(types []MovementType, rareField string) {
-	s.types = bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: types}}}}
-	if !slices.ContainsFunc(types, common) {
-		s.field = rareField
-	}
 }
 
 // part is what lies between the page's cursors.
@@ -79,66 +78,96 @@ func (s span) parse(c string) (string, error) {
 	return key, nil
 }
 
-func (s span) filter() bson.D {
-	return append(bson.D{{Key: s.field, Value: bson.D{{Key: "$gte", Value: s.lo}, {Key: "$lt", Value: s.hi}}}}, s.types...)
-}
-
 // read returns up to one row more than the page has, from the end the page is counted from.
-func (s span) read(ctx context.Context, r *Reader, page Range) ([]movement, error) {
+func (s span) read(ctx context.Context, page Range) ([]movement, error) {
 	var rows []movement
-	if err := s.start(ctx, page.backward()); err != nil {
-		return nil, err
-	}
-	direction := -1
-	if page.backward() {
-		direction = 1
-	}
-	for s.lo < s.hi && len(rows) <= page.size() {
-		piece := s
-		if page.backward() {
-			piece.hi = min(s.hi, s.bound(s.at(s.lo)+s.width+1))
-			s.lo = piece.hi
-		} else {
-			piece.lo = max(s.lo, s.bound(s.at(s.hi)-s.width))
-			s.hi = piece.lo
-		}
-		s.width = min(s.width*s.growth, s.most)
-		limit := page.size() + 1 - len(rows)
-		c, err := s.in.Find(ctx, piece.filter(), r.many(ctx).SetSort(bson.D{{Key: s.field, Value: direction}}).SetLimit(int64(limit)))
+	for m, err := range s.walk(ctx, page.backward()) {
 		if err != nil {
 			return nil, err
 		}
-		var more []movement
-		if err := c.All(ctx, &more); err != nil {
-			return nil, err
+		if rows = append(rows, m); len(rows) > page.size() {
+			break
 		}
-		rows = append(rows, more...)
 	}
 	return rows, nil
 }
 
-// start moves the low end of an open list to its first row: reading from there on takes a few steps, from the beginning of time many.
-func (s *span) start(ctx context.Context, backward bool) error {
-	if !backward || s.width == s.most || s.lo != s.bound(0) || s.lo >= s.hi {
+// walk goes through the list from one of its ends, piece by piece.
+func (s span) walk(ctx context.Context, ascending bool) iter.Seq2[movement, error] {
+	return func(yield func(movement, error) bool) {
+		if ascending {
+			if err := s.start(ctx); err != nil {
+				yield(movement{}, err)
+				return
+			}
+		}
+		for s.lo < s.hi {
+			piece, read := s.piece(ascending), int64(0)
+			for m, err := range s.rows(ctx, piece.lo, piece.hi, ascending) {
+				read++
+				if err == nil && !slices.Contains(s.types, m.Type) {
+					continue
+				}
+				if !yield(m, err) || err != nil {
+					return
+				}
+			}
+			s.widen(read)
+		}
+	}
+}
+
+// piece cuts the next piece off the span.
+func (s *span) piece(ascending bool) span {
+	piece := *s
+	if ascending {
+		piece.hi = min(s.hi, s.bound(s.at(s.lo)+s.width+1))
+		s.lo = piece.hi
+	} else {
+		piece.lo = max(s.lo, s.bound(s.at(s.hi)-s.width))
+		s.hi = piece.lo
+	}
+	return piece
+}
+
+// fullPiece is how many movements a piece may have before the next one is no wider: enough to be worth a query, few enough for a server that sorts
+// all of them first.
+const fullPiece = 20_000
+
+// widen fits the width to how many movements the last piece had.
+func (s *span) widen(read int64) {
+	switch {
+	case read < fullPiece/4:
+		s.width = min(s.width*s.growth, s.most)
+	case read > fullPiece && s.width < s.most:
+		s.width = max(1, s.width*fullPiece/read)
+	}
+}
+
+// start moves the low end of an open list of all products to its first movement: reading from there on takes a few steps, from the beginning of time many.
+func (s *span) start(ctx context.Context) error {
+	l, ok := s.source.(*ledger)
+	if !ok || s.width == s.most || s.lo != s.bound(0) || s.lo >= s.hi {
 		return nil
 	}
 	var first bson.Raw
-	sort := options.FindOne().SetSort(bson.D{{Key: s.field, Value: 1}}).SetProjection(bson.D{{Key: s.field, Value: 1}})
-	err := s.in.FindOne(ctx, s.filter(), sort).Decode(&first)
-	if errors.Is(err, mongo.ErrNoDocuments) {
+	sort := options.FindOne().SetSort(bson.D{{Key: l.field, Value: 1}}).SetProjection(bson.D{{Key: l.field, Value: 1}})
+	err := l.in.FindOne(ctx, l.within(s.lo, later(s.hi)), sort).Decode(&first)
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments):
 		s.lo = s.hi
 		return nil
+	case err != nil:
+		return fmt.Errorf("find the first movement: %w", err)
 	}
-	if err == nil {
-		s.lo = first.Lookup(s.field).StringValue()
-	}
-	return err
+	s.lo = max(s.lo, lowestAt(microsAt(first.Lookup(l.field).StringValue())-segmentSpan.Microseconds()))
+	return nil
 }
 
-// count counts the rows of the span.
-func (s span) count(ctx context.Context) (int64, error) {
+// total counts the movements of the span.
+func (s span) total(ctx context.Context) (int64, error) {
 	if s.lo >= s.hi {
 		return 0, nil
 	}
-	return s.in.CountDocuments(ctx, s.filter(), options.Count())
+	return s.count(ctx, s.lo, s.hi, s.types)
 }

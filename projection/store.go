@@ -25,7 +25,7 @@ import (
 )
 
 // schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
-const schema = 2
+const schema = 3
 
 // The collections. Those of the read model carry the generation as a suffix: each rebuild fills new ones.
 const (
@@ -57,6 +57,7 @@ type server struct {
 	rows       int  // how many inserts
 	lookups    bool // it finds documents by a list of ids without reading the whole collection
 	indexes    bool // its queries use indexes
+	sums       bool // it adds up fields of embedded documents
 }
 
 // meta names the generation that is read.
@@ -111,7 +112,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.tidy(ctx, m); err != nil {
 		return err
 	}
-	return s.index(ctx, s.collections(m.Generation).movements, movementIndexes)
+	return s.indexHistory(ctx, s.collections(m.Generation))
 }
 
 // tidy drops what a rebuild left that changed over and then ended before it could clean up.
@@ -128,7 +129,8 @@ func (s *Store) tidy(ctx context.Context, current meta) error {
 }
 
 // ask finds out what the server can do. FerretDB 1 answers buildInfo with its own version beside MongoDB's. It holds a connection of
-// its pool for each operation of an update command, scans a collection for a list of ids, and doesn't use indexes in its queries.
+// its pool for each operation of an update command, scans a collection for a list of ids, doesn't use indexes in its queries,
+// doesn't add up fields of embedded documents, and misses large numbers in arrays.
 func (s *Store) ask(ctx context.Context) error {
 	var info struct {
 		Ferret string `bson:"ferretdbVersion"`
@@ -136,7 +138,7 @@ func (s *Store) ask(ctx context.Context) error {
 	if err := s.db.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info); err != nil {
 		return fmt.Errorf("ask MongoDB what it can do: %w", err)
 	}
-	s.server = server{operations: 1000, rows: 2500, lookups: true, indexes: true}
+	s.server = server{operations: 1000, rows: 2500, lookups: true, indexes: true, sums: true}
 	if info.Ferret != "" {
 		s.server = server{operations: 8, rows: 100}
 	}
@@ -169,13 +171,14 @@ func (s *Store) Ping(ctx context.Context) error { return s.client.Ping(ctx, nil)
 type generation struct {
 	name      string
 	products  *mongo.Collection
-	movements *mongo.Collection
+	movements *mongo.Collection // in blocks, by product
+	journal   *mongo.Collection // the same in segments, by time
 	days      *mongo.Collection
 }
 
 func (s *Store) collections(name string) generation {
 	of := func(what string) *mongo.Collection { return s.db.Collection(what + "_" + name) }
-	return generation{name: name, products: of("products"), movements: of("movements"), days: of("days")}
+	return generation{name: name, products: of("products"), movements: of("movements"), journal: of("journal"), days: of("days")}
 }
 
 // staleMeta is how long a process may go on reading a generation that another has replaced.

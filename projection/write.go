@@ -9,16 +9,18 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 	"golang.org/x/sync/errgroup"
 )
 
+// whole asks for all fields of documents.
+var whole = bson.D{}
+
 // find reads documents by id, in the way that costs the server least, and hands each to found.
-func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []string, found func(D)) error {
+func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []string, fields bson.D, found func(D)) error {
 	if !s.server.lookups {
 		for _, id := range ids {
 			var d D
-			err := in.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&d)
+			err := in.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(fields)).Decode(&d)
 			if errors.Is(err, mongo.ErrNoDocuments) {
 				continue
 			}
@@ -30,7 +32,7 @@ func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 		return nil
 	}
 	for chunk := range slices.Chunk(ids, 1000) {
-		cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: chunk}}}}, options.Find().SetBatchSize(1000))
+		cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: chunk}}}}, options.Find().SetProjection(fields).SetBatchSize(1000))
 		if err != nil {
 			return err
 		}
@@ -51,42 +53,66 @@ func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 // write writes a page: movements and ended hours before the products, so that a product that is there vouches for them.
 func (f *folder) write(ctx context.Context, p *page) error {
 	var days, products []mongo.WriteModel
+	var blocks []block
 	for _, e := range p.entries {
-		days = append(days, dayModels(e.doc.ID, e.ended)...)
+		days, blocks = append(days, dayModels(e.doc.ID, e.ended)...), append(blocks, e.blocks...)
 		if e.changed {
 			products = append(products, e.model())
 		}
 	}
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2)
-	for _, documents := range p.rows.chunks(f.store.server.rows) {
-		group.Go(func() error { return f.insert(inner, documents) })
+	for chunk := range slices.Chunk(blocks, f.store.server.rows) {
+		group.Go(func() error {
+			if err := f.insert(inner, f.into.movements, chunk); !onlyDuplicates(err) {
+				return err
+			}
+			return nil // they are what they should be: a full block doesn't change
+		})
 	}
 	group.Go(func() error { return f.replaceAll(inner, f.into.days, days) })
+	group.Go(func() error { return f.writeJournal(inner, p) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	return f.bulk(ctx, f.into.products, products)
 }
 
-// insert writes movements. Those that are there are what they should be: a row of the log doesn't change. The command is put together here
-// because the driver's own InsertMany decodes and encodes each document again.
-func (f *folder) insert(ctx context.Context, documents bsoncore.Array) error {
-	index, command := bsoncore.AppendDocumentStart(make([]byte, 0, len(documents)+256))
-	command = bsoncore.AppendStringElement(command, "insert", f.into.movements.Name())
-	command = bsoncore.AppendBooleanElement(command, "ordered", false)
-	command = bsoncore.AppendDocumentElement(command, "writeConcern", majority)
-	command = bsoncore.AppendArrayElement(command, "documents", documents)
-	command, _ = bsoncore.AppendDocumentEnd(command, index)
-	err := f.store.db.RunCommand(ctx, bson.Raw(command)).Err()
-	if err != nil && !onlyDuplicates(err) {
-		f.metrics.writeErrors.Inc()
-		return fmt.Errorf("insert movements: %w", err)
+// insert makes documents; those that are there stay, and the others are made.
+func (f *folder) insert(ctx context.Context, into *mongo.Collection, documents any) error {
+	_, err := into.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
+	if err != nil {
+		if !onlyDuplicates(err) {
+			f.metrics.writeErrors.Inc()
+		}
+		return fmt.Errorf("write %s: %w", into.Name(), err)
 	}
 	return nil
 }
 
-var majority = bsoncore.BuildDocument(nil, bsoncore.AppendStringElement(nil, "w", "majority"))
+// writeJournal adds the page to the journal. Where another has added to a shard meanwhile the page is stale.
+func (f *folder) writeJournal(ctx context.Context, p *page) error {
+	var all []*segment
+	from := map[int16]int64{}
+	for shard, s := range p.journal {
+		if all = append(all, s...); len(s) > 0 {
+			from[shard] = f.journal[shard]
+		}
+	}
+	for chunk := range slices.Chunk(all, f.store.server.rows) {
+		if err := f.insert(ctx, f.into.journal, chunk); onlyDuplicates(err) {
+			return errors.Join(errStale, f.journal.begin(ctx, f.into.journal, from))
+		} else if err != nil {
+			return err
+		}
+	}
+	for shard, s := range p.journal {
+		if len(s) > 0 {
+			f.journal[shard] = (*s[len(s)-1]).Last
+		}
+	}
+	return nil
+}
 
 // bulk writes at most one operation a document. Each applies only to the state it was computed from; one that doesn't is stale.
 func (f *folder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
