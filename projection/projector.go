@@ -73,11 +73,20 @@ func (p *Projector) Run(ctx context.Context) error {
 			failures = 0
 		default:
 			failures = 0
-			wait(ctx, p.store.waiting.came, p.store.config.Pace-time.Since(began))
+			wait(ctx, p.store.waiting.came, p.rest(time.Since(began)))
 			wait(ctx, hints, p.pace.next(rows > 0))
 		}
 	}
 	return nil
+}
+
+// longestRest is as long as a page may let the log grow before the next one is begun.
+const longestRest = 400 * time.Millisecond
+
+// rest is how long to let the log grow after a page that took some time: the more a page costs, the more rows are to share the cost of the next one,
+// because a product is written once a page however often it changed.
+func (p *Projector) rest(took time.Duration) time.Duration {
+	return max(p.store.config.Pace-took, min(2*took, longestRest))
 }
 
 // upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation

@@ -41,6 +41,7 @@ var families = []struct {
 	measure func(context.Context, *bench) error
 }{
 	{"throughput", measureThroughput},
+	{"write", measureWriteSide},
 	{"bare", measureBare},
 	{"naive", measureNaive},
 	{"growth", measureGrowth},
