@@ -109,7 +109,8 @@ func (c Config) readerConfig() (*sarama.Config, error) {
 	s.Consumer.IsolationLevel = sarama.ReadCommitted // what an aborted transaction sent was never said
 	s.Consumer.MaxProcessingTime = 2 * time.Second   // a claim that is held back for longer fetches anew
 	s.Consumer.MaxWaitTime = 250 * time.Millisecond
-	s.ChannelBufferSize = 1024
+	s.Consumer.Fetch.Default = 128 << 10 // of a partition at once: what is behind is read in as many rounds as it takes, and isn't all held in memory
+	s.ChannelBufferSize = 256
 	return s, nil
 }
 

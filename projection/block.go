@@ -12,9 +12,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// blockSize is how many versions of a product a block holds: 1 to 32, 33 to 64, and so on. Up to so many movements are written again with
+// blockSize is how many versions of a product a block holds: 1 to 16, 17 to 32, and so on. Up to so many movements are written again with
 // each change of a product.
-const blockSize = 32
+const blockSize = 16
 
 // block holds the movements of some versions of a product. It is written when it is full; until then its movements are in the product, as its
 // tail. Whoever writes it has folded all of it, so it is always the same and needs no guard. A cancelled reservation, which makes no

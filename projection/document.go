@@ -66,7 +66,10 @@ const (
 	discarded = "DISCARDED"
 )
 
-var statuses = map[product.Status]string{product.StatusPending: pending, product.StatusActive: active, product.StatusDiscarded: discarded}
+var (
+	statuses = map[product.Status]string{product.StatusPending: pending, product.StatusActive: active, product.StatusDiscarded: discarded}
+	statusOf = map[string]product.Status{pending: product.StatusPending, active: product.StatusActive, discarded: product.StatusDiscarded}
+)
 
 var ranks = map[product.StockStatus]int32{product.OutOfStock: 0, product.LowStock: 1, product.InStock: 2}
 
@@ -75,13 +78,7 @@ const outOfStock = "InventoryOutOfStockEvent"
 
 // state is the aggregate's part of the document, for the aggregate's own fold.
 func (d *document) state() product.Product {
-	p := product.Product{Version: d.Version, StockTotal: d.Total, Reserved: d.Reserved, LowStockThreshold: d.Threshold}
-	for status, name := range statuses {
-		if name == d.Status {
-			p.Status = status
-		}
-	}
-	return p
+	return product.Product{Version: d.Version, Status: statusOf[d.Status], StockTotal: d.Total, Reserved: d.Reserved, LowStockThreshold: d.Threshold}
 }
 
 // fold adds a row's event to the document. It says whether more than the stock changed, and whether anything did.

@@ -37,20 +37,16 @@ type item struct {
 
 // page is what becomes of some rows.
 type page struct {
-	items   []item
+	rows    []eventstore.Record
 	entries map[uuid.UUID]*entry
 	journal map[int16]segments
 }
 
 // apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
 func (f *folder) apply(ctx context.Context, records []eventstore.Record) error {
-	items, err := f.decode(ctx, records)
-	if err != nil {
-		return err
-	}
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
-		p := &page{items: items, entries: map[uuid.UUID]*entry{}, journal: map[int16]segments{}}
+		p := &page{rows: records, entries: map[uuid.UUID]*entry{}, journal: map[int16]segments{}}
 		err := f.try(ctx, p, attempt > 1)
 		if err == nil {
 			return nil
@@ -65,23 +61,10 @@ func (f *folder) apply(ctx context.Context, records []eventstore.Record) error {
 	}
 }
 
-// decode drops the rows that no document shows, and those of parked products. A row that can't be decoded parks its product.
-func (f *folder) decode(ctx context.Context, records []eventstore.Record) ([]item, error) {
-	items := make([]item, 0, len(records))
-	for _, r := range records {
-		if f.parked[r.ProductID] > 0 || unshown[r.Type] {
-			continue
-		}
-		e, err := product.Decode(r.Type, r.Data)
-		if err != nil {
-			if err := f.park(ctx, r, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		items = append(items, item{Record: r, event: e})
-	}
-	return items, nil
+// skips says that a row is in no document: nothing of its kind is shown, or its product is parked.
+func (f *folder) skips(r *eventstore.Record) bool {
+	poison := f.parked[r.ProductID]
+	return unshown[r.Type] || (poison > 0 && r.Pos >= poison)
 }
 
 // unshown are the facts no document shows anything of.
@@ -97,32 +80,23 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 	if err := f.load(ctx, p, again); err != nil {
 		return err
 	}
-	for _, it := range p.items {
-		if poison := f.parked[it.ProductID]; poison > 0 && it.Pos >= poison {
+	for i := range p.rows {
+		r := &p.rows[i]
+		if f.skips(r) {
 			continue
 		}
-		e := p.entries[it.ProductID]
-		if it.Pos > e.doc.Pos && it.Version > 0 && it.Version != e.doc.Version+1 {
+		e := p.entries[r.ProductID]
+		if r.Pos > e.doc.Pos && r.Version > 0 && r.Version != e.doc.Version+1 {
 			if !again {
-				return fmt.Errorf("product %s is at version %d, the next row has %d: %w", it.ProductID, e.doc.Version, it.Version, errStale)
+				return fmt.Errorf("product %s is at version %d, the next row has %d: %w", r.ProductID, e.doc.Version, r.Version, errStale)
 			}
-			if err := f.mend(ctx, p, it.ProductID); err != nil {
+			if err := f.mend(ctx, p, r.ProductID); err != nil {
 				return err
 			}
-			e = p.entries[it.ProductID]
+			e = p.entries[r.ProductID]
 		}
-		if it.Pos <= e.doc.Pos {
-			if err := f.remember(ctx, p, e, it); err != nil {
-				return err
-			}
-			continue
-		}
-		m, ok, err := e.fold(it)
-		if err != nil {
+		if err := f.add(ctx, p, e, r); err != nil {
 			return err
-		}
-		if ok {
-			f.note(p, &m)
 		}
 	}
 	if err := f.write(ctx, p); err != nil {
@@ -136,6 +110,22 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 		f.cache.put(id, e)
 	}
 	return nil
+}
+
+// add folds a row in. One that can't be decoded parks its product.
+func (f *folder) add(ctx context.Context, p *page, e *entry, r *eventstore.Record) error {
+	if r.Pos <= e.doc.Pos {
+		return f.remember(ctx, p, e, r)
+	}
+	event, err := product.Decode(r.Type, r.Data)
+	if err != nil {
+		return f.park(ctx, *r, err)
+	}
+	m, ok, err := e.fold(item{Record: *r, event: event})
+	if ok && err == nil {
+		f.note(p, &m)
+	}
+	return err
 }
 
 // mend folds a product anew whose versions have a hole: it is then further than the page.
@@ -160,15 +150,15 @@ func (f *folder) note(p *page, m *movement) {
 }
 
 // remember adds the movement of a row that is folded in already, as after a product was folded anew, and isn't in the journal.
-func (f *folder) remember(ctx context.Context, p *page, e *entry, it item) error {
-	if it.Version == 0 || it.Pos <= f.journal[it.Shard] {
+func (f *folder) remember(ctx context.Context, p *page, e *entry, r *eventstore.Record) error {
+	if r.Version == 0 || r.Pos <= f.journal[r.Shard] {
 		return nil
 	}
-	history, err := NewReader(f.store, nil).stream(f.into, it.ProductID, &e.doc)
+	history, err := NewReader(f.store, nil).stream(f.into, r.ProductID, &e.doc)
 	if err != nil {
 		return err
 	}
-	m, ok, err := history.at(ctx, it.Version)
+	m, ok, err := history.at(ctx, r.Version)
 	if ok && err == nil {
 		f.note(p, &m)
 	}
@@ -201,9 +191,9 @@ func (e *entry) fold(it item) (m movement, ok bool, err error) {
 func (f *folder) load(ctx context.Context, p *page, again bool) error {
 	var ids []uuid.UUID
 	seen := map[uuid.UUID]bool{}
-	for _, it := range p.items {
-		if !seen[it.ProductID] {
-			seen[it.ProductID], ids = true, append(ids, it.ProductID)
+	for i := range p.rows {
+		if r := &p.rows[i]; !seen[r.ProductID] && !f.skips(r) {
+			seen[r.ProductID], ids = true, append(ids, r.ProductID)
 		}
 	}
 	return f.loadAll(ctx, p, ids, again)
