@@ -20,7 +20,7 @@ type Config struct {
 	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`   // rows of the log folded at once when nothing lags
 	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"` // … when much does
 	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"` // of documents the projector keeps, so as not to read them again
-	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`      // the least time from page to page when nothing lags: fewer, larger writes; a read that waits for a version doesn't wait for it
+	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`      // the least time from page to page when nothing lags: fewer, larger writes
 	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"` // the slowest pace of asking an idle log for news
 	Settle     time.Duration `env:"PROJECTION_SETTLE" envDefault:"250ms"`   // how long a transaction may take from its timestamp to its commit
 	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`   // how often idle shards say up to when they are complete

@@ -73,7 +73,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			failures = 0
 		default:
 			failures = 0
-			wait(ctx, p.store.waiting.came, p.rest(time.Since(began)))
+			p.rest(ctx, time.Since(began))
 			wait(ctx, hints, p.pace.next(rows > 0))
 		}
 	}
@@ -83,10 +83,12 @@ func (p *Projector) Run(ctx context.Context) error {
 // longestRest is as long as a page may let the log grow before the next one is begun.
 const longestRest = 400 * time.Millisecond
 
-// rest is how long to let the log grow after a page that took some time: the more a page costs, the more rows are to share the cost of the next one,
-// because a product is written once a page however often it changed.
-func (p *Projector) rest(took time.Duration) time.Duration {
-	return max(p.store.config.Pace-took, min(2*took, longestRest))
+// rest lets the log grow after a page that took some time: the more a page costs, the more rows are to share the cost of the next one, because a
+// product is written once a page however often it changed. A read that waits for a version shortens it.
+func (p *Projector) rest(ctx context.Context, took time.Duration) {
+	least := max(0, p.store.config.Pace-took)
+	wait(ctx, nil, least)
+	wait(ctx, p.store.waiting.came, min(2*took, longestRest)-least)
 }
 
 // upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation

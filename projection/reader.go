@@ -190,7 +190,7 @@ func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error
 	defer leave()
 	deadline := time.NewTimer(r.store.config.WaitTimeout)
 	defer deadline.Stop()
-	for pause := (pace{least: 10 * time.Millisecond, most: 100 * time.Millisecond}); ; {
+	for pause := (pace{least: 25 * time.Millisecond, most: 200 * time.Millisecond}); ; {
 		reached, err := r.version(ctx, id)
 		if err != nil || reached >= version {
 			return err
