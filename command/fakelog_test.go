@@ -25,6 +25,7 @@ type fakeLog struct {
 	changed chan struct{}
 	wake    chan struct{}
 	errs    []error // of the next checkpoints
+	fenced  int     // checkpoints that didn't move
 }
 
 func newFakeLog() *fakeLog {
@@ -87,6 +88,8 @@ func (l *fakeLog) Checkpoint(_ context.Context, _ string, leases []eventstore.Le
 		if l.epochs[lease.Shard] == lease.Epoch && l.saved[lease.Shard] < lease.Pos {
 			l.saved[lease.Shard] = lease.Pos
 			moved = append(moved, lease.Shard)
+		} else {
+			l.fenced++
 		}
 	}
 	if len(l.errs) > 0 {
@@ -95,6 +98,13 @@ func (l *fakeLog) Checkpoint(_ context.Context, _ string, leases []eventstore.Le
 		return nil, err
 	}
 	return moved, nil
+}
+
+// fencedOff says whether a checkpoint was refused: whoever saved it knows that the lease is lost.
+func (l *fakeLog) fencedOff() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fenced > 0
 }
 
 func (l *fakeLog) Positions(context.Context) (tips [eventstore.Shards]int64, _ error) {

@@ -227,7 +227,7 @@ func TestARelayThatLostItsLeaseDoesNotGoOn(t *testing.T) {
 	l.epochs[shard]++ // another has taken over, and this one doesn't know
 	l.mu.Unlock()
 	l.append(t, p, uuid.New(), 2, reserved(2), product.Origin{})
-	eventually(t, "the second outcome", func() bool { return len(s.bodies(t)) == 2 })
+	eventually(t, "the second outcome and its checkpoint", func() bool { return len(s.bodies(t)) == 2 && l.fencedOff() })
 	l.append(t, p, uuid.New(), 3, reserved(3), product.Origin{})
 	other := uuid.New()
 	for eventstore.ShardOf(other) == shard {
