@@ -3,6 +3,7 @@ package projection
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -64,24 +65,34 @@ func (r *Reader) Products(ctx context.Context, where ProductFilter, order Produc
 	if err != nil {
 		return Page[Product]{}, err
 	}
-	ctx, cancel := r.bounded(ctx)
+	walk := productWalk{reader: r, filter: filter, order: order, key: key, page: page}
+	asked, err := json.Marshal([]any{where, order, page})
+	if err != nil {
+		return Page[Product]{}, fmt.Errorf("write a filter: %w", err)
+	}
+	return r.lists.do(ctx, string(asked), walk.list)
+}
+
+// list reads the page.
+func (w productWalk) list(ctx context.Context) (Page[Product], error) {
+	ctx, cancel := w.reader.bounded(ctx)
 	defer cancel()
-	g, err := r.store.generation(ctx)
+	g, err := w.reader.store.generation(ctx)
 	if err != nil {
 		return Page[Product]{}, err
 	}
-	walk := productWalk{reader: r, in: g.products, filter: filter, order: order, key: key, page: page}
-	docs, err := walk.read(ctx)
+	w.in = g.products
+	docs, err := w.read(ctx)
 	if err != nil {
 		return Page[Product]{}, err
 	}
 	edges := make([]Edge[Product], len(docs))
 	for i := range docs {
-		edges[i] = Edge[Product]{Cursor: walk.cursor(&docs[i]), Node: docs[i].product()}
+		edges[i] = Edge[Product]{Cursor: w.cursor(&docs[i]), Node: docs[i].product()}
 	}
-	result := paged(page, edges)
-	if page.Count {
-		if result.Total, err = g.products.CountDocuments(ctx, filter); err != nil {
+	result := paged(w.page, edges)
+	if w.page.Count {
+		if result.Total, err = g.products.CountDocuments(ctx, w.filter); err != nil {
 			return Page[Product]{}, fmt.Errorf("count products: %w", err)
 		}
 	}
@@ -249,7 +260,7 @@ type place struct {
 	id    string
 }
 
-func (w productWalk) list() string {
+func (w productWalk) name() string {
 	if w.order.Descending {
 		return string(w.order.Field) + "-"
 	}
@@ -258,7 +269,7 @@ func (w productWalk) list() string {
 
 func (w productWalk) cursor(d *document) string {
 	at := w.of(d)
-	return cursor(w.list(), fmt.Sprint(at.value), at.id)
+	return cursor(w.name(), fmt.Sprint(at.value), at.id)
 }
 
 func (w productWalk) of(d *document) place {
@@ -280,7 +291,7 @@ func (w productWalk) place(c string) (*place, error) {
 	if c == "" {
 		return nil, nil
 	}
-	values, err := parseCursor(w.list(), c, 2)
+	values, err := parseCursor(w.name(), c, 2)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,11 @@ type Reader struct {
 	store       *Store
 	correlation func(context.Context) string
 	now         func() time.Time
+
+	lists    flights[Page[Product]]
+	single   flights[*Product]
+	several  flights[[]*Product]
+	variants flights[[]*Variant]
 }
 
 // NewReader returns a reader. correlation gives the id of the request a read belongs to, which MongoDB's log and profiler then show; it may be nil.
@@ -87,17 +92,26 @@ func NewReader(s *Store, correlation func(context.Context) string) *Reader {
 
 // Product returns a product.
 func (r *Reader) Product(ctx context.Context, id uuid.UUID) (p Product, ok bool, err error) {
+	found, err := r.single.do(ctx, id.String(), func(ctx context.Context) (*Product, error) { return r.product(ctx, id) })
+	if err != nil || found == nil {
+		return Product{}, false, err
+	}
+	return *found, true, nil
+}
+
+func (r *Reader) product(ctx context.Context, id uuid.UUID) (*Product, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, err := r.store.generation(ctx)
 	if err != nil {
-		return Product{}, false, err
+		return nil, err
 	}
 	d, ok, err := r.document(ctx, g, id, shown)
 	if err != nil || !ok || d.Status != active {
-		return Product{}, false, err
+		return nil, err
 	}
-	return d.product(), true, nil
+	p := d.product()
+	return &p, nil
 }
 
 // document reads a product whatever its status.
@@ -123,6 +137,10 @@ func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product
 	if len(ids) > MaxIDs {
 		return nil, ErrTooMany
 	}
+	return r.several.do(ctx, fmt.Sprint(ids), func(ctx context.Context) ([]*Product, error) { return r.productsByIDs(ctx, ids) })
+}
+
+func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, err := r.store.generation(ctx)
@@ -150,10 +168,14 @@ func (r *Reader) Variants(ctx context.Context, ids []uuid.UUID) ([]*Variant, err
 	if len(ids) > MaxIDs {
 		return nil, ErrTooMany
 	}
-	variants := make([]*Variant, len(ids))
 	if len(ids) == 0 {
-		return variants, nil
+		return []*Variant{}, nil
 	}
+	return r.variants.do(ctx, fmt.Sprint(ids), func(ctx context.Context) ([]*Variant, error) { return r.variantsByIDs(ctx, ids) })
+}
+
+func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Variant, error) {
+	variants := make([]*Variant, len(ids))
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, err := r.store.generation(ctx)
