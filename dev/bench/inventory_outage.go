@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 const (
 	shopRate     = 20               // queries a second of each contender
 	shopPatience = 10 * time.Second // how long somebody waits for a page
-	shopHealthy  = 10 * time.Second
+	shopHealthy  = 30 * time.Second // 600 queries: the 99th percentile is the 6th worst of them
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -34,6 +35,8 @@ type contender struct {
 	seen      map[string]*tally
 	fresh     time.Time // when all levels were first fetched after the outage
 	healed    time.Time
+	pid       int                // 0: its memory isn't watched
+	resident  map[string][]int64 // bytes, every second of a phase
 }
 
 // tally counts the queries of a phase.
@@ -48,7 +51,7 @@ type tally struct {
 
 // outage sends queries to the server and to the plain stack at a constant rate while their neighbours are well, away, slow and well again.
 func (s *shop) outage(ctx context.Context) error {
-	ours := &contender{name: "product-service", neighbour: s.neighbour, ask: s.ask, seen: map[string]*tally{}}
+	ours := &contender{name: "product-service", neighbour: s.neighbour, ask: s.ask, seen: map[string]*tally{}, pid: s.child.process.PID(), resident: map[string][]int64{}}
 	other, err := startNeighbour(ctx)
 	if err != nil {
 		return err
@@ -103,8 +106,11 @@ func runPhase(ctx context.Context, contenders []*contender, name string, fault s
 	began := time.Now()
 	tick := time.NewTicker(time.Second / shopRate)
 	defer tick.Stop()
-	for time.Since(began) < lasts {
+	for n := 0; time.Since(began) < lasts; n++ {
 		for _, c := range contenders {
+			if c.pid != 0 && n%shopRate == 0 {
+				c.resident[name] = append(c.resident[name], memoryOf(c.pid, "VmRSS:"))
+			}
 			go c.query(ctx, c.phase)
 		}
 		select {
@@ -191,12 +197,33 @@ func (c *contender) report(b *bench, bound bool) {
 	b.report.add(at+"levels fresh or marked stale", told, "%", goal(atLeast(100)), "%d levels: %d marked stale, %d lacking, %d old but not marked", out.levels, out.stale, out.lack, out.untold)
 	b.report.add(at+"upstream calls", rateOf(out.calls, out.lasted), "/s", goal(atMost(1)), "healthy %.2f, away %.2f, slow %.2f; connections opened %d",
 		rateOf(well.calls, well.lasted), rateOf(away.calls, away.lasted), rateOf(slow.calls, slow.lasted), out.connected)
+	c.reportMemory(b, at)
 	if c.fresh.IsZero() {
 		b.report.add(at+"back to live", c.seen["after"].lasted.Seconds(), "s", target{}, "not within this time")
 		b.report.Figures[len(b.report.Figures)-1].Met = false
 		return
 	}
 	b.report.add(at+"back to live", c.fresh.Sub(c.healed).Seconds(), "s", goal(atMost(10)), "from the healing to a page whose levels were all fetched after it; load %s", loadAverage())
+}
+
+// reportMemory says whether the server's memory stayed flat: what it held in the last quarter of the outage over what it held in the first.
+func (c *contender) reportMemory(b *bench, at string) {
+	out := slices.Concat(c.resident["away"], c.resident["slow"])
+	quarter := len(out) / 4
+	if quarter == 0 || out[0] == 0 {
+		return
+	}
+	mean := func(samples []int64) float64 {
+		var sum int64
+		for _, bytes := range samples {
+			sum += bytes
+		}
+		return float64(sum) / float64(len(samples))
+	}
+	mib := func(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+	healthy, after := c.resident["healthy"], c.resident["after"]
+	b.report.add(at+"memory, end over start", mean(out[len(out)-quarter:])/mean(out[:quarter]), "x", atMost(1.1),
+		"RSS: at the start %.1f MiB, highest in the outage %.1f, at its end %.1f, after it %.1f", mib(healthy[0]), mib(slices.Max(out)), mib(out[len(out)-1]), mib(after[len(after)-1]))
 }
 
 // warmRead reads levels that are in memory.

@@ -41,13 +41,16 @@ func readStat(file string) (name string, used time.Duration) {
 }
 
 // peakRSS is the most memory a process ever had resident, in bytes; 0 where that can't be told.
-func peakRSS(pid int) int64 {
+func peakRSS(pid int) int64 { return memoryOf(pid, "VmHWM:") }
+
+// memoryOf reads a line of a process's status file (proc(5)).
+func memoryOf(pid int, field string) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if value, ok := strings.CutPrefix(line, field); ok {
 			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 			return kib << 10
 		}
