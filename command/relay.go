@@ -22,7 +22,7 @@ const (
 	longPoll   = 250 * time.Millisecond
 	lagEvery   = 5 * time.Second
 	saveEvery  = 50 * time.Millisecond // what was sent since is sent again after a crash
-	relayGrace = 5 * time.Second // for the page under way when the service goes down
+	relayGrace = 5 * time.Second       // for the page under way when the service goes down
 )
 
 // Outbox is the log as the relay reads it; eventstore.Store is one.

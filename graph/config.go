@@ -27,6 +27,10 @@ type Config struct {
 	// Timeout bounds a request from its first byte read to its answer.
 	Timeout time.Duration `env:"GRAPHQL_TIMEOUT" envDefault:"10s"`
 
+	// Concurrency bounds how many requests are served at once. Others wait in line, within their Timeout, and cost next to nothing meanwhile: a crowd
+	// that were served all at once would hold the memory of all, and be so slow that calls upstream run into their timeouts.
+	Concurrency int `env:"GRAPHQL_CONCURRENCY" envDefault:"64"`
+
 	// MaxBody bounds a request's body, in bytes.
 	MaxBody int64 `env:"GRAPHQL_MAX_BODY" envDefault:"102400"`
 
@@ -74,7 +78,7 @@ func (c Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
+		{"GRAPHQL_CONCURRENCY", int64(c.Concurrency)}, {"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
 		{"GRAPHQL_MAX_FIELDS", int64(c.MaxFields)}, {"GRAPHQL_MAX_ALIASES", int64(c.MaxAliases)}, {"GRAPHQL_MAX_COST", int64(c.MaxCost)},
 	} {
 		if limit.value < 1 {

@@ -23,6 +23,7 @@ type handler struct {
 	engine
 	config Config
 	log    *slog.Logger
+	places chan struct{} // taken by those that are being served
 }
 
 // Handler returns what serves /graphql. It fails only where the configuration can't work. It carries the correlation id of
@@ -38,7 +39,7 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	}
 	return Correlate(&handler{
 		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: newMetrics(reg)},
-		config: c, log: log,
+		config: c, log: log, places: make(chan struct{}, c.Concurrency),
 	}), nil
 }
 
@@ -78,7 +79,12 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		h.refuse(ctx, w, media, status, err)
 		return
 	}
-	resp, kind := h.run(ctx, req)
+	resp, kind, served := h.inTurn(ctx, req)
+	if !served {
+		w.Header().Set("Retry-After", "1")
+		h.refuse(ctx, w, media, http.StatusServiceUnavailable, faultf(InternalServerError, "the service is busy: the request waited in line for %s; try again", h.config.Timeout))
+		return
+	}
 	status = http.StatusOK
 	switch {
 	case kind == mutationByGet:
@@ -92,6 +98,18 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return
 	}
 	h.write(ctx, w, media, status, resp)
+}
+
+// inTurn runs the request when there is a place for it. Reading requests and sending answers takes none: how long that takes is up to clients.
+func (h *handler) inTurn(ctx context.Context, req request) (resp *graphql.Response, k kind, served bool) {
+	select {
+	case h.places <- struct{}{}:
+	case <-ctx.Done():
+		return nil, "", false
+	}
+	defer func() { <-h.places }()
+	resp, k = h.run(ctx, req)
+	return resp, k, true
 }
 
 // unchanged lets caches keep the answer of a GET, if they ask each time whether it still holds: it says so with 304.

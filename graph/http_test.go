@@ -5,9 +5,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"product-service/projection"
 )
 
 const (
@@ -191,5 +195,41 @@ func TestCorrelationIDIsTakenOver(t *testing.T) {
 		if (got == given) != taken || got == "" {
 			t.Errorf("X-Correlation-ID %q is answered with %q", given, got)
 		}
+	}
+}
+
+// Ensure that no more requests are executed at once than allowed: the next waits its turn, and one whose time is up in line is told to come again.
+func TestRequestsWaitInLine(t *testing.T) {
+	var inside, most atomic.Int64
+	goOn := make(chan struct{})
+	f := &fakes{byIDs: func(ids []uuid.UUID) ([]*projection.Product, error) {
+		most.Store(max(most.Load(), inside.Add(1))) // one at a time, if all is well
+		<-goOn
+		inside.Add(-1)
+		return make([]*projection.Product, len(ids)), nil
+	}}
+	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY=1", "GRAPHQL_TIMEOUT=200ms")
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, exchange{body: `{"query":"{product(id:\"0190f3a4-5b6c-7d8e-9f00-112233445566\"){name}}"}`}.request())
+		return w
+	}
+	answers := make(chan *httptest.ResponseRecorder, 3)
+	for range 3 {
+		go func() { answers <- ask() }()
+	}
+	for range 2 { // one has the place, and keeps it
+		w := <-answers
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "waited in line") {
+			t.Errorf("%d, %v, %s", w.Code, w.Header(), w.Body)
+		}
+	}
+	close(goOn)
+	<-answers
+	if w := ask(); w.Code != http.StatusOK {
+		t.Errorf("after that: %d, %s", w.Code, w.Body)
+	}
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d were executed at once", n)
 	}
 }

@@ -108,7 +108,7 @@ func (f *folder) writeJournal(ctx context.Context, p *page) error {
 	}
 	for shard, s := range p.journal {
 		if len(s) > 0 {
-			f.journal[shard] = (*s[len(s)-1]).Last
+			f.journal[shard] = s[len(s)-1].Last
 		}
 	}
 	return nil
