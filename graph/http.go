@@ -23,7 +23,7 @@ type handler struct {
 	engine
 	config Config
 	log    *slog.Logger
-	places chan struct{} // taken by those that are being served
+	places places
 }
 
 // Handler returns what serves /graphql. It fails only where the configuration can't work. It carries the correlation id of
@@ -39,7 +39,7 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	}
 	return Correlate(&handler{
 		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: newMetrics(reg)},
-		config: c, log: log, places: make(chan struct{}, c.Concurrency),
+		config: c, log: log, places: make(places, c.Concurrency),
 	}), nil
 }
 
@@ -102,12 +102,11 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // inTurn runs the request when there is a place for it. Reading requests and sending answers takes none: how long that takes is up to clients.
 func (h *handler) inTurn(ctx context.Context, req request) (resp *graphql.Response, k kind, served bool) {
-	select {
-	case h.places <- struct{}{}:
-	case <-ctx.Done():
+	ctx, place, err := h.places.take(ctx)
+	if err != nil {
 		return nil, "", false
 	}
-	defer func() { <-h.places }()
+	defer place.leave()
 	resp, k = h.run(ctx, req)
 	return resp, k, true
 }

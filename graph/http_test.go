@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -208,7 +209,7 @@ func TestRequestsWaitInLine(t *testing.T) {
 		inside.Add(-1)
 		return make([]*projection.Product, len(ids)), nil
 	}}
-	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY=1", "GRAPHQL_TIMEOUT=200ms")
+	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY", "1", "GRAPHQL_TIMEOUT", "200ms")
 	ask := func() *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, exchange{body: `{"query":"{product(id:\"0190f3a4-5b6c-7d8e-9f00-112233445566\"){name}}"}`}.request())
@@ -231,5 +232,37 @@ func TestRequestsWaitInLine(t *testing.T) {
 	}
 	if n := most.Load(); n != 1 {
 		t.Errorf("%d were executed at once", n)
+	}
+}
+
+// Ensure that a request which waits for a version has no place meanwhile, and needs one to go on.
+func TestWhoWaitsForAVersionHoldsUpNobody(t *testing.T) {
+	waiting, projected := make(chan struct{}), make(chan struct{})
+	f := &fakes{waitFor: func(ctx context.Context, _ uuid.UUID, _ int64) error {
+		waiting <- struct{}{}
+		<-projected
+		return nil
+	}}
+	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY", "1")
+	ask := func(query string) string {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, exchange{body: `{"query":"` + query + `"}`}.request())
+		return w.Body.String()
+	}
+	const id = `id:\"0190f3a4-5b6c-7d8e-9f00-112233445566\"`
+	late := make(chan string)
+	go func() {
+		late <- ask(`{ a: product(` + id + `, minVersion:7) { name } b: product(` + id + `, minVersion:8) { name } }`)
+	}()
+	<-waiting
+	<-waiting
+	for range 2 {
+		if got, want := ask(`{ product(`+id+`) { name } }`), `{"data":{"product":null}}`; got != want {
+			t.Errorf("while another waits: %s", got)
+		}
+	}
+	close(projected)
+	if got, want := <-late, `{"data":{"a":null,"b":null}}`; got != want {
+		t.Errorf("who waited got %s", got)
 	}
 }

@@ -68,7 +68,12 @@ func (r *Resolver) execute(ctx context.Context, in *intake, productID uuid.UUID,
 	if len(in.refused) > 0 {
 		return &model.Payload{UserErrors: in.refused}, nil
 	}
-	version, refusal, err := r.services.Commands.Execute(ctx, productID, in.commandID, originOf(ctx), c)
+	var version int64
+	var refusal *product.Refusal
+	err := idly(ctx, func() (err error) {
+		version, refusal, err = r.services.Commands.Execute(ctx, productID, in.commandID, originOf(ctx), c)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("execute %T: %w", c, err)
 	}

@@ -30,7 +30,7 @@ func (r *Resolver) product(ctx context.Context, id string, minVersion *int64) (*
 
 // productAt waits until the product is at least at a version.
 func (r *Resolver) productAt(ctx context.Context, id uuid.UUID, version int64) (*model.Product, error) {
-	if err := r.services.Reads.WaitFor(ctx, id, version); err != nil {
+	if err := idly(ctx, func() error { return r.services.Reads.WaitFor(ctx, id, version) }); err != nil {
 		return nil, err
 	}
 	return r.productNow(ctx, id)
