@@ -119,5 +119,5 @@ func (e *engine) rootField(ctx context.Context, next graphql.RootResolver) graph
 	if loads := levelLoadsOf(ctx); loads != nil {
 		defer loads.reported(field.Alias) // it may have ended before it had anything to report
 	}
-	return next(ctx)
+	return placed(ctx, func() graphql.Marshaler { return next(ctx) })
 }

@@ -139,7 +139,10 @@ func (f *fakes) Execute(ctx context.Context, productID, commandID uuid.UUID, fro
 func testConfig(t testing.TB, settings ...string) Config {
 	t.Helper()
 	vars := map[string]string{"AUTH_MODE": "none", "GRAPHQL_INTROSPECTION": "on"}
-	for i := 0; i+1 < len(settings); i += 2 {
+	if len(settings)%2 != 0 {
+		t.Fatalf("settings are names and values by turns: %q", settings)
+	}
+	for i := 0; i < len(settings); i += 2 {
 		vars[settings[i]] = settings[i+1]
 	}
 	c, err := env.ParseAsWithOptions[Config](env.Options{Environment: vars})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -235,14 +236,22 @@ func TestRequestsWaitInLine(t *testing.T) {
 	}
 }
 
-// Ensure that a request which waits for a version has no place meanwhile, and needs one to go on.
+// Ensure that a request which waits for a version has no place meanwhile, and needs one to go on; that it has one as long as any part of it works.
 func TestWhoWaitsForAVersionHoldsUpNobody(t *testing.T) {
 	waiting, projected := make(chan struct{}), make(chan struct{})
-	f := &fakes{waitFor: func(ctx context.Context, _ uuid.UUID, _ int64) error {
-		waiting <- struct{}{}
-		<-projected
-		return nil
-	}}
+	working, worked := make(chan struct{}), make(chan struct{})
+	f := &fakes{
+		waitFor: func(context.Context, uuid.UUID, int64) error {
+			waiting <- struct{}{}
+			<-projected
+			return nil
+		},
+		page: func(projection.ProductFilter, projection.ProductOrder, projection.Range) (p projection.Page[projection.Product], err error) {
+			working <- struct{}{}
+			<-worked
+			return p, nil
+		},
+	}
 	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY", "1")
 	ask := func(query string) string {
 		w := httptest.NewRecorder()
@@ -261,7 +270,25 @@ func TestWhoWaitsForAVersionHoldsUpNobody(t *testing.T) {
 			t.Errorf("while another waits: %s", got)
 		}
 	}
+	half := make(chan string)
+	go func() { half <- ask(`{ a: product(` + id + `, minVersion:7) { name } b: products { nodes { id } } }`) }()
+	<-waiting
+	<-working
+	next := make(chan string)
+	go func() { next <- ask(`{ products { nodes { id } } }`) }()
+	select {
+	case <-working:
+		t.Error("two work in one place")
+	case <-time.After(50 * time.Millisecond): // a fault would show at once
+	}
+	worked <- struct{}{}
+	<-working // the first one only waits now
+	worked <- struct{}{}
+	if got, want := <-next, `{"data":{"products":{"nodes":[]}}}`; got != want {
+		t.Errorf("who came after half of a request was done got %s", got)
+	}
 	close(projected)
+	<-half
 	if got, want := <-late, `{"data":{"a":null,"b":null}}`; got != want {
 		t.Errorf("who waited got %s", got)
 	}

@@ -8,54 +8,79 @@ import (
 // places bound how many requests are executed at once: a token each.
 type places chan struct{}
 
-// place is one that a request has taken. It is given back while all that the request does is wait, so that requests which wait for a version or for
-// the writer hold up nobody.
+// place is what a request has of them. It is given back while all root fields that run do nothing but wait, so that requests which wait for a version
+// or for the writer hold up nobody.
 type place struct {
 	of places
 
-	mu    sync.Mutex
-	waits int // what of the request waits: its root fields run side by side
+	mu      sync.Mutex
+	held    bool
+	running int // root fields
+	waits   int
 }
 
 type placeKey struct{}
 
-// take waits for a place and returns what holds it, to be left, with the context to execute in. It returns the context's error where there is none in time.
+// take waits for a place and returns it, to be left, with the context to execute in. It returns the context's error where there is none in time.
 func (p places) take(ctx context.Context) (context.Context, *place, error) {
 	select {
 	case p <- struct{}{}:
-		taken := &place{of: p}
+		taken := &place{of: p, held: true}
 		return context.WithValue(ctx, placeKey{}, taken), taken, nil
 	case <-ctx.Done():
 		return ctx, nil, context.Cause(ctx)
 	}
 }
 
-func (p *place) leave() { <-p.of }
+func (p *place) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set(false, nil)
+}
 
-// idly calls wait, which only waits, and lets another request have the place meanwhile.
+// placed runs a root field.
+func placed[T any](ctx context.Context, field func() T) T {
+	p, _ := ctx.Value(placeKey{}).(*place)
+	if p == nil {
+		return field()
+	}
+	p.change(ctx, 1, 0)
+	defer p.change(ctx, -1, 0)
+	return field()
+}
+
+// idly calls wait, which only waits.
 func idly(ctx context.Context, wait func() error) error {
 	p, _ := ctx.Value(placeKey{}).(*place)
 	if p == nil {
 		return wait()
 	}
-	p.begin()
-	defer p.end()
+	p.change(ctx, 0, 1)
+	defer p.change(ctx, 0, -1)
 	return wait()
 }
 
-func (p *place) begin() {
+func (p *place) change(ctx context.Context, running, waits int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.waits++; p.waits == 1 {
-		<-p.of
+	p.running += running
+	p.waits += waits
+	if p.running > 0 { // before and after that it is being read or written
+		p.set(p.running > p.waits, ctx.Done())
 	}
 }
 
-// end takes a place again. It waits as long as that takes, and nothing that holds one waits for this: who has begun is finished before the next is let in.
-func (p *place) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.waits--; p.waits == 0 {
-		p.of <- struct{}{}
+// set takes the place or gives it back. Where the request's time is over while it waits for one it goes on without: it has little left to do.
+func (p *place) set(held bool, over <-chan struct{}) {
+	switch {
+	case held && !p.held:
+		select {
+		case p.of <- struct{}{}:
+			p.held = true
+		case <-over:
+		}
+	case !held && p.held:
+		<-p.of
+		p.held = false
 	}
 }
