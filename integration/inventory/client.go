@@ -94,9 +94,20 @@ func (c *Client) roundTripper() http.RoundTripper {
 	return &attempts{next: auth, maxBody: c.cfg.MaxBody, log: c.log, metrics: c.metrics}
 }
 
+// checkRedirect lets the service move its paths about on its own host, and nothing else.
 func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
-	if req.URL.Host != c.origin.Host || req.URL.Scheme != c.origin.Scheme || len(via) > 3 {
-		return errRedirect
+	answered := 0
+	if req.Response != nil {
+		answered = req.Response.StatusCode
+	}
+	switch first := via[0]; {
+	case req.URL.Host != c.origin.Host || req.URL.Scheme != c.origin.Scheme:
+		return fmt.Errorf("%w: %d to another host", errRedirect, answered)
+	case req.Method != first.Method:
+		// Followed as browsers do it the request would lose its body, and the answer to the GET pass for the POST's.
+		return fmt.Errorf("%w: %d to %s would turn the %s into a %s", errRedirect, answered, req.URL.Path, first.Method, req.Method)
+	case len(via) > 3:
+		return fmt.Errorf("%w: more than 3 in a row", errRedirect)
 	}
 	return nil
 }
@@ -239,6 +250,8 @@ func outcomeOf(resp *http.Response, err error) string {
 		return "cancelled"
 	case errors.Is(err, errToken):
 		return "no_token"
+	case errors.Is(err, errRedirect):
+		return "redirect"
 	case resp == nil:
 		return "connection"
 	case resp.StatusCode >= http.StatusInternalServerError:

@@ -119,3 +119,16 @@ func decodeOne(body []byte, want uuid.UUID) (Level, error) {
 	}
 	return level, nil
 }
+
+// decodeCreated reads the answer to a creation. That it names the variant is what tells the service from a gateway that
+// answers for it; a record whose level cannot be read is made all the same, and has a zero Level here.
+func decodeCreated(body []byte, want uuid.UUID) (Level, error) {
+	level, id, err := decodeItem(body)
+	if id != want {
+		return Level{}, fmt.Errorf("%w: it is not the record of this variant", errUndecodable)
+	}
+	if err != nil {
+		return Level{}, nil
+	}
+	return level, nil
+}

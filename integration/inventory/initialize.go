@@ -24,27 +24,20 @@ func IdempotencyKey(variant uuid.UUID) string {
 	return uuid.NewSHA1(idempotencySpace, variant[:]).String()
 }
 
-// Initialize asks the service once to create the record; that one exists already is success. The Idempotency-Key makes
-// repeating it safe, which is left to the caller (see Initializer). Errors: ErrRefused when repeating is pointless
-// until somebody changes something, else ErrUnavailable.
-func (c *Client) Initialize(ctx context.Context, record Record) error {
-	_, err := c.create(ctx, record)
-	return err
-}
-
-// create is Initialize that also returns the level the service answered with; a zero Level if it told none.
+// create asks the service once to create the record and returns the level it answered with: that one exists already is
+// success, with a zero Level. The Idempotency-Key makes repeating it safe, which is left to the caller (see Initializer).
+// Errors: ErrRefused when repeating is pointless until somebody changes something, else ErrUnavailable.
 func (c *Client) create(ctx context.Context, record Record) (Level, error) {
 	if err := c.held(); err != nil {
 		return Level{}, fmt.Errorf("create the inventory record: %w: %w", ErrUnavailable, err)
 	}
 	var level Level
 	k := &call{op: "create", ids: 1, timeout: c.cfg.InitTimeout, breaker: c.writes}
-	k.decode = func(status int, body []byte) error {
+	k.decode = func(status int, body []byte) (err error) {
 		if status == http.StatusOK || status == http.StatusCreated {
-			// The record is made whatever the body says: one that cannot be read costs the level, not the success.
-			level, _ = decodeOne(body, record.VariantID)
+			level, err = decodeCreated(body, record.VariantID)
 		}
-		return nil
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.InitTimeout)
 	defer cancel()
@@ -59,7 +52,7 @@ func (c *Client) create(ctx context.Context, record Record) (Level, error) {
 	case err == nil:
 		err = statusError{status}
 	}
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, ErrRefused) || errors.Is(err, errRedirect) {
 		return Level{}, fmt.Errorf("create the inventory record: %w: %w", ErrRefused, err)
 	}
 	return Level{}, fmt.Errorf("create the inventory record: %w: %w", ErrUnavailable, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// errRedirect marks a redirect to another host, which is never followed.
-var errRedirect = errors.New("redirect to another host refused")
+// errRedirect marks a redirect that is not followed.
+var errRedirect = errors.New("redirect refused")
 
 // retryBudget keeps retries to a fifth of the calls, with a few in hand for quiet times (Google SRE, chapter 21:
 // retries without a budget multiply the load of a service that is already failing).

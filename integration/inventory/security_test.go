@@ -295,11 +295,11 @@ func TestClientCredentials(t *testing.T) {
 	if n := tokens.count(); n != 3 {
 		t.Fatalf("%d tokens after a 401, want 3", n)
 	}
-	if err := f.client.Initialize(context.Background(), Record{VariantID: uuid.New()}); err != nil {
+	if _, err := f.client.create(context.Background(), Record{VariantID: uuid.New()}); err != nil {
 		t.Fatal(err)
 	}
 	revoke()
-	if err := f.client.Initialize(context.Background(), Record{VariantID: uuid.New()}); err != nil {
+	if _, err := f.client.create(context.Background(), Record{VariantID: uuid.New()}); err != nil {
 		t.Fatalf("a POST after a 401: %v", err) // its body has to be sent again
 	}
 	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
