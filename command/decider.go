@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,11 @@ func (d *decider) keys() eventstore.Keys {
 			k.Variants = append(k.Variants, c.VariantID)
 		}
 	}
+	if d.before != nil && d.before.changes != nil {
+		for _, row := range d.before.changes.Rows() {
+			k.Places = append(k.Places, placeOfRecord(row))
+		}
+	}
 	return k
 }
 
@@ -111,15 +117,30 @@ func (d *decider) decide(s *eventstore.Snapshot, c *eventstore.Changes) error {
 	return nil
 }
 
-// committed says that this attempt was: its shards are locked now, so what the inbox doesn't have will not come any more.
+// committed says that this attempt was. Its shards are locked now, so it is in the log as a whole, or nothing of it ever will be. Another
+// instance may have decided some of its commands meanwhile, even at the same positions: only rows that are all the same, in all they
+// say, mean that what this attempt would answer is what happened. If they aren't, deciding anew is safe, for known commands are repeated.
 func (d *decider) committed(s *eventstore.Snapshot) bool {
-	if d == nil {
+	if d == nil || d.changes == nil || len(d.changes.Rows()) == 0 {
 		return false
 	}
-	for id, entry := range d.inbox { // all of them are there, or none
-		return s.Inbox[id] == entry
+	for _, row := range d.changes.Rows() {
+		there, ok := s.Records[placeOfRecord(row)]
+		if !ok || there.ProductID != row.ProductID || there.Version != row.Version || there.Type != row.Type ||
+			there.CommandID != row.CommandID || !bytes.Equal(there.Data, row.Data) {
+			return false
+		}
 	}
-	return false
+	for id, entry := range d.inbox { // of the same content, which the rows need not tell
+		if s.Inbox[id] != entry {
+			return false
+		}
+	}
+	return true
+}
+
+func placeOfRecord(r eventstore.Record) eventstore.Cursor {
+	return eventstore.Cursor{Shard: r.Shard, Pos: r.Pos}
 }
 
 func (d *decider) one(i int, r *Request) error {
@@ -172,7 +193,7 @@ func (d *decider) one(i int, r *Request) error {
 		entry := eventstore.InboxEntry{CommandID: r.ID, Fingerprint: r.fingerprint, Shard: last.Shard, Pos: last.Pos}
 		d.inbox[r.ID] = entry
 		if !named { // sagas are told no version
-			d.versions[eventstore.Cursor{Shard: last.Shard, Pos: last.Pos}] = p.Version
+			d.versions[placeOfRecord(last)] = p.Version
 		}
 		d.changes.Remember(entry)
 	}
@@ -287,7 +308,7 @@ func (d *decider) recall(ctx context.Context, store *eventstore.Store) error {
 		return err
 	}
 	for _, record := range records {
-		d.versions[eventstore.Cursor{Shard: record.Shard, Pos: record.Pos}] = record.Version
+		d.versions[placeOfRecord(record)] = record.Version
 	}
 	for i, place := range d.repeats {
 		d.answers[i] = Answer{Version: d.versions[place]}

@@ -146,7 +146,7 @@ func (w *Writer) process(ctx context.Context, batch []*Request) {
 			return
 		case errors.Is(err, eventstore.ErrCommitUnknown):
 			before = d
-			w.log.WarnContext(ctx, "the connection was lost during a commit; the inbox will tell what became of it", "commands", len(batch), "error", err)
+			w.log.WarnContext(ctx, "the connection was lost during a commit; the log will tell what became of it", "commands", len(batch), "error", err)
 		case eventstore.Faulty(err) || errors.Is(err, errUndecidable):
 			w.halve(ctx, batch, err)
 			return

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrCommitUnknown says that the connection was lost while a transaction was being written: it may be there or not. Look for one of
-// its commands with [Store.Known] before trying again.
+// ErrCommitUnknown says that the connection was lost while a transaction was being written: it may be there or not. Name the places of
+// its rows in the [Keys] of the next try: if all of them are there, it was committed.
 var ErrCommitUnknown = errors.New("it is not known whether the transaction was committed")
 
 func commitError(err error) error {

@@ -12,6 +12,7 @@ import (
 
 var (
 	readTail      = statement("read_tail")
+	readInventory = statement("read_inventory_tail")
 	readStream    = statement("read_stream")
 	readFacts     = statement("read_facts")
 	readAt        = statement("read_at")
@@ -32,6 +33,16 @@ func (s *Store) Tail(ctx context.Context, cursors []Cursor, limit int) ([]Record
 	records, err := s.records(ctx, limit, readTail, shards, positions, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the tail of the log: %w", err)
+	}
+	return records, nil
+}
+
+// InventoryTail returns what the Inventory Service said after each cursor: of each shard the first records, at most limit, in the order of the log.
+func (s *Store) InventoryTail(ctx context.Context, cursors []Cursor, limit int) ([]Record, error) {
+	shards, positions := split(cursors)
+	records, err := s.records(ctx, limit, readInventory, shards, positions, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read inventory events: %w", err)
 	}
 	return records, nil
 }
@@ -152,12 +163,17 @@ func split(cursors []Cursor) (shards []int16, positions []int64) {
 	return shards, positions
 }
 
-// records reads rows of the log. Type names are few and repeat, so each is kept once.
+// records reads rows of the log.
 func (s *Store) records(ctx context.Context, expected int, sql string, args ...any) ([]Record, error) {
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
+	return scanRecords(rows, expected)
+}
+
+// scanRecords reads and closes rows. Type names are few and repeat, so each is kept once.
+func scanRecords(rows pgx.Rows, expected int) ([]Record, error) {
 	defer rows.Close()
 	records := make([]Record, 0, min(expected, 1024))
 	types := map[string]string{}

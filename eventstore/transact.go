@@ -19,6 +19,7 @@ type Keys struct {
 	Reservations []ReservationKey
 	Variants     []uuid.UUID
 	SKUs         []string
+	Places       []Cursor // where rows of an earlier attempt stand, if it was committed
 }
 
 // Snapshot is what the keys named, as it stands and will stand until the transaction ends: its shards are locked.
@@ -28,6 +29,7 @@ type Snapshot struct {
 	Heads        map[uuid.UUID]Head
 	Reservations map[ReservationKey]Reservation
 	Variants     map[uuid.UUID]Variant // by id, and those that have one of the SKUs
+	Records      map[Cursor]Record     // at the places named
 
 	tails [Shards]tail
 }
@@ -50,6 +52,9 @@ type Changes struct {
 	withdrawn    []uuid.UUID
 	fault        error // a mistake of who decides
 }
+
+// Rows returns what was appended so far.
+func (c *Changes) Rows() []Record { return c.rows }
 
 // Append adds a row to the log and returns it with its place. Its product must be one that [Keys] named: the shards of others
 // aren't locked, and [Store.Transact] refuses to write the batch.
@@ -149,6 +154,7 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 		Heads:        make(map[uuid.UUID]Head, len(keys.Products)),
 		Reservations: make(map[ReservationKey]Reservation, len(keys.Reservations)),
 		Variants:     make(map[uuid.UUID]Variant),
+		Records:      make(map[Cursor]Record, len(keys.Places)),
 	}
 	var batch pgx.Batch
 	batch.Queue("begin")
@@ -192,6 +198,12 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 			return err
 		})
 	}
+	s.queueRare(&batch, keys)
+	return s, conn.SendBatch(ctx, &batch).Close()
+}
+
+// queueRare asks for what few batches need.
+func (s *Snapshot) queueRare(batch *pgx.Batch, keys Keys) {
 	if len(keys.Variants)+len(keys.SKUs) > 0 {
 		batch.Queue(loadVariants, uuids(keys.Variants), orEmpty(keys.SKUs)).Query(func(rows pgx.Rows) error {
 			variants, err := pgx.CollectRows(rows, scanVariant)
@@ -201,7 +213,16 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 			return err
 		})
 	}
-	return s, conn.SendBatch(ctx, &batch).Close()
+	if len(keys.Places) > 0 {
+		shards, positions := split(keys.Places)
+		batch.Queue(readAt, shards, positions).Query(func(rows pgx.Rows) error {
+			records, err := scanRecords(rows, len(keys.Places))
+			for _, r := range records {
+				s.Records[Cursor{Shard: r.Shard, Pos: r.Pos}] = r
+			}
+			return err
+		})
+	}
 }
 
 // orEmpty makes a nil slice an empty array, which a nil would not be in SQL.
