@@ -132,6 +132,9 @@ func (c *Client) held() error {
 	return nil
 }
 
+// chunk is how many variants one call may ask for.
+func (c *Client) chunk() int { return min(c.cfg.ChunkIDs, c.cfg.ChunkBytes/idBytes) }
+
 // levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries.
 func (c *Client) levels(ctx context.Context, ids []uuid.UUID, retries int) (answer, error) {
 	if len(ids) == 1 {

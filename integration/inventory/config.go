@@ -91,9 +91,8 @@ type Config struct {
 	BreakerCalls int `env:"INVENTORY_BREAKER_CALLS" envDefault:"20"`
 	BreakerRow   int `env:"INVENTORY_BREAKER_ROW" envDefault:"5"`
 
-	// Concurrency bounds calls at a time, QueueWait how long one waits for its turn before it is shed.
-	Concurrency int           `env:"INVENTORY_CONCURRENCY" envDefault:"20"`
-	QueueWait   time.Duration `env:"INVENTORY_QUEUE_WAIT" envDefault:"20ms"`
+	// Concurrency bounds calls at a time; five times as many wait for their turn, more are shed.
+	Concurrency int `env:"INVENTORY_CONCURRENCY" envDefault:"20"`
 	// ChunkIDs and ChunkBytes bound one call's list of variants (URLs over 8,000 bytes are refused by common proxies).
 	ChunkIDs   int `env:"INVENTORY_CHUNK_IDS" envDefault:"100"`
 	ChunkBytes int `env:"INVENTORY_CHUNK_BYTES" envDefault:"4000"`

@@ -33,7 +33,7 @@ func (c Config) checkLimits() error {
 		positive("INVENTORY_RETRY_CAP", c.RetryCap), positive("INVENTORY_RETRY_AFTER_MAX", c.RetryAfterMax),
 		positive("INVENTORY_BREAKER_OPEN", c.BreakerOpen), positive("INVENTORY_BREAKER_CALLS", c.BreakerCalls),
 		positive("INVENTORY_BREAKER_ROW", c.BreakerRow), positive("INVENTORY_CONCURRENCY", c.Concurrency),
-		positive("INVENTORY_QUEUE_WAIT", c.QueueWait), positive("INVENTORY_CHUNK_IDS", c.ChunkIDs),
+		positive("INVENTORY_CHUNK_IDS", c.ChunkIDs),
 		positive("INVENTORY_MAX_BODY", c.MaxBody), positive("INVENTORY_CACHE_SIZE", c.CacheSize),
 		positive("INVENTORY_SAVE_EVERY", c.SaveEvery), positive("INVENTORY_SAVE_DELAY", c.SaveDelay),
 		positive("INVENTORY_LAST_KNOWN_TIMEOUT", c.LastKnownTimeout),

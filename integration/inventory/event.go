@@ -108,7 +108,7 @@ func (e Event) Level(now time.Time) (Level, bool) {
 }
 
 // Apply takes an event into what is known: newer timestamps win, whatever their source. An event that states no level
-// makes the held one be asked for again; if somebody subscribed to the variant that happens at once, behind.
+// makes the held one be asked for again: if somebody subscribes to the variant, behind and as soon as the service answers.
 // Applying an event twice changes nothing.
 func (r *Reader) Apply(ctx context.Context, e Event) {
 	r.open.RLock()
@@ -126,9 +126,10 @@ func (r *Reader) Apply(ctx context.Context, e Event) {
 		r.metrics.events.WithLabelValues(outcome).Inc()
 		return
 	}
-	marked := false
+	marked, held := false, false
 	r.store.change(e.VariantID, false, func(cur *entry) *entry {
-		if cur == nil || !e.At.After(later(cur.since(), cur.changed)) {
+		held = cur != nil
+		if !held || !e.At.After(later(cur.since(), cur.changed)) {
 			return nil
 		}
 		next := *cur
@@ -136,12 +137,16 @@ func (r *Reader) Apply(ctx context.Context, e Event) {
 		marked = true
 		return &next
 	})
-	if !marked {
-		r.metrics.events.WithLabelValues("nothing_held").Inc()
+	switch {
+	case marked:
+		r.metrics.events.WithLabelValues("ask_again").Inc()
+	case held:
+		r.metrics.events.WithLabelValues("older").Inc()
 		return
+	default:
+		r.metrics.events.WithLabelValues("nothing_held").Inc()
 	}
-	r.metrics.events.WithLabelValues("ask_again").Inc()
-	if r.topics.wanted(e.VariantID) && r.client.available() == nil {
-		r.flights.startBehind(ctx, r, []uuid.UUID{e.VariantID})
+	if r.topics.wanted(e.VariantID) {
+		r.behind.add(ctx, true, e.VariantID)
 	}
 }

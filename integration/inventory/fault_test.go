@@ -258,6 +258,7 @@ func TestBulkheadSheds(t *testing.T) {
 		t.Errorf("%d calls at a time, allowed are 3", most)
 	}
 	f.fault(simulator.Fault{Mode: simulator.None})
+	f.settle()
 	for _, got := range f.read(ids...) { // shed variants may be asked for at once
 		if got.Outcome != Known {
 			t.Errorf("got %+v", got)

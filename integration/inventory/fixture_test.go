@@ -236,7 +236,7 @@ func (f *fixture) settle() {
 	eventually(f.t, "nothing in flight", func() bool {
 		f.reader.flights.mu.Lock()
 		defer f.reader.flights.mu.Unlock()
-		return len(f.reader.flights.byID) == 0
+		return len(f.reader.flights.byID) == 0 && f.reader.behind.idle()
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,6 @@ var errShed = errors.New("shed: too many calls under way")
 type flight struct {
 	ids     []uuid.UUID
 	refused error                // set: the service is not to be asked, only the durable levels
-	unused  bool                 // nobody waits
 	answers map[uuid.UUID]learnt // complete once done is closed
 	done    chan struct{}        // closed after the answers are in the store
 	loaded  chan struct{}        // closed after the durable levels, if they were needed, are in the store
@@ -76,27 +76,11 @@ func (t *flights) join(ctx context.Context, q *question, places []int, refused e
 			mine, minePlaces = append(mine, id), append(minePlaces, k)
 		}
 	}
-	t.start(ctx, r, unique(mine), refused, false)
+	t.start(ctx, r, unique(mine), refused)
 	for _, k := range minePlaces {
 		q.flights[k] = t.byID[q.ids[q.wanted[k]]]
 	}
 	t.mu.Unlock()
-}
-
-// startBehind starts loads that nobody waits for, for those ids that nobody loads already.
-func (t *flights) startBehind(ctx context.Context, r *Reader, ids []uuid.UUID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return
-	}
-	idle := ids[:0]
-	for _, id := range ids {
-		if t.byID[id] == nil {
-			idle = append(idle, id)
-		}
-	}
-	t.start(ctx, r, unique(idle), nil, true)
 }
 
 // unique drops repetitions in place.
@@ -116,23 +100,19 @@ func unique(ids []uuid.UUID) []uuid.UUID {
 }
 
 // start launches one flight a chunk. The caller holds the lock.
-func (t *flights) start(ctx context.Context, r *Reader, ids []uuid.UUID, refused error, unused bool) {
-	size := min(r.client.cfg.ChunkIDs, r.client.cfg.ChunkBytes/idBytes)
-	for len(ids) > 0 {
-		n := min(size, len(ids))
+func (t *flights) start(ctx context.Context, r *Reader, ids []uuid.UUID, refused error) (started []*flight) {
+	for chunk := range slices.Chunk(ids, r.client.chunk()) {
 		f := &flight{
-			ids: ids[:n:n], refused: refused, unused: unused, answers: make(map[uuid.UUID]learnt, n),
+			ids: chunk, refused: refused, answers: make(map[uuid.UUID]learnt, len(chunk)),
 			done: make(chan struct{}), loaded: make(chan struct{}),
-		}
-		ids = ids[n:]
-		if unused && !r.behind.TryAcquire(1) {
-			return
 		}
 		for _, id := range f.ids {
 			t.byID[id] = f
 		}
 		r.tasks.Go(func() { r.run(context.WithoutCancel(ctx), f) })
+		started = append(started, f)
 	}
+	return started
 }
 
 func (t *flights) finish(f *flight) {
@@ -148,12 +128,9 @@ func (t *flights) finish(f *flight) {
 func (r *Reader) run(ctx context.Context, f *flight) {
 	r.running.Add(1)
 	defer r.running.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.Budget)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
-	if f.unused {
-		defer r.behind.Release(1)
-	}
 	if f.refused != nil {
 		for _, id := range f.ids {
 			f.answers[id] = learnt{err: f.refused}
@@ -176,18 +153,36 @@ func (r *Reader) run(ctx context.Context, f *flight) {
 
 // fetch asks the service for the flight's variants and fills in an answer for each.
 func (r *Reader) fetch(ctx context.Context, f *flight, retries int) {
-	waiting, cancel := context.WithTimeout(ctx, r.client.cfg.QueueWait)
-	err := r.bulkhead.Acquire(waiting, 1)
-	cancel()
-	if err != nil {
+	if !r.admit(ctx) {
 		for _, id := range f.ids {
 			f.answers[id] = learnt{err: errShed}
 		}
 		return
 	}
 	defer r.bulkhead.Release(1)
+	// Counted from here: an attempt cut short by the time in line would count against a healthy service.
+	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.Budget)
+	defer cancel()
 	splits := maxSplits
 	r.fetchPart(ctx, f, f.ids, retries, &splits)
+}
+
+// queuePerCall is how many flights may stand in line for each that is under way. More would wait for longer than any
+// reader does.
+const queuePerCall = 5
+
+// admit waits for a place among the calls under way, as long as a reader would. It refuses at once where the line is long.
+func (r *Reader) admit(ctx context.Context) bool {
+	if r.bulkhead.TryAcquire(1) {
+		return true
+	}
+	defer r.queued.Add(-1)
+	if r.queued.Add(1) > int64(queuePerCall*r.client.cfg.Concurrency) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.Budget)
+	defer cancel()
+	return r.bulkhead.Acquire(ctx, 1) == nil
 }
 
 // maxSplits bounds the extra calls that look for the one variant of a chunk that the service chokes on.

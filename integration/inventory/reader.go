@@ -16,9 +16,6 @@ import (
 // answerMargin is what a read leaves of its caller's deadline, so that a stale answer still gets out in time.
 const answerMargin = 20 * time.Millisecond
 
-// behindConcurrency bounds refreshes that nobody waits for; more are skipped, the next read asks for them again.
-const behindConcurrency = 4
-
 // Reader answers what is known about the stock of variants. Safe for concurrent use.
 type Reader struct {
 	client  *Client
@@ -32,7 +29,8 @@ type Reader struct {
 
 	flights  flights
 	bulkhead *semaphore.Weighted
-	behind   *semaphore.Weighted
+	queued   atomic.Int64 // flights that wait for the bulkhead
+	behind   *behind
 	running  atomic.Int64
 	hottest  atomic.Pointer[flight] // the ids asked for last: what a probe asks for
 	topics   topics
@@ -58,12 +56,13 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 		ages:     ages{cfg.Fresh, cfg.Revalidate, cfg.StaleMax, cfg.AbsentFor},
 		flights:  flights{byID: map[uuid.UUID]*flight{}},
 		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)),
-		behind:   semaphore.NewWeighted(behindConcurrency),
+		behind:   newBehind(),
 		topics:   topics{byID: map[uuid.UUID]map[*subscription]struct{}{}},
 	}
 	r.metrics = newReaderMetrics(reg, r)
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.tasks.Go(r.probeWhileOpen)
+	r.tasks.Go(r.askBehind)
 	if known != nil {
 		r.saver = newSaver(known, cfg.SaveDelay, client.log, r.metrics)
 		r.tasks.Go(func() { r.saver.run(r.ctx) })
@@ -163,7 +162,7 @@ func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions [
 			wanted = append(wanted, ids[i])
 		}
 	}
-	r.flights.startBehind(ctx, r, wanted)
+	r.behind.add(ctx, false, wanted...)
 }
 
 // put merges what was learnt about one variant into the store, tells subscribers and makes it durable, and returns
