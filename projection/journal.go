@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -39,6 +41,11 @@ type segment struct {
 
 func segmentID(shard int16, pos int64) string { return fmt.Sprintf("%02d.%012d", shard, pos) }
 
+// addedID names a segment of one product's movements between those of the others, which were added later.
+func addedID(id string, product uuid.UUID) string { return id + "/" + product.String() }
+
+func (s *segment) added() bool { return strings.Contains(s.ID, "/") }
+
 // segments cut the movements of a shard, in order, into segments.
 type segments []*segment
 
@@ -60,27 +67,42 @@ func (s *segments) add(m *movement) {
 	last.Rows = m.pack(append(last.Rows, m.Product[:]...))
 }
 
-// journal says up to which position of each shard the movements are in the journal.
+// journal says up to which position of each shard the movements are in the journal. That is where a segment ends: who adds the next one
+// meets on its name with whoever does so at the same time.
 type journal map[int16]int64
 
-// begin finds out how far the journal of shards is beyond their checkpoints: as far as somebody came who then couldn't write them.
+// begin finds out how far the journal of shards is, which is at least as far as from: somebody may have come further who then couldn't write
+// the checkpoints.
 func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16]int64) error {
 	for shard, pos := range from {
-		j[shard] = max(j[shard], pos)
-		beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: segmentID(shard, pos)}, {Key: "$lt", Value: segmentID(shard+1, 0)}}}}
-		c, err := in.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "last", Value: 1}}))
+		end, err := journalEnd(ctx, in, shard, pos)
 		if err != nil {
 			return fmt.Errorf("find the end of the journal: %w", err)
 		}
-		var found []segment
-		if err := c.All(ctx, &found); err != nil {
-			return fmt.Errorf("find the end of the journal: %w", err)
-		}
-		for _, s := range found {
-			j[shard] = max(j[shard], s.Last)
-		}
+		j[shard] = max(j[shard], end)
 	}
 	return nil
+}
+
+// journalEnd reads the segments of a shard from the last one back to the one that a position is in, or that ends before it.
+func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int64) (end int64, err error) {
+	of := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: segmentID(shard, 0)}, {Key: "$lt", Value: segmentID(shard+1, 0)}}}}
+	c, err := in.Find(ctx, of, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100))
+	if err != nil {
+		return pos, err
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	for end = pos; c.Next(ctx); {
+		var s segment
+		if err := c.Decode(&s); err != nil {
+			return end, err
+		}
+		end = max(end, s.Last)
+		if s.ID <= segmentID(shard, pos) && !s.added() {
+			break
+		}
+	}
+	return end, c.Err()
 }
 
 // run is a segment that is being read.

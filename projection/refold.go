@@ -120,7 +120,7 @@ func (f *folder) replaceBlocks(ctx context.Context, e *entry) error {
 func (f *folder) amend(ctx context.Context, id uuid.UUID, skipped segments) error {
 	var models []mongo.WriteModel
 	for _, s := range skipped {
-		s.ID += "/" + id.String() // it isn't all of the shard
+		s.ID = addedID(s.ID, id)
 		models = append(models, replace(s.ID, s))
 	}
 	return f.replaceAll(ctx, f.into.journal, models)

@@ -64,7 +64,7 @@ func (f *folder) write(ctx context.Context, p *page) error {
 	group.SetLimit(2)
 	for chunk := range slices.Chunk(blocks, f.store.server.rows) {
 		group.Go(func() error {
-			if err := f.insert(inner, f.into.movements, chunk); !onlyDuplicates(err) {
+			if err := f.insert(inner, f.into.movements, chunk, false); !onlyDuplicates(err) {
 				return err
 			}
 			return nil // they are what they should be: a full block doesn't change
@@ -78,9 +78,9 @@ func (f *folder) write(ctx context.Context, p *page) error {
 	return f.bulk(ctx, f.into.products, products)
 }
 
-// insert makes documents; those that are there stay, and the others are made.
-func (f *folder) insert(ctx context.Context, into *mongo.Collection, documents any) error {
-	_, err := into.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
+// insert makes documents; those that are there stay. The others are made, in order only up to the first that is there.
+func (f *folder) insert(ctx context.Context, into *mongo.Collection, documents any, ordered bool) error {
+	_, err := into.InsertMany(ctx, documents, options.InsertMany().SetOrdered(ordered))
 	if err != nil {
 		if !onlyDuplicates(err) {
 			f.metrics.writeErrors.Inc()
@@ -90,7 +90,8 @@ func (f *folder) insert(ctx context.Context, into *mongo.Collection, documents a
 	return nil
 }
 
-// writeJournal adds the page to the journal. Where another has added to a shard meanwhile the page is stale.
+// writeJournal adds the page to the journal, in order: a shard's journal has no hole, wherever this ends. Where another has added to a
+// shard meanwhile the page is stale, and nothing that follows is written: it would begin elsewhere than what the other writes next.
 func (f *folder) writeJournal(ctx context.Context, p *page) error {
 	var all []*segment
 	from := map[int16]int64{}
@@ -100,7 +101,7 @@ func (f *folder) writeJournal(ctx context.Context, p *page) error {
 		}
 	}
 	for chunk := range slices.Chunk(all, f.store.server.rows) {
-		if err := f.insert(ctx, f.into.journal, chunk); onlyDuplicates(err) {
+		if err := f.insert(ctx, f.into.journal, chunk, true); onlyDuplicates(err) {
 			return errors.Join(errStale, f.journal.begin(ctx, f.into.journal, from))
 		} else if err != nil {
 			return err
