@@ -44,13 +44,8 @@ func (s *server) inventoryEvents(n neighbour) command.Inventory {
 			e, err := inventory.ParseEvent(body, ceType)
 			return command.InventoryEvent{ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available}, err
 		},
-		OnEvent: func(ctx context.Context, e command.InventoryEvent) {
-			n.reader.Apply(ctx, inventoryEvent(e))
-			if err := n.webhook.Notify(inventoryEvent(e)); err != nil {
-				s.log.ErrorContext(ctx, "the webhook isn't told of an inventory event", "event_id", e.ID, "variant_id", e.VariantID, "error", err)
-			}
-		},
-		OnBroadcast: func(e command.InventoryEvent) { n.reader.Apply(context.Background(), inventoryEvent(e)) },
+		OnEvent:     func(ctx context.Context, e command.InventoryEvent) { n.reader.Apply(ctx, inventoryEvent(e)) },
+		OnBroadcast: func(e command.InventoryEvent) { n.reader.Overhear(context.Background(), inventoryEvent(e)) },
 	}
 }
 

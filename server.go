@@ -162,7 +162,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 		return nil, err
 	}
 
-	s.Leases.Roles = map[string]int{command.RelayRole: eventstore.Shards, projection.Role: eventstore.Shards, command.SweeperRole: 1, command.JanitorRole: 1, auditorRole: 1}
+	s.Leases.Roles = s.roles()
 	leases := eventstore.NewLeases(log, s.Leases, s.log)
 	life.closing("leases", leases.Release)
 	life.start("leases", leases.Run)
@@ -175,6 +175,9 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	}
 	if s.Projects {
 		life.start("projector", projector.Run)
+	}
+	if err := s.announce(life, log, leases); err != nil {
+		return nil, err
 	}
 
 	writer := command.NewWriter(log, s.Writer, command.NewWriterMetrics(s.metrics), s.log)
@@ -231,11 +234,22 @@ func (s *server) open(ctx context.Context, life *lifecycle) (*eventstore.Store, 
 	return log, documents, command.CreateTopics(ctx, s.Kafka)
 }
 
+// roles are what instances share among them: how many shards each has.
+func (s *server) roles() map[string]int {
+	roles := map[string]int{command.RelayRole: eventstore.Shards, command.SweeperRole: 1, command.JanitorRole: 1, auditorRole: 1}
+	if s.Projects {
+		roles[projection.Role] = eventstore.Shards
+	}
+	if s.Inventory.WebhookURL != "" {
+		roles[command.AnnouncerRole] = eventstore.Shards
+	}
+	return roles
+}
+
 // neighbour is all that is known of the Inventory Service.
 type neighbour struct {
-	client  *inventory.Client
-	reader  *inventory.Reader
-	webhook *inventory.Webhook // nil where nobody is to be told
+	client *inventory.Client
+	reader *inventory.Reader
 }
 
 func (s *server) inventory(life *lifecycle, documents *projection.Store) (n neighbour, err error) {
@@ -247,14 +261,25 @@ func (s *server) inventory(life *lifecycle, documents *projection.Store) (n neig
 		return n, err
 	}
 	life.closing("inventory reader", func(context.Context) error { n.reader.Close(); return nil })
-	if s.Inventory.WebhookURL == "" {
-		return n, nil
-	}
-	if n.webhook, err = inventory.NewWebhook(s.Inventory, s.log, s.metrics); err != nil {
-		return n, err
-	}
-	life.start("webhook", untilStopped(n.webhook.Run))
 	return n, nil
+}
+
+// announce tells internal teams of inventory events, where a webhook is set.
+func (s *server) announce(life *lifecycle, log *eventstore.Store, leases *eventstore.Leases) error {
+	if s.Inventory.WebhookURL == "" {
+		return nil
+	}
+	webhook, err := inventory.NewWebhook(s.Inventory, s.log, s.metrics)
+	if err != nil {
+		return err
+	}
+	life.closing("webhook", func(context.Context) error { webhook.Close(); return nil })
+	announcer := &command.Announcer{Log: log, Leases: leases, Wake: log.Committed(), Logger: s.log,
+		Announce: func(ctx context.Context, e command.InventoryEvent) error {
+			return webhook.Deliver(ctx, inventoryEvent(e))
+		}}
+	life.start("announcer", announcer.Run)
+	return nil
 }
 
 // untilStopped makes a part of a function that can only end when it is told to.

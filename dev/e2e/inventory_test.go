@@ -3,13 +3,18 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"product-service/dev/simulator"
+	"product-service/integration/inventory"
 )
 
 // hasty is how long the Inventory Service is waited for in these tests.
@@ -295,4 +300,61 @@ func TestInventoryEvents(t *testing.T) {
 	}
 	client.inventoryEvent(variant, "InventoryBackInStockEvent", now.Add(2*time.Second))
 	within(t, 20*time.Second, "the variant is back", func() error { return w.orderable(variant, true) })
+}
+
+// The internal teams are told of each event of the Inventory Service, signed, also when their receiver was away and the server was killed meanwhile.
+func TestWebhook(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	away, told := true, map[string]string{}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		id, stamp := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
+		switch {
+		case err != nil, r.Header.Get("Webhook-Signature") != inventory.Sign([]byte("a secret of theirs"), id, stamp, body):
+			t.Errorf("a delivery that isn't signed: %v %v %s", err, r.Header, body)
+		case away:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			told[id] = string(body)
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	w := newWorld(t, append(hasty, "INVENTORY_WEBHOOK_URL="+receiver.URL, "INVENTORY_WEBHOOK_SECRET=a secret of theirs",
+		"INVENTORY_WEBHOOK_TRIES=1", "INVENTORY_WEBHOOK_BACKOFF=20ms", "INVENTORY_WEBHOOK_BACKOFF_MAX=200ms")...)
+	s := w.start()
+	_, variant := w.newProduct(5)
+	within(t, 20*time.Second, "the variant becomes orderable", func() error { return w.orderable(variant, true) })
+	within(t, 20*time.Second, "the server is to announce", func() error {
+		n, err := w.value(`select count(*) from lease where role = 'announcer' and epoch = 1`)
+		if err == nil && n != 32 {
+			err = fmt.Errorf("%d shards", n)
+		}
+		return err
+	})
+	client, now := w.sagas(), time.Now().UTC()
+	client.inventoryEvent(variant, "InventoryLowStockEvent", now)
+	client.inventoryEvent(variant, "InventoryOutOfStockEvent", now.Add(time.Second))
+	within(t, 20*time.Second, "the variant is sold out", func() error { return w.orderable(variant, false) })
+	s.kill()
+	w.evict()
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	w.start()
+	within(t, 20*time.Second, "both events are told", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) != 2 {
+			return fmt.Errorf("told %v", told)
+		}
+		return nil
+	})
+	for id, body := range told {
+		if !strings.Contains(body, id) || !strings.Contains(body, variant) {
+			t.Errorf("%s: %s", id, body)
+		}
+	}
 }

@@ -122,13 +122,11 @@ type Config struct {
 	// WebhookURL gets each inventory event as a POST signed with WebhookSecret (Standard Webhooks). Empty: nobody is told.
 	WebhookURL    string `env:"INVENTORY_WEBHOOK_URL"`
 	WebhookSecret Secret `env:"INVENTORY_WEBHOOK_SECRET"`
-	// WebhookTimeout bounds one delivery, WebhookTries how often one event is tried, WebhookBackoff and -Max the jitter between.
+	// WebhookTimeout bounds one delivery, WebhookTries how often an event is tried that fails while others are taken, WebhookBackoff and -Max the jitter between.
 	WebhookTimeout    time.Duration `env:"INVENTORY_WEBHOOK_TIMEOUT" envDefault:"5s"`
 	WebhookTries      int           `env:"INVENTORY_WEBHOOK_TRIES" envDefault:"10"`
 	WebhookBackoff    time.Duration `env:"INVENTORY_WEBHOOK_BACKOFF" envDefault:"1s"`
 	WebhookBackoffMax time.Duration `env:"INVENTORY_WEBHOOK_BACKOFF_MAX" envDefault:"1m"`
-	// WebhookQueue bounds the events waiting for delivery.
-	WebhookQueue int `env:"INVENTORY_WEBHOOK_QUEUE" envDefault:"1000"`
 
 	// Now is the clock of ages; nil is time.Now.
 	Now func() time.Time

@@ -73,7 +73,6 @@ func (c Config) checkWebhook() error {
 		c.checkEndpoint("INVENTORY_WEBHOOK_URL", c.WebhookURL, false, true),
 		positive("INVENTORY_WEBHOOK_TIMEOUT", c.WebhookTimeout), positive("INVENTORY_WEBHOOK_TRIES", c.WebhookTries),
 		positive("INVENTORY_WEBHOOK_BACKOFF", c.WebhookBackoff), positive("INVENTORY_WEBHOOK_BACKOFF_MAX", c.WebhookBackoffMax),
-		positive("INVENTORY_WEBHOOK_QUEUE", c.WebhookQueue),
 	}
 	if c.WebhookSecret == "" {
 		faults = append(faults, errors.New("INVENTORY_WEBHOOK_SECRET is missing: deliveries are signed with it"))

@@ -14,185 +14,95 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// ErrQueueFull is returned for an event that finds Config.WebhookQueue others waiting.
-var ErrQueueFull = errors.New("webhook queue is full")
-
-const (
-	webhookWorkers = 4
-	webhookMemory  = 10_000 // ids of events remembered against repetition
-)
-
-// Webhook tells internal teams about inventory events: a POST of the event's JSON, signed as standardwebhooks.com
-// says (webhook-id, webhook-timestamp, webhook-signature: v1 and HMAC-SHA256 in base64), repeated with backoff until it
-// is answered with 2xx. Each event id is delivered once by this process while it is remembered; a receiver that must
-// know for certain drops repeated webhook-ids. Events don't wait for each other, so they may arrive out of order.
+// Webhook tells internal teams about inventory events: a POST of the event's JSON, signed as standardwebhooks.com says
+// (webhook-id, webhook-timestamp, webhook-signature: v1 and HMAC-SHA256 in base64). Whoever calls it may have to repeat an
+// event, after a crash: a receiver that must know for certain drops repeated webhook-ids.
 type Webhook struct {
 	cfg     Config
 	key     []byte
 	client  *http.Client
 	log     *slog.Logger
 	results *prometheus.CounterVec
-	queue   chan Event
+	waiting atomic.Int64
 
-	mu    sync.Mutex
-	known map[uuid.UUID]struct{}
-	order []uuid.UUID // ring of the ids in known
-	next  int
+	delivered atomic.Int64 // how often; a receiver that takes others is up
 }
 
-// NewWebhook makes the sender, or returns nil if no URL is configured; all methods of a nil Webhook do nothing.
-// Errors: a secret that cannot be used. reg may be nil.
+// NewWebhook makes the sender. Errors: a secret that cannot be used. reg may be nil.
 func NewWebhook(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Webhook, error) {
-	if cfg.WebhookURL == "" {
-		return nil, nil //nolint:nilnil // documented: a nil Webhook is the one that tells nobody
-	}
 	key, err := webhookKey(cfg.WebhookSecret)
 	if err != nil {
 		return nil, err
 	}
 	w := &Webhook{
-		cfg: cfg, key: key, log: log, queue: make(chan Event, cfg.WebhookQueue), known: map[uuid.UUID]struct{}{},
+		cfg: cfg, key: key, log: log,
 		client: &http.Client{
-			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: webhookWorkers, IdleConnTimeout: 30 * time.Second},
+			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, MaxConnsPerHost: 8, IdleConnTimeout: 30 * time.Second},
 			Timeout:       cfg.WebhookTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 	f := promauto.With(reg)
 	w.results = counter(f, "webhook_total", "Events for the webhook, by outcome.", "outcome")
-	gauge(f, "webhook_queue_depth", "Events waiting for delivery.", nil, func() float64 { return float64(len(w.queue)) })
+	gauge(f, "webhook_waiting", "Events whose delivery has begun and not ended.", nil, func() float64 { return float64(w.waiting.Load()) })
 	return w, nil
 }
 
 // webhookKey is the signing key: the bytes after whsec_ in base64, or the secret itself.
 func webhookKey(secret Secret) ([]byte, error) {
-	encoded, isEncoded := strings.CutPrefix(string(secret), "whsec_")
-	if !isEncoded {
-		return []byte(secret), nil
+	key := []byte(secret)
+	if encoded, isEncoded := strings.CutPrefix(string(secret), "whsec_"); isEncoded {
+		var err error
+		if key, err = base64.StdEncoding.DecodeString(encoded); err != nil {
+			return nil, errors.New("INVENTORY_WEBHOOK_SECRET starts with whsec_ but what follows is not base64")
+		}
 	}
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return nil, errors.New("INVENTORY_WEBHOOK_SECRET starts with whsec_ but what follows is not base64")
+	if len(key) == 0 {
+		return nil, errors.New("INVENTORY_WEBHOOK_SECRET has nothing in it to sign with")
 	}
 	return key, nil
 }
 
-// Notify queues the event; one whose id is known already is dropped. It never blocks. Error: ErrQueueFull.
-func (w *Webhook) Notify(e Event) error {
-	if w == nil {
-		return nil
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, repeated := w.known[e.ID]; repeated {
-		w.results.WithLabelValues("repeated").Inc()
-		return nil
-	}
-	select {
-	case w.queue <- e:
-		w.remember(e.ID)
-		return nil
-	default:
-		w.results.WithLabelValues("refused").Inc()
-		return ErrQueueFull
-	}
-}
-
-func (w *Webhook) remember(id uuid.UUID) {
-	w.known[id] = struct{}{}
-	if len(w.order) < webhookMemory {
-		w.order = append(w.order, id)
-		return
-	}
-	delete(w.known, w.order[w.next])
-	w.order[w.next] = id
-	w.next = (w.next + 1) % webhookMemory
-}
-
-// Run delivers until ctx ends; what is queued then is tried once more, for Config.WebhookTimeout in all, and what could
-// not be delivered is logged and lost.
-func (w *Webhook) Run(ctx context.Context) {
-	if w == nil {
-		return
-	}
-	defer w.client.CloseIdleConnections()
-	var workers sync.WaitGroup
-	for range webhookWorkers {
-		workers.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case e := <-w.queue:
-					w.deliver(ctx, e)
-				}
-			}
-		})
-	}
-	workers.Wait()
-	w.drain(context.WithoutCancel(ctx))
-}
-
-// drain tries what is left once.
-func (w *Webhook) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.WebhookTimeout)
-	defer cancel()
-	for {
-		select {
-		case e := <-w.queue:
-			if err := w.post(ctx, e); err != nil {
-				w.results.WithLabelValues("failed").Inc()
-				w.log.Error("webhook ends before an event was delivered", "event", e.ID, "variant", e.VariantID, "error", err)
-				continue
-			}
-			w.results.WithLabelValues("delivered").Inc()
-		default:
-			return
-		}
-	}
-}
-
-// deliver tries until the receiver has the event, refuses it for good, or the tries are used up.
-func (w *Webhook) deliver(ctx context.Context, e Event) {
+// Deliver repeats the event with backoff until the receiver has it. It gives up, and says so in the log, on one that the receiver answers with
+// 410, and on one that fails Config.WebhookTries times while others are taken: as long as the receiver takes none, it waits for it.
+// Error: the context's, when that ends first.
+func (w *Webhook) Deliver(ctx context.Context, e Event) error {
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
+	others := w.delivered.Load()
 	for try := 1; ; try++ {
 		err := w.post(ctx, e)
-		if err == nil {
+		switch {
+		case err == nil:
+			w.delivered.Add(1)
 			w.results.WithLabelValues("delivered").Inc()
-			return
-		}
-		if ctx.Err() != nil {
-			w.handBack(e)
-			return
-		}
-		if try == w.cfg.WebhookTries || errors.Is(err, ErrRefused) {
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, ErrRefused), try >= w.cfg.WebhookTries && w.delivered.Load() > others:
 			w.results.WithLabelValues("failed").Inc()
-			w.log.Error("webhook not delivered", "event", e.ID, "variant", e.VariantID, "tries", try, "error", err)
-			return
+			w.log.ErrorContext(ctx, "webhook not delivered", "event", e.ID, "variant", e.VariantID, "tries", try, "error", err)
+			return nil
 		}
 		w.results.WithLabelValues("retried").Inc()
+		if try == 1 {
+			w.log.WarnContext(ctx, "the receiver of the webhook doesn't take an event; it is tried again", "event", e.ID, "variant", e.VariantID, "error", err)
+		}
 		if !sleep(ctx, w.cfg.WebhookBackoff/2+fullJitter(w.cfg.WebhookBackoff, w.cfg.WebhookBackoffMax, try-1)) {
-			w.handBack(e)
-			return
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// handBack returns an event whose delivery the end interrupted to the queue, for the last try.
-func (w *Webhook) handBack(e Event) {
-	select {
-	case w.queue <- e:
-	default:
-		w.log.Error("webhook ends before an event was delivered", "event", e.ID, "variant", e.VariantID)
-	}
-}
+// Close ends idle connections.
+func (w *Webhook) Close() { w.client.CloseIdleConnections() }
 
 func (w *Webhook) post(ctx context.Context, e Event) error {
 	body, err := json.Marshal(e)

@@ -3,9 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +13,27 @@ import (
 	"github.com/google/uuid"
 )
 
+func newWebhook(t *testing.T, handler http.HandlerFunc, set func(*Config)) (*Webhook, *fixture) {
+	t.Helper()
+	f := newFixture(t, func(f *fixture) {
+		f.cfg.WebhookURL, f.cfg.WebhookSecret = newHTTP(t, handler), "hush-3"
+		f.cfg.WebhookBackoff, f.cfg.WebhookBackoffMax = time.Millisecond, 5*time.Millisecond
+		if set != nil {
+			set(&f.cfg)
+		}
+	})
+	w, err := NewWebhook(f.cfg, f.client.log, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w, f
+}
+
+func lowStock() Event {
+	return Event{ID: uuid.New(), Type: LowStockEvent, At: noon, VariantID: uuid.New(), Available: new(int64(2))}
+}
+
 func TestWebhook(t *testing.T) {
 	type delivery struct {
 		header http.Header
@@ -23,7 +42,7 @@ func TestWebhook(t *testing.T) {
 	var mu sync.Mutex
 	var got []delivery
 	failures := 2
-	hook := newHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+	w, f := newWebhook(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if failures--; failures >= 0 {
@@ -31,89 +50,73 @@ func TestWebhook(t *testing.T) {
 			return
 		}
 		got = append(got, delivery{r.Header.Clone(), readAll(t, r)})
-	})
-	f := newFixture(t, func(f *fixture) {
-		f.cfg.WebhookURL, f.cfg.WebhookSecret = hook, "hush-3"
-		f.cfg.WebhookBackoff, f.cfg.WebhookQueue = time.Millisecond, 3
-	})
-	w, err := NewWebhook(f.cfg, f.client.log, nil)
-	if err != nil {
+	}, nil)
+	event := lowStock()
+	if err := w.Deliver(t.Context(), event); err != nil {
 		t.Fatal(err)
 	}
-	events := make([]Event, 4)
-	for i := range events {
-		events[i] = Event{ID: uuid.New(), Type: LowStockEvent, At: noon, VariantID: uuid.New(), Available: new(int64(2))}
+	if len(got) != 1 {
+		t.Fatalf("delivered %d times", len(got))
 	}
-	for _, e := range slices.Concat(events[:3], events[:3]) {
-		if err := w.Notify(e); err != nil {
-			t.Fatal(err)
-		}
+	d := got[0]
+	want := Sign([]byte("hush-3"), event.ID.String(), d.header.Get("Webhook-Timestamp"), []byte(d.body))
+	if d.header.Get("Webhook-Id") != event.ID.String() || d.header.Get("Webhook-Signature") != want || !strings.Contains(d.body, `"availableQuantity":2`) {
+		t.Errorf("delivery %+v, want signature %s", d, want)
 	}
-	if err := w.Notify(events[3]); !errors.Is(err, ErrQueueFull) {
-		t.Fatalf("a full queue took one more: %v", err)
+	if logged := f.logs.String(); strings.Contains(logged, "hush") || !strings.Contains(logged, event.ID.String()) {
+		t.Errorf("the log must name the event that had to be tried again, and no secret: %s", logged)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { w.Run(ctx) })
-	count := func(n int) func() bool {
-		return func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == n }
-	}
-	eventually(t, "three deliveries", count(3))
-	if err := w.Notify(events[3]); err != nil { // refused before, so not remembered
-		t.Fatal(err)
-	}
-	eventually(t, "four deliveries", count(4))
-	cancel()
-	done.Wait()
-	for _, d := range got {
-		want := Sign([]byte("hush-3"), d.header.Get("Webhook-Id"), d.header.Get("Webhook-Timestamp"), []byte(d.body))
-		if d.header.Get("Webhook-Signature") != want || !strings.Contains(d.body, `"availableQuantity":2`) {
-			t.Errorf("delivery %+v, want signature %s", d, want)
-		}
-	}
-	if logged := f.logs.String(); strings.Contains(logged, "hush") {
-		t.Error("the secret is in the log")
-	}
-	var nobody *Webhook
-	if err := nobody.Notify(events[0]); err != nil {
-		t.Error(err)
-	}
-	nobody.Run(ctx)
 }
 
-// TestWebhookEndsWithALastTry ends the sender while its receiver refuses, which then comes round.
-func TestWebhookEndsWithALastTry(t *testing.T) {
-	var tried, delivered atomic.Int64
-	var well atomic.Bool
-	hook := newHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
-		tried.Add(1)
-		if !well.Load() {
+// TestWebhookWaitsForItsReceiver has a receiver that takes nothing for longer than an event is tried.
+func TestWebhookWaitsForItsReceiver(t *testing.T) {
+	var tried atomic.Int64
+	w, _ := newWebhook(t, func(w http.ResponseWriter, _ *http.Request) {
+		if tried.Add(1) < 10 {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			return
 		}
-		delivered.Add(1)
-	})
-	cfg := defaults(t, hook)
-	cfg.WebhookURL, cfg.WebhookSecret, cfg.WebhookBackoff = hook, "hush", time.Hour
-	w, err := NewWebhook(cfg, slog.New(slog.DiscardHandler), nil)
-	if err != nil {
+	}, func(c *Config) { c.WebhookTries = 2 })
+	if err := w.Deliver(t.Context(), lowStock()); err != nil || tried.Load() != 10 {
+		t.Fatalf("after %d tries: %v", tried.Load(), err)
+	}
+}
+
+// TestWebhookGivesUp has a receiver that fails at one event and takes the others, and one that has gone for good.
+func TestWebhookGivesUp(t *testing.T) {
+	poison, refused := lowStock(), lowStock()
+	w, f := newWebhook(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Webhook-Id") {
+		case poison.ID.String():
+			w.WriteHeader(http.StatusInternalServerError)
+		case refused.ID.String():
+			w.WriteHeader(http.StatusGone)
+		}
+	}, func(c *Config) { c.WebhookTries = 3 })
+	ended := make(chan error)
+	go func() { ended <- w.Deliver(t.Context(), poison) }()
+	eventually(t, "the first try", func() bool { return strings.Contains(f.logs.String(), poison.ID.String()) })
+	if err := w.Deliver(t.Context(), lowStock()); err != nil {
 		t.Fatal(err)
 	}
-	const events = 10
-	for range events {
-		if err := w.Notify(Event{ID: uuid.New(), Type: OutOfStockEvent, At: noon, VariantID: uuid.New()}); err != nil {
-			t.Fatal(err)
-		}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { w.Run(ctx) })
-	eventually(t, "each worker waits for its next try", func() bool { return tried.Load() == webhookWorkers })
-	well.Store(true)
-	cancel()
-	done.Wait()
-	if n := delivered.Load(); n != events {
-		t.Fatalf("%d of %d delivered", n, events)
+	if err := w.Deliver(t.Context(), refused); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(f.logs.String(), "webhook not delivered"); n != 2 {
+		t.Errorf("the log tells of %d that were given up: %s", n, f.logs.String())
+	}
+}
+
+func TestWebhookEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w, _ := newWebhook(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		cancel()
+	}, func(c *Config) { c.WebhookBackoff, c.WebhookBackoffMax = time.Hour, time.Hour })
+	if err := w.Deliver(ctx, lowStock()); !errors.Is(err, context.Canceled) {
+		t.Fatalf("it ended with %v", err)
 	}
 }
 
@@ -126,5 +129,8 @@ func TestSignature(t *testing.T) {
 	got := Sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`))
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
 		t.Fatalf("got %s, want %s", got, want)
+	}
+	if _, err := webhookKey("whsec_"); err == nil {
+		t.Error("an empty key was taken")
 	}
 }
