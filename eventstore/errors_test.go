@@ -205,6 +205,7 @@ type line struct {
 const (
 	cutRequests = 1 // what the client says is lost, and the line with it
 	cutAnswers  = 2 // the server hears it, but its answer is lost
+	goSilent    = 3 // nothing arrives any more, and nobody is told
 )
 
 func newLine(t *testing.T, to string) *line {
@@ -247,6 +248,9 @@ func (l *line) carry(from, to net.Conn, lost int32) {
 		n, err := from.Read(buffer)
 		if err != nil || l.cut.Load() == lost {
 			return
+		}
+		if l.cut.Load() == goSilent {
+			continue
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return

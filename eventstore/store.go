@@ -22,8 +22,9 @@ var files embed.FS
 
 // Config is how the store is reached.
 type Config struct {
-	URL            string `env:"POSTGRES_URL,required,notEmpty"` // libpq URL; TLS by its sslmode, sslrootcert, sslcert and sslkey
-	MaxConnections int32  `env:"POSTGRES_MAX_CONNECTIONS" envDefault:"12"`
+	URL            string        `env:"POSTGRES_URL,required,notEmpty"` // libpq URL; TLS by its sslmode, sslrootcert, sslcert and sslkey
+	MaxConnections int32         `env:"POSTGRES_MAX_CONNECTIONS" envDefault:"12"`
+	Timeout        time.Duration `env:"POSTGRES_TIMEOUT" envDefault:"15s"` // of one statement, batch or wait for a connection; 0 is none
 }
 
 // Validate returns every fault of the configuration, without the secrets in it.
@@ -34,6 +35,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 4 || c.MaxConnections > 1000 {
 		faults = append(faults, fmt.Errorf("POSTGRES_MAX_CONNECTIONS: it is %d; it must be 4 to 1000", c.MaxConnections))
+	}
+	if c.Timeout < time.Second || c.Timeout > 10*time.Minute {
+		faults = append(faults, fmt.Errorf("POSTGRES_TIMEOUT: it is %s; it must be 1s to 10m", c.Timeout))
 	}
 	return errors.Join(faults...)
 }
@@ -55,6 +59,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	config.MaxConns = c.MaxConnections
 	config.MaxConnLifetimeJitter = time.Minute
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	config.ConnConfig.Tracer = deadlines{c.Timeout}
+	config.PingTimeout = pingTimeout
 	setDefault(config.ConnConfig.RuntimeParams, "application_name", "product-service")
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "30s")
 	for name, value := range keyedPlans {
@@ -99,6 +105,7 @@ func (s *Store) Migrate(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	ctx = unbounded(ctx)
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // tried every second, for five minutes
 	if err != nil {
 		return 0, err

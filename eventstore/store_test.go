@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -110,12 +111,13 @@ func TestConfigValidate(t *testing.T) {
 		config Config
 		want   []string
 	}{
-		"good":                 {Config{good, 12}, nil},
-		"the least":            {Config{good, 4}, nil},
-		"too few connections":  {Config{good, 3}, []string{"POSTGRES_MAX_CONNECTIONS", "3", "4 to 1000"}},
-		"too many connections": {Config{good, 1001}, []string{"POSTGRES_MAX_CONNECTIONS", "1001"}},
-		"not a URL":            {Config{"postgres://u:secret@host:port/db", 12}, []string{"POSTGRES_URL", "postgres://user:password@"}},
-		"both":                 {Config{"postgres://u:secret@host:port/db", 0}, []string{"POSTGRES_URL", "POSTGRES_MAX_CONNECTIONS"}},
+		"good":                 {Config{good, 12, time.Minute}, nil},
+		"the least":            {Config{good, 4, time.Minute}, nil},
+		"too few connections":  {Config{good, 3, time.Minute}, []string{"POSTGRES_MAX_CONNECTIONS", "3", "4 to 1000"}},
+		"too many connections": {Config{good, 1001, time.Minute}, []string{"POSTGRES_MAX_CONNECTIONS", "1001"}},
+		"too short a timeout":  {Config{good, 12, time.Millisecond}, []string{"POSTGRES_TIMEOUT", "1ms", "1s to 10m"}},
+		"not a URL":            {Config{"postgres://u:secret@host:port/db", 12, time.Minute}, []string{"POSTGRES_URL", "postgres://user:password@"}},
+		"both":                 {Config{"postgres://u:secret@host:port/db", 0, 0}, []string{"POSTGRES_URL", "POSTGRES_MAX_CONNECTIONS", "POSTGRES_TIMEOUT"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := test.config.Validate()

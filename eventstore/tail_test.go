@@ -133,11 +133,9 @@ func TestProductRecords(t *testing.T) {
 	}
 }
 
-func TestReadsEndWithTheirContext(t *testing.T) {
-	s := open(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	reads := map[string]func() error{
+// calls are the store's, each with parameters that do no harm.
+func calls(ctx context.Context, s *Store) map[string]func() error {
+	return map[string]func() error{
 		"tail":         func() error { _, err := s.Tail(ctx, []Cursor{{}}, 1); return err },
 		"at":           func() error { _, err := s.At(ctx, []Cursor{{}}); return err },
 		"stream":       func() error { _, err := s.Stream(ctx, uuid.Nil, 0, 1); return err },
@@ -165,8 +163,14 @@ func TestReadsEndWithTheirContext(t *testing.T) {
 			return last
 		},
 	}
-	for name, read := range reads {
-		if err := read(); !errors.Is(err, context.Canceled) || len(err.Error()) < len("context canceled: ") {
+}
+
+func TestReadsEndWithTheirContext(t *testing.T) {
+	s := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls(ctx, s) {
+		if err := call(); !errors.Is(err, context.Canceled) || len(err.Error()) < len("context canceled: ") {
 			t.Errorf("%s was answered by %v", name, err)
 		}
 	}
