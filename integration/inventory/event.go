@@ -107,25 +107,47 @@ func (e Event) Level(now time.Time) (Level, bool) {
 	return level, true
 }
 
-// Apply takes an event into what is known: newer timestamps win, whatever their source. An event that states no level
-// makes the held one be asked for again: if somebody subscribes to the variant, behind and as soon as the service answers.
-// Applying an event twice changes nothing.
-func (r *Reader) Apply(ctx context.Context, e Event) {
+// Apply takes an event about one of our variants into what is known and makes it durable: newer timestamps win, whatever
+// their source. An event that states no level makes the held one be asked for again: if somebody subscribes to the
+// variant, behind and as soon as the service answers. Applying an event twice changes nothing.
+func (r *Reader) Apply(ctx context.Context, e Event) { r.hear(ctx, e, true) }
+
+// Overhear takes an event that may be about anybody's variant as Apply does, but only into what is held or subscribed to,
+// and makes nothing durable: whoever knows whose the variant is applies it too.
+func (r *Reader) Overhear(ctx context.Context, e Event) { r.hear(ctx, e, false) }
+
+func (r *Reader) hear(ctx context.Context, e Event, ours bool) {
 	r.open.RLock()
 	defer r.open.RUnlock()
 	if r.closed {
 		return
 	}
+	if CorrelationID(ctx) == "" {
+		ctx = WithCorrelationID(ctx, e.ID.String())
+	}
 	now := r.now()
-	if level, states := e.Level(now); states {
-		kept := r.put(entry{level: level}, time.Time{})
-		outcome := "applied"
-		if kept.absent || !kept.level.sameFacts(level) {
-			outcome = "older"
-		}
-		r.metrics.events.WithLabelValues(outcome).Inc()
+	if e.At.After(now.Add(clockSkew)) {
+		e.At = now // as for levels
+	}
+	level, states := e.Level(now)
+	if !states {
+		r.askAgain(ctx, e, now)
 		return
 	}
+	outcome := "applied"
+	switch at, after, _ := r.learnt(entry{level: level}, time.Time{}, ours || r.topics.wanted(e.VariantID)); {
+	case at == nil:
+		outcome = "nothing_held"
+	case after.absent || !after.level.sameStock(level):
+		outcome = "older"
+	case ours:
+		r.save(at, after.level, true) // even where it was overheard before
+	}
+	r.metrics.events.WithLabelValues(outcome).Inc()
+}
+
+// askAgain takes in that a level has changed, nobody says to what.
+func (r *Reader) askAgain(ctx context.Context, e Event, now time.Time) {
 	marked, held := false, false
 	r.store.change(e.VariantID, false, func(cur *entry) *entry {
 		held = cur != nil

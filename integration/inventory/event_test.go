@@ -136,6 +136,73 @@ func TestQuantitylessEventNeverMeansZero(t *testing.T) {
 	}
 }
 
+// TestStrangersEventsLeaveNoTrace: what every instance overhears may be about variants that nobody here sells.
+func TestStrangersEventsLeaveNoTrace(t *testing.T) {
+	known := newMemory()
+	f := newFixture(t, func(f *fixture) { f.known, f.cfg.CacheSize, f.cfg.SaveDelay = known, 320, time.Millisecond })
+	ids := f.stock(100)
+	f.read(ids...)
+	for range 2000 {
+		f.reader.Overhear(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now(), VariantID: uuid.New()})
+		f.reader.Overhear(context.Background(), changed(uuid.New(), time.Now()))
+	}
+	if n := f.reader.store.len(); n != len(ids) {
+		t.Errorf("%d variants are held, %d of them were read", n, len(ids))
+	}
+	watched, ours := uuid.New(), uuid.New()
+	levels, cancel := f.reader.Subscribe([]uuid.UUID{watched})
+	defer cancel()
+	soldOut := func(id uuid.UUID) Event {
+		return Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now().Add(time.Second), VariantID: id}
+	}
+	f.reader.Overhear(context.Background(), soldOut(watched))
+	heard(t, levels, []uuid.UUID{watched}, 0)
+	f.reader.Overhear(context.Background(), soldOut(ids[0]))
+	if got := f.read(ids[0])[0].Level; got.Status != OutOfStock || got.Source != FromEvent {
+		t.Errorf("what is held was not changed: %+v", got)
+	}
+	f.reader.Apply(context.Background(), soldOut(ours)) // not held, but known to be ours
+	e := soldOut(ids[1])
+	f.reader.Overhear(context.Background(), e)
+	f.reader.Apply(context.Background(), e) // the second to come saves all the same
+	f.close()
+	for _, id := range []uuid.UUID{ours, ids[1]} {
+		if saved, _ := known.get(id); saved.Status != OutOfStock {
+			t.Errorf("an event of ours is not durable: %+v", saved)
+		}
+	}
+	if saved, _ := known.get(ids[0]); saved.Status != InStock {
+		t.Errorf("what was overheard is durable: %+v", saved)
+	}
+	if n := len(known.levels); n != len(ids)+1 {
+		t.Errorf("%d levels are durable", n)
+	}
+}
+
+// TestClockAheadIsNoChange: answers of a service whose clock runs ahead say the same each time.
+func TestClockAheadIsNoChange(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
+	id := uuid.New()
+	f.clock.Advance(time.Hour)
+	f.set(id, 5)
+	f.clock.Advance(-time.Hour)
+	first := f.read(id)[0].Level
+	levels, cancel := f.reader.Subscribe([]uuid.UUID{id})
+	defer cancel()
+	for range 5 {
+		f.clock.Advance(time.Minute)
+		if got := f.read(id)[0].Level; !got.UpdatedAt.Equal(first.UpdatedAt) || !got.FetchedAt.Equal(f.clock.Now()) {
+			t.Fatalf("got %+v, first %+v", got, first)
+		}
+	}
+	f.set(id, 6) // by now later than the clamped time, and another number
+	f.clock.Advance(time.Minute)
+	f.read(id)
+	if next := <-levels; next.Available != 6 {
+		t.Errorf("told %+v", next)
+	}
+}
+
 func TestFutureTimesDoNotWinForEver(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
 	id := f.stock(1)[0]

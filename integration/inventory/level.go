@@ -43,9 +43,9 @@ type Level struct {
 // Age is how long ago the level was known to hold, never negative.
 func (l Level) Age(now time.Time) time.Duration { return max(0, now.Sub(l.FetchedAt)) }
 
-func (l Level) sameFacts(o Level) bool {
-	return l.Available == o.Available && l.Status == o.Status && l.UpdatedAt.Equal(o.UpdatedAt)
-}
+func (l Level) sameStock(o Level) bool { return l.Available == o.Available && l.Status == o.Status }
+
+func (l Level) sameFacts(o Level) bool { return l.sameStock(o) && l.UpdatedAt.Equal(o.UpdatedAt) }
 
 // Outcome says which of three things a Result holds.
 type Outcome uint8

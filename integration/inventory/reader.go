@@ -168,21 +168,40 @@ func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions [
 // put merges what was learnt about one variant into the store, tells subscribers and makes it durable, and returns
 // what is known now.
 func (r *Reader) put(next entry, askedAt time.Time) *entry {
-	if next.level.UpdatedAt.After(r.now().Add(clockSkew)) {
-		next.level.UpdatedAt = r.now() // a clock that runs ahead must not win for ever
+	at, after, changed := r.learnt(next, askedAt, true)
+	if !after.absent {
+		r.save(at, after.level, changed)
 	}
-	at, before, after := r.store.change(next.level.VariantID, true, func(cur *entry) *entry {
-		return merge(cur, next, askedAt)
+	return after
+}
+
+// learnt is put without the saving. A variant of which nothing is held is left so unless create; then at is nil.
+func (r *Reader) learnt(next entry, askedAt time.Time, create bool) (at *slot, after *entry, changed bool) {
+	at, before, after := r.store.change(next.level.VariantID, create, func(cur *entry) *entry {
+		return merge(cur, r.inOurTime(next, cur), askedAt)
 	})
-	if after.absent {
-		return after
+	if at == nil || after.absent {
+		return at, after, false
 	}
-	changed := before == nil || before.absent || !before.level.sameFacts(after.level)
+	changed = before == nil || before.absent || !before.level.sameFacts(after.level)
 	if changed {
 		r.topics.publish(after.level)
 	}
-	r.save(at, after.level, changed)
-	return after
+	return at, after, changed
+}
+
+// inOurTime keeps a clock that runs ahead from winning for ever: what comes from it is as new as now, and no newer than
+// what is held where it says the same.
+func (r *Reader) inOurTime(next entry, held *entry) entry {
+	now := r.now()
+	if !next.level.UpdatedAt.After(now.Add(clockSkew)) {
+		return next
+	}
+	next.level.UpdatedAt = now
+	if held != nil && !held.absent && held.level.sameStock(next.level) {
+		next.level.UpdatedAt = held.level.UpdatedAt
+	}
+	return next
 }
 
 // clockSkew is how far ahead of ours the service's clock may run.

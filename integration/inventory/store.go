@@ -41,7 +41,7 @@ func merge(cur *entry, next entry, askedAt time.Time) *entry {
 	if next.level.UpdatedAt.After(cur.level.UpdatedAt) ||
 		(next.level.UpdatedAt.Equal(cur.level.UpdatedAt) && !next.level.FetchedAt.Before(cur.level.FetchedAt)) {
 		won = next
-	} else if next.level.Available == cur.level.Available && next.level.Status == cur.level.Status {
+	} else if next.level.sameStock(cur.level) {
 		won.level.Source = next.level.Source
 	}
 	won.level.FetchedAt = later(cur.level.FetchedAt, next.level.FetchedAt)
