@@ -71,18 +71,23 @@ func isInventory(f graphql.CollectedField) bool {
 	return f.Name == "inventory" && f.ObjectDefinition != nil && f.ObjectDefinition.Name == "ProductVariant"
 }
 
-// lookAhead reports the data of the root field that ctx is under, so that the levels selected below it can be loaded.
+// lookAhead reports the data of the root field that ctx is under, so that the levels selected below it can be loaded. A root field reports once:
+// what a second field below it finds (a mutation's payload can be asked for its product twice) is loaded by the levels themselves.
 func lookAhead(ctx context.Context, products []*model.Product, variants []*model.ProductVariant) {
 	l := levelLoadsOf(ctx)
 	if l == nil {
 		return
 	}
 	field := graphql.GetFieldContext(ctx)
+	root := rootKey(field)
 	wanted := &lookAheadWalk{op: graphql.GetOperationContext(ctx), add: l.add}
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.pending[root] {
+		return // the loads may be under way: nothing is added to them
+	}
 	wanted.below(field.Field.Selections, products, variants)
-	l.mu.Unlock()
-	l.reported(rootKey(field))
+	l.report(root)
 }
 
 // rootKey is the response key of the root field above (or at) a field.
@@ -193,6 +198,11 @@ func (l *levelLoads) add(variantID string, maxStaleness *int64) {
 func (l *levelLoads) reported(root string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.report(root)
+}
+
+// report is reported with l.mu held.
+func (l *levelLoads) report(root string) {
 	if !l.pending[root] {
 		return
 	}

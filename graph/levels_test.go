@@ -153,6 +153,19 @@ func TestEachMutationLoadsItsOwnLevels(t *testing.T) {
 	}
 }
 
+// A payload whose product is selected twice, with levels of different ages, has all of them: what was not looked ahead to asks for itself.
+func TestAPayloadsProductCanBeSelectedTwice(t *testing.T) {
+	c := newCatalogue(1)
+	for range 20 { // which of the two comes first is chance
+		f := fakesOf(c)
+		got := post(t, newTestHandler(t, f, "GRAPHQL_TIMEOUT", "3s"), `mutation{adjustStock(input:{productId:"`+c[0].ID.String()+`",delta:1,reason:"count"}){
+			a:product{variants{inventory{status}}} b:product{variants{inventory(maxStaleness:7){status}}}}}`, "")
+		if len(got.Errors) > 0 || strings.Count(got.body, `"LOW_STOCK"`) != 4 {
+			t.Fatalf("want four levels, got %s", got.body)
+		}
+	}
+}
+
 func TestInventoryOutcomes(t *testing.T) {
 	c := newCatalogue(1)
 	query := `{product(id:"` + c[0].ID.String() + `"){name variants{inventory{productVariantId availableQuantity status updatedAt fetchedAt isStale ageSeconds source}}}}`
