@@ -231,7 +231,11 @@ func (s *server) open(ctx context.Context, life *lifecycle) (*eventstore.Store, 
 		return nil, nil, err
 	}
 	life.closing("mongodb", documents.Close)
-	return log, documents, command.CreateTopics(ctx, s.Kafka)
+	if err := command.CreateTopics(ctx, s.Kafka); err != nil {
+		return nil, nil, err
+	}
+	s.Kafka, err = command.Remembered(ctx, s.Kafka, s.log)
+	return log, documents, err
 }
 
 // roles are what instances share among them: how many shards each has.

@@ -24,7 +24,7 @@ type Config struct {
 	Mechanism   string   `env:"KAFKA_SASL_MECHANISM"`                     // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no login
 	User        string   `env:"KAFKA_SASL_USER"`                          //
 	Password    string   `env:"KAFKA_SASL_PASSWORD"`                      // a secret: never printed
-	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"`        // how long command ids are remembered; older messages are refused. At least the topics' own retention
+	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"`        // how long command ids are remembered, or as long as the input topics keep messages; older ones are refused
 }
 
 // Duration is a time.Duration that can also be written in days: "30d".
@@ -81,6 +81,6 @@ func (c Config) Validate() error {
 	if _, err := c.tls(); c.TLS && err != nil {
 		faults = append(faults, err)
 	}
-	fault(c.Retention < Duration(time.Hour) || c.Retention > Duration(3650*24*time.Hour), "INBOX_RETENTION: it is %s; it must be 1h to 3650d", c.Retention)
+	fault(c.Retention < Duration(time.Hour) || c.Retention > Duration(longestRetention), "INBOX_RETENTION: it is %s; it must be 1h to 3650d", c.Retention)
 	return errors.Join(faults...)
 }

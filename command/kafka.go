@@ -153,22 +153,31 @@ func (c Config) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// CreateTopics creates the topics that are missing, dead-letter topics included, and leaves those that exist as they are.
-func CreateTopics(ctx context.Context, c Config) error {
+// administer connects to manage topics. Closing the admin closes its client.
+func (c Config) administer() (sarama.Client, sarama.ClusterAdmin, error) {
 	s, err := c.base()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	s.Metadata.Full = true
 	client, err := sarama.NewClient(c.Brokers, s)
 	if err != nil {
-		return fmt.Errorf("connect to Kafka: %w", err)
+		return nil, nil, fmt.Errorf("connect to Kafka: %w", err)
 	}
 	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
-		return errors.Join(fmt.Errorf("connect to Kafka: %w", err), client.Close())
+		return nil, nil, errors.Join(fmt.Errorf("connect to Kafka: %w", err), client.Close())
 	}
-	defer func() { _ = admin.Close() }() // and its client
+	return client, admin, nil
+}
+
+// CreateTopics creates the topics that are missing, dead-letter topics included, and leaves those that exist as they are.
+func CreateTopics(ctx context.Context, c Config) error {
+	client, admin, err := c.administer()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = admin.Close() }()
 	existing, err := client.Topics()
 	if err != nil {
 		return fmt.Errorf("list the topics: %w", err)
@@ -187,8 +196,8 @@ func CreateTopics(ctx context.Context, c Config) error {
 	return nil
 }
 
-// details says how each topic is created. Letters are kept as long as a command can be executed, and may be larger than the
-// messages they are copies of, because they are read decompressed.
+// details says how each topic is created. What is taken in is kept as long as ids are remembered, and so are letters, which may be
+// larger than the messages they are copies of, because they are read decompressed.
 func (c Config) details() map[string]*sarama.TopicDetail {
 	replication := c.Replication
 	if replication == 0 {
@@ -196,8 +205,11 @@ func (c Config) details() map[string]*sarama.TopicDetail {
 	}
 	retention, size := strconv.FormatInt(time.Duration(c.Retention).Milliseconds(), 10), strconv.Itoa(maxLetter)
 	details := map[string]*sarama.TopicDetail{}
-	for _, name := range append(c.inputs(), c.topic(TopicReserved), c.topic(TopicReservationFailed)) {
+	for _, name := range []string{c.topic(TopicReserved), c.topic(TopicReservationFailed)} {
 		details[name] = &sarama.TopicDetail{NumPartitions: c.Partitions, ReplicationFactor: replication}
+	}
+	for _, name := range c.inputs() {
+		details[name] = &sarama.TopicDetail{NumPartitions: c.Partitions, ReplicationFactor: replication, ConfigEntries: map[string]*string{"retention.ms": &retention}}
 	}
 	for _, name := range c.deadLetterTopics() {
 		details[name] = &sarama.TopicDetail{NumPartitions: c.Partitions, ReplicationFactor: replication,
