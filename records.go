@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"product-service/command"
 	"product-service/eventstore"
@@ -19,47 +17,43 @@ type records struct {
 	service *command.Service
 }
 
-// taken is how long an instance has for the records it takes before another may.
-const taken = 10 * time.Second
-
 // Due implements inventory.Queue.
-func (q records) Due(ctx context.Context, limit int) (inventory.Backlog, error) {
-	variants, err := q.store.DueVariants(ctx, limit, taken)
+func (q records) Due(ctx context.Context, limit int, lease time.Duration) ([]inventory.Job, error) {
+	variants, err := q.store.DueVariants(ctx, limit, lease)
 	if err != nil {
-		return inventory.Backlog{}, err
+		return nil, err
 	}
-	backlog, err := q.store.VariantBacklog(ctx)
-	if err != nil {
-		return inventory.Backlog{}, err
-	}
-	due := inventory.Backlog{Depth: int(backlog.Pending), Oldest: backlog.Oldest, Next: backlog.Next}
-	for _, v := range variants {
-		due.Jobs = append(due.Jobs, inventory.Job{
+	jobs := make([]inventory.Job, len(variants))
+	for i, v := range variants {
+		jobs[i] = inventory.Job{
 			Record: inventory.Record{VariantID: v.VariantID, InitialQuantity: v.InitialQuantity, LowStockThreshold: v.LowStockThreshold},
-			Tries:  int(v.Attempts), QueuedAt: v.CreatedAt, CorrelationID: v.CorrelationID,
-		})
+			Tries:  int(v.Attempts), CorrelationID: v.CorrelationID,
+		}
 	}
-	return due, nil
+	return jobs, nil
 }
 
-// Done implements inventory.Queue: each variant becomes orderable by a fact in the log.
-func (q records) Done(ctx context.Context, ids []uuid.UUID) error {
-	variants, err := q.store.VariantsByID(ctx, ids)
-	if err != nil {
-		return err
+// Backlog implements inventory.Queue.
+func (q records) Backlog(ctx context.Context) (inventory.Backlog, error) {
+	b, err := q.store.VariantBacklog(ctx)
+	return inventory.Backlog{Depth: int(b.Pending), Oldest: b.Oldest, Next: b.Next}, err
+}
+
+// Done implements inventory.Queue: the variant becomes orderable by a fact in the log.
+func (q records) Done(ctx context.Context, id uuid.UUID) error {
+	variants, err := q.store.VariantsByID(ctx, []uuid.UUID{id})
+	if err != nil || len(variants) == 0 {
+		return err // or it was discarded meanwhile
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, v := range variants {
-		group.Go(func() error { return q.service.Confirm(ctx, v) }) // side by side, so that they share transactions
-	}
-	return group.Wait()
+	return q.service.Confirm(ctx, variants[0])
 }
 
 // Failed implements inventory.Queue.
-func (q records) Failed(ctx context.Context, failures []inventory.Failure) error {
-	var faults []error
-	for _, f := range failures {
-		faults = append(faults, q.store.PostponeVariant(ctx, f.VariantID, max(0, time.Until(f.Next)), f.Stopped, f.Reason))
-	}
-	return errors.Join(faults...)
+func (q records) Failed(ctx context.Context, f inventory.Failure) error {
+	return q.store.PostponeVariant(ctx, f.VariantID, max(0, time.Until(f.Next)), f.Stopped, f.Reason)
+}
+
+// GiveBack implements inventory.Queue.
+func (q records) GiveBack(ctx context.Context, id uuid.UUID) error {
+	return q.store.GiveBackVariant(ctx, id)
 }

@@ -148,6 +148,7 @@ func calls(ctx context.Context, s *Store) map[string]func() error {
 		"letters":      func() error { _, err := s.LettersDone(ctx, "t", 0); return err },
 		"due variants": func() error { _, err := s.DueVariants(ctx, 1, 1); return err },
 		"postpone":     func() error { return s.PostponeVariant(ctx, uuid.Nil, 1, false, "") },
+		"give back":    func() error { return s.GiveBackVariant(ctx, uuid.Nil) },
 		"backlog":      func() error { _, err := s.VariantBacklog(ctx); return err },
 		"restart":      func() error { _, err := s.RestartVariants(ctx); return err },
 		"unconfirmed":  func() error { _, err := s.Unconfirmed(ctx, 1, 1); return err },

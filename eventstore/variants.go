@@ -43,6 +43,7 @@ func scanVariant(row pgx.CollectableRow) (Variant, error) {
 var (
 	readDueVariants      = statement("read_due_variants")
 	postponeVariant      = statement("postpone_variant")
+	giveBackVariant      = statement("give_back_variant")
 	countPendingVariants = statement("count_pending_variants")
 	restartVariants      = statement("restart_variants")
 	readUnconfirmed      = statement("read_unconfirmed")
@@ -63,6 +64,14 @@ func (s *Store) DueVariants(ctx context.Context, limit int, lease time.Duration)
 func (s *Store) PostponeVariant(ctx context.Context, id uuid.UUID, delay time.Duration, stop bool, why string) error {
 	if _, err := s.pool.Exec(ctx, postponeVariant, id, delay, stop, why); err != nil {
 		return fmt.Errorf("postpone the inventory record of variant %s: %w", id, err)
+	}
+	return nil
+}
+
+// GiveBackVariant ends the lease of one that wasn't attempted: it is due at once.
+func (s *Store) GiveBackVariant(ctx context.Context, id uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, giveBackVariant, id); err != nil {
+		return fmt.Errorf("give back the inventory record of variant %s: %w", id, err)
 	}
 	return nil
 }

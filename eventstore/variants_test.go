@@ -67,6 +67,14 @@ func TestDueVariants(t *testing.T) {
 	if b := backlog(t, s); b.Pending != 3 || b.Stopped != 0 || time.Since(b.Oldest).Abs() > time.Minute || time.Until(b.Next) < 50*time.Minute {
 		t.Errorf("the backlog is %+v", b)
 	}
+	for _, id := range []uuid.UUID{ids[2], uuid.New()} {
+		if err := s.GiveBackVariant(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if back := due(t, s, 10, time.Hour); len(back) != 1 || back["c"].Attempts != 0 {
+		t.Errorf("given back, another gets %+v", back)
+	}
 	s.exec(t, "update variant set due_at = now() - interval '1 second' where sku = 'b'") // its lease ran out
 	if again := due(t, s, 10, time.Hour); len(again) != 1 || again["b"].SKU != "b" {
 		t.Errorf("after a crash another gets %+v", again)

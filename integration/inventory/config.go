@@ -116,7 +116,7 @@ type Config struct {
 	InitBackoff    time.Duration `env:"INVENTORY_INIT_BACKOFF" envDefault:"500ms"`
 	InitBackoffMax time.Duration `env:"INVENTORY_INIT_BACKOFF_MAX" envDefault:"30s"`
 	// InitConcurrency bounds POSTs at a time; InitPoll is how often the queue is looked at when nothing wakes it.
-	InitConcurrency int           `env:"INVENTORY_INIT_CONCURRENCY" envDefault:"4"`
+	InitConcurrency int           `env:"INVENTORY_INIT_CONCURRENCY" envDefault:"16"`
 	InitPoll        time.Duration `env:"INVENTORY_INIT_POLL" envDefault:"1s"`
 
 	// WebhookURL gets each inventory event as a POST signed with WebhookSecret (Standard Webhooks). Empty: nobody is told.

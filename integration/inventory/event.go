@@ -135,7 +135,7 @@ func (r *Reader) hear(ctx context.Context, e Event, ours bool) {
 		return
 	}
 	outcome := "applied"
-	switch at, after, _ := r.learnt(entry{level: level}, time.Time{}, ours || r.topics.wanted(e.VariantID)); {
+	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, ours || r.topics.wanted(e.VariantID)); {
 	case at == nil:
 		outcome = "nothing_held"
 	case after.absent || !after.level.sameStock(level):

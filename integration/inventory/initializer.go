@@ -12,23 +12,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/errgroup"
 )
 
 // Job is a queued creation.
 type Job struct {
 	Record
-	Tries         int       // made so far
-	QueuedAt      time.Time // when the variant came into being
-	CorrelationID string    // of what created the variant; may be empty
+	Tries         int    // made so far
+	CorrelationID string // of what created the variant; may be empty
 }
 
-// Backlog is what the queue says when asked for work.
+// Backlog is how long the queue is.
 type Backlog struct {
-	Jobs   []Job     // due now, the longest due first
 	Depth  int       // all that are neither done nor stopped
-	Oldest time.Time // QueuedAt of the oldest of those; zero if none
-	Next   time.Time // when the next job that isn't due yet will be; zero if none
+	Oldest time.Time // since when the oldest of those has been waiting; zero if none
+	Next   time.Time // when the next of those will be due; zero if none
 }
 
 // Failure is a try that did not create the record.
@@ -41,20 +38,22 @@ type Failure struct {
 }
 
 // Queue is the durable list of variants that need a record, written with the event that created them. Several instances
-// may take the same job: creation is idempotent. A job is the queue's until it is reported; unreported ones stay due.
+// may take the same job: creation is idempotent.
 type Queue interface {
-	// Due returns up to limit jobs whose time has come.
-	Due(ctx context.Context, limit int) (Backlog, error)
-	// Done removes jobs whose record exists.
-	Done(ctx context.Context, variants []uuid.UUID) error
-	// Failed keeps when each is to be tried again. One that is gone meanwhile (discarded, done elsewhere) is ignored.
-	Failed(ctx context.Context, failures []Failure) error
+	// Due takes up to limit jobs whose time has come: they are due again after the lease unless they are reported before.
+	Due(ctx context.Context, limit int, lease time.Duration) ([]Job, error)
+	// Backlog counts.
+	Backlog(ctx context.Context) (Backlog, error)
+	// Done removes a job whose record exists.
+	Done(ctx context.Context, variant uuid.UUID) error
+	// Failed keeps when a job is to be tried again. One that is gone meanwhile (discarded, done elsewhere) is ignored.
+	Failed(ctx context.Context, f Failure) error
+	// GiveBack makes a job that was taken and not tried due at once.
+	GiveBack(ctx context.Context, variant uuid.UUID) error
 }
 
-const (
-	initBatch   = 64
-	commitLimit = 5 * time.Second
-)
+// commitLimit bounds a report to the queue.
+const commitLimit = 5 * time.Second
 
 // Initializer works off a Queue. Under PolicyRetry and PolicyRollback a job is tried until it is done or gone, under
 // PolicyNotOrderable Config.InitTries times. While the breaker is open jobs wait without being tried, so that an outage
@@ -67,6 +66,7 @@ type Initializer struct {
 	kick    chan struct{}
 	now     func() time.Time
 
+	ended   chan bool // of each try: whether it was refused
 	results *prometheus.CounterVec
 	depth   atomic.Int64
 	oldest  atomic.Int64 // unix nanoseconds, 0: none
@@ -76,7 +76,8 @@ type Initializer struct {
 // (Reader.Put shows it at once). reg may be nil.
 func NewInitializer(client *Client, queue Queue, created func(Level), reg prometheus.Registerer) *Initializer {
 	i := &Initializer{
-		client: client, queue: queue, created: created, log: client.log, kick: make(chan struct{}, 1), now: client.cfg.clock(),
+		client: client, queue: queue, created: created, log: client.log, now: client.cfg.clock(),
+		kick: make(chan struct{}, 1), ended: make(chan bool, client.cfg.InitConcurrency),
 	}
 	f := promauto.With(reg)
 	i.results = counter(f, "init_total", "Tries to have a variant's record created, by outcome.", "outcome")
@@ -101,55 +102,100 @@ func (i *Initializer) Kick() {
 	}
 }
 
-// Run works until ctx ends. Jobs under way then are finished or stay due.
+// Run works until ctx ends. What is under way then is given back: whoever takes it next repeats it, which is harmless.
 func (i *Initializer) Run(ctx context.Context) {
+	var tries sync.WaitGroup
+	defer tries.Wait()
+	w := worker{Initializer: i}
 	for ctx.Err() == nil {
-		wait := i.pass(ctx)
-		if wait <= 0 {
-			continue
+		jobs, wait := w.take(ctx)
+		for _, job := range jobs {
+			w.running++
+			tries.Go(func() { i.ended <- i.try(ctx, job) })
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-i.kick:
+		case refused := <-i.ended:
+			w.end(refused)
 		case <-timer.C:
 		}
 		timer.Stop()
+		for len(i.ended) > 0 {
+			w.end(<-i.ended)
+		}
 	}
 }
 
-// pass takes what is due, tries it and reports, and returns how long to wait for the next pass.
-func (i *Initializer) pass(ctx context.Context) time.Duration {
-	cfg := i.client.cfg
-	limit := initBatch
-	switch writes := i.client.writes; {
-	case i.client.held() != nil || (!writes.closed() && !writes.halfOpen()):
-		limit = 0 // what is taken and not tried would have to wait until others may take it
-	case !writes.closed():
-		limit = 1 // a probe
+// worker is what Run knows between two looks at the queue.
+type worker struct {
+	*Initializer
+	running  int
+	pause    time.Time // nothing is taken before: the breaker let something through and then refused
+	observed time.Time // when the backlog was counted
+}
+
+func (w *worker) end(refused bool) {
+	w.running--
+	if refused {
+		w.pause = time.Now().Add(w.breakerPoll())
 	}
-	backlog, err := i.queue.Due(ctx, limit)
-	if err != nil {
-		if ctx.Err() == nil {
-			i.log.Warn("initialization queue cannot be read, will try again", "error", err)
+}
+
+// breakerPoll is how often an open breaker is looked at.
+func (w *worker) breakerPoll() time.Duration {
+	return min(w.client.cfg.InitPoll, w.client.writes.open/10+time.Millisecond)
+}
+
+// room is how many jobs may be taken now, and when to look again if none.
+func (w *worker) room() (limit int, wait time.Duration) {
+	cfg, writes := w.client.cfg, w.client.writes
+	switch paused := time.Until(w.pause); {
+	case paused > 0:
+		return 0, paused
+	case w.client.held() != nil || (!writes.closed() && !writes.halfOpen()):
+		return 0, w.breakerPoll()
+	case !writes.closed(): // a probe
+		return max(0, 1-w.running), w.breakerPoll()
+	}
+	return cfg.InitConcurrency - w.running, cfg.InitPoll
+}
+
+// take takes as many jobs as may be tried now, and says when to look again if nothing happens before.
+func (w *worker) take(ctx context.Context) (jobs []Job, wait time.Duration) {
+	cfg := w.client.cfg
+	limit, wait := w.room()
+	if limit > 0 {
+		var err error
+		if jobs, err = w.queue.Due(ctx, limit, cfg.InitTimeout+2*commitLimit); err != nil {
+			w.complain(ctx, err)
+			return nil, cfg.InitPoll
 		}
-		return cfg.InitPoll
 	}
-	i.observe(backlog)
-	if limit == 0 {
-		return min(cfg.InitPoll, i.client.writes.open/10+time.Millisecond)
+	// While there is more to do than room for it, when the next is due doesn't matter.
+	if len(jobs) == limit && time.Since(w.observed) < cfg.InitPoll {
+		return jobs, wait
 	}
-	done, failed, refused := i.try(ctx, backlog.Jobs)
-	i.report(ctx, done, failed)
-	switch {
-	case refused:
-		return min(cfg.InitPoll, i.client.writes.open/10+time.Millisecond)
-	case len(backlog.Jobs) == limit:
-		return 0
-	case !backlog.Next.IsZero():
-		return min(cfg.InitPoll, max(time.Millisecond, backlog.Next.Sub(i.now())))
-	default:
-		return cfg.InitPoll
+	backlog, err := w.queue.Backlog(ctx)
+	if err != nil {
+		w.complain(ctx, err)
+		return jobs, cfg.InitPoll
+	}
+	w.observed = time.Now()
+	w.observe(backlog)
+	if len(jobs) < limit && !backlog.Next.IsZero() {
+		wait = min(wait, max(minPoll, backlog.Next.Sub(w.now())))
+	}
+	return jobs, wait
+}
+
+// minPoll keeps jobs that are due but being taken elsewhere from being asked for without a rest.
+const minPoll = 5 * time.Millisecond
+
+func (i *Initializer) complain(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		i.log.Warn("initialization queue cannot be read, will try again", "error", err)
 	}
 }
 
@@ -162,36 +208,33 @@ func (i *Initializer) observe(b Backlog) {
 	}
 }
 
-// try makes one attempt for each job, a few at a time. Jobs that the breaker or a shutdown kept from being tried are in
-// neither list.
-func (i *Initializer) try(ctx context.Context, jobs []Job) (done []uuid.UUID, failed []Failure, refused bool) {
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(i.client.cfg.InitConcurrency)
-	for _, job := range jobs {
-		group.Go(func() error {
-			ctx := WithCorrelationID(ctx, job.CorrelationID)
-			level, err := i.client.create(ctx, job.Record)
-			if err == nil && level.Status != "" && i.created != nil {
-				i.created(level)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				done = append(done, job.VariantID)
-				i.results.WithLabelValues("created").Inc()
-			case ctx.Err() != nil:
-			case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests), errors.Is(err, errHeld):
-				refused = true
-			default:
-				failed = append(failed, i.failure(ctx, job, err))
-			}
-			return nil
-		})
+// try makes one attempt, reports what came of it, and says whether it was refused: not made at all.
+func (i *Initializer) try(ctx context.Context, job Job) (refused bool) {
+	ctx = WithCorrelationID(ctx, job.CorrelationID)
+	level, err := i.client.create(ctx, job.Record)
+	ended := ctx.Err() != nil
+	// Even while shutting down: what isn't told waits for the lease to end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
+	defer cancel()
+	switch {
+	case err == nil:
+		i.results.WithLabelValues("created").Inc()
+		if level.Status != "" && i.created != nil {
+			i.created(level)
+		}
+		err = i.queue.Done(ctx, job.VariantID)
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests), errors.Is(err, errHeld):
+		refused = true
+		fallthrough
+	case ended:
+		err = i.queue.GiveBack(ctx, job.VariantID)
+	default:
+		err = i.queue.Failed(ctx, i.failure(ctx, job, err))
 	}
-	_ = group.Wait() // no function above returns an error
-	return done, failed, refused
+	if err != nil {
+		i.log.WarnContext(ctx, "what came of an inventory record isn't noted, it will be asked for again", "variant", job.VariantID, "error", err)
+	}
+	return refused
 }
 
 // failure decides when the job is due again, or that it stops.
@@ -215,20 +258,4 @@ func (i *Initializer) failure(ctx context.Context, job Job, err error) Failure {
 	i.log.WarnContext(ctx, "inventory record not created, will try again",
 		"variant", job.VariantID, "tries", f.Tries, "fault", outcome, "in", wait, "error", err)
 	return f
-}
-
-// report tells the queue, even while shutting down: what isn't told is tried again, which is harmless but wasteful.
-func (i *Initializer) report(ctx context.Context, done []uuid.UUID, failed []Failure) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
-	defer cancel()
-	if len(done) > 0 {
-		if err := i.queue.Done(ctx, done); err != nil {
-			i.log.Warn("created inventory records not marked, will be asked for again", "records", len(done), "error", err)
-		}
-	}
-	if len(failed) > 0 {
-		if err := i.queue.Failed(ctx, failed); err != nil {
-			i.log.Warn("failed tries not recorded", "records", len(failed), "error", err)
-		}
-	}
 }

@@ -20,15 +20,13 @@ import (
 type queue struct {
 	mu      sync.Mutex
 	jobs    map[uuid.UUID]*queued
-	done    []uuid.UUID
-	limit   int  // of the last Due
 	loseAck bool // Done fails: as if the process died before it
 }
 
 type queued struct {
 	Job
-	due     time.Time
-	stopped bool
+	since, due time.Time
+	stopped    bool
 }
 
 func newQueue() *queue { return &queue{jobs: map[uuid.UUID]*queued{}} }
@@ -38,64 +36,81 @@ func (q *queue) add(id uuid.UUID, initial int64) {
 	defer q.mu.Unlock()
 	now := time.Now()
 	q.jobs[id] = &queued{Job: Job{
-		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, QueuedAt: now, CorrelationID: "made-" + id.String()[:8],
-	}, due: now}
+		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, CorrelationID: "made-" + id.String()[:8],
+	}, since: now, due: now}
 }
 
-func (q *queue) Due(_ context.Context, limit int) (Backlog, error) {
+func (q *queue) Due(_ context.Context, limit int, lease time.Duration) (jobs []Job, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.limit = limit
-	var b Backlog
+	for _, job := range q.jobs {
+		if len(jobs) < limit && !job.stopped && !job.due.After(time.Now()) {
+			jobs = append(jobs, job.Job)
+			job.due = time.Now().Add(lease)
+		}
+	}
+	return jobs, nil
+}
+
+func (q *queue) Backlog(context.Context) (b Backlog, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, job := range q.jobs {
 		if job.stopped {
 			continue
 		}
 		b.Depth++
-		if b.Oldest.IsZero() || job.QueuedAt.Before(b.Oldest) {
-			b.Oldest = job.QueuedAt
+		if b.Oldest.IsZero() || job.since.Before(b.Oldest) {
+			b.Oldest = job.since
 		}
-		if job.due.After(time.Now()) {
-			if b.Next.IsZero() || job.due.Before(b.Next) {
-				b.Next = job.due
-			}
-		} else if len(b.Jobs) < limit {
-			b.Jobs = append(b.Jobs, job.Job)
+		if b.Next.IsZero() || job.due.Before(b.Next) {
+			b.Next = job.due
 		}
 	}
 	return b, nil
 }
 
-func (q *queue) Done(_ context.Context, ids []uuid.UUID) error {
+func (q *queue) Done(_ context.Context, id uuid.UUID) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.loseAck {
+		if q.jobs[id] != nil {
+			q.jobs[id].due = time.Now() // the lease of who died has ended
+		}
 		return errors.New("lost")
 	}
-	for _, id := range ids {
-		if q.jobs[id] != nil {
-			delete(q.jobs, id)
-			q.done = append(q.done, id)
-		}
+	delete(q.jobs, id)
+	return nil
+}
+
+func (q *queue) Failed(_ context.Context, f Failure) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if job := q.jobs[f.VariantID]; job != nil {
+		job.Tries, job.due, job.stopped = f.Tries, f.Next, f.Stopped
 	}
 	return nil
 }
 
-func (q *queue) Failed(_ context.Context, failures []Failure) error {
+func (q *queue) GiveBack(_ context.Context, id uuid.UUID) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, f := range failures {
-		if job := q.jobs[f.VariantID]; job != nil {
-			job.Tries, job.due, job.stopped = f.Tries, f.Next, f.Stopped
-		}
+	if job := q.jobs[id]; job != nil {
+		job.due = time.Now()
 	}
 	return nil
 }
 
-func (q *queue) lastLimit() int {
+// leased is how many jobs are taken.
+func (q *queue) leased() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.limit
+	for _, job := range q.jobs {
+		if time.Until(job.due) > time.Second {
+			n++
+		}
+	}
+	return n
 }
 
 func (q *queue) left() int {
@@ -307,8 +322,8 @@ func TestOutageSparesTries(t *testing.T) {
 	f.fault(simulator.Fault{Mode: simulator.Away})
 	i := f.initialize(q)
 	eventually(t, "breaker open", func() bool { return !f.client.writes.closed() })
-	eventually(t, "the queue is looked at, and nothing taken", func() bool { return i.depth.Load() == 50 && q.lastLimit() == 0 })
-	if posts := f.sim.Stats().Calls["create"]; posts > 10 {
+	eventually(t, "the queue is looked at, and nothing kept", func() bool { return i.depth.Load() == 50 && q.leased() == 0 })
+	if posts := f.sim.Stats().Calls["create"]; posts > f.cfg.BreakerRow+f.cfg.InitConcurrency {
 		t.Errorf("%d calls", posts)
 	}
 	if !f.client.reads.closed() {
@@ -330,4 +345,72 @@ func TestKickWakes(t *testing.T) {
 		i.Kick()
 		return f.sim.Stats().Created > 0 && q.left() == 0
 	})
+}
+
+// TestShortOutageDelaysNobody: what the breaker refused is tried as soon as it lets calls through, not after the lease.
+func TestShortOutageDelaysNobody(t *testing.T) {
+	f := newFixture(t, quick)
+	q := newQueue()
+	for range 60 {
+		q.add(uuid.New(), 1)
+	}
+	f.fault(simulator.Fault{Mode: simulator.Fail, Seconds: 0.2})
+	f.initialize(q)
+	start := time.Now()
+	eventually(t, "the queue is empty", func() bool { return q.left() == 0 })
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("all done after %s", took)
+	}
+}
+
+// TestSlowCreationsHoldUpNobody: each is reported as it ends, and what is added meanwhile begins at once.
+func TestSlowCreationsHoldUpNobody(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.cfg.InitPoll = time.Hour })
+	q := newQueue()
+	const n = 100 // as many as a product may have
+	for range n {
+		q.add(uuid.New(), 1)
+	}
+	f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 200})
+	start := time.Now()
+	i := f.initialize(q)
+	eventually(t, "the first are reported", func() bool { return q.left() < n })
+	if left := q.left(); left < n-2*f.cfg.InitConcurrency {
+		t.Errorf("%d of %d are left when the first are reported", left, n)
+	}
+	eventually(t, "the queue is empty", func() bool { return q.left() == 0 })
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("%d records of 200 ms each took %s", n, took)
+	}
+	// One that takes its time, and another that is kicked meanwhile.
+	f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 1500})
+	q.add(uuid.New(), 1)
+	i.Kick()
+	eventually(t, "the slow one is under way", func() bool { return f.sim.Stats().InFlight == 1 })
+	f.fault(simulator.Fault{Mode: simulator.None})
+	quick := uuid.New()
+	q.add(quick, 1)
+	i.Kick()
+	eventually(t, "the quick one is done", func() bool { _, made := f.sim.Get(quick); return made && q.job(quick).VariantID == uuid.Nil })
+	if q.left() != 1 {
+		t.Error("the quick one waited for the slow one")
+	}
+}
+
+// TestShutdownGivesBack: what was under way is free for the next instance at once.
+func TestShutdownGivesBack(t *testing.T) {
+	f := newFixture(t, nil)
+	q := newQueue()
+	q.add(uuid.New(), 1)
+	f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 1500})
+	i := NewInitializer(f.client, q, nil, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { i.Run(ctx) })
+	eventually(t, "under way", func() bool { return f.sim.Stats().InFlight == 1 && q.leased() == 1 })
+	cancel()
+	done.Wait()
+	if q.leased() != 0 || q.left() != 1 {
+		t.Errorf("%d of %d jobs are kept", q.leased(), q.left())
+	}
 }

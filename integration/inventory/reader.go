@@ -168,15 +168,15 @@ func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions [
 // put merges what was learnt about one variant into the store, tells subscribers and makes it durable, and returns
 // what is known now.
 func (r *Reader) put(next entry, askedAt time.Time) *entry {
-	at, after, changed := r.learnt(next, askedAt, true)
+	at, after, changed := r.takeIn(next, askedAt, true)
 	if !after.absent {
 		r.save(at, after.level, changed)
 	}
 	return after
 }
 
-// learnt is put without the saving. A variant of which nothing is held is left so unless create; then at is nil.
-func (r *Reader) learnt(next entry, askedAt time.Time, create bool) (at *slot, after *entry, changed bool) {
+// takeIn is put without the saving. A variant of which nothing is held is left so unless create; then at is nil.
+func (r *Reader) takeIn(next entry, askedAt time.Time, create bool) (at *slot, after *entry, changed bool) {
 	at, before, after := r.store.change(next.level.VariantID, create, func(cur *entry) *entry {
 		return merge(cur, r.inOurTime(next, cur), askedAt)
 	})
