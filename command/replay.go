@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type Letter struct {
 	From      string // the topic of the original
 	Time      time.Time
 	Replayed  bool
+	Forgotten bool // the original is older than ids are remembered
 	Key, Body []byte
 
 	message *sarama.ConsumerMessage
@@ -32,6 +34,8 @@ func (l Letter) Refusal() string {
 	switch {
 	case l.Replayed:
 		return "it was replayed already"
+	case l.Reason == ReasonInvalidCommand && strings.HasSuffix(l.From, TopicReleaseStock):
+		return "a release is never answered, and it freed nothing: send a correct release with a new commandId"
 	case l.Reason == ReasonInvalidCommand:
 		return "its saga was told INVALID_COMMAND, and a command has one outcome: send a correct command with a new commandId"
 	case l.Reason == ReasonUnreadable:
@@ -42,6 +46,8 @@ func (l Letter) Refusal() string {
 		return "it is a record of the log and not a message: its outcome has to be told by hand"
 	case l.Reason != ReasonFailed:
 		return fmt.Sprintf("its reason is %q; only letters with reason %s can be replayed", l.Reason, ReasonFailed)
+	case l.Forgotten:
+		return "it is too old: its id may be forgotten, so that it would be refused; send a new command if it is still wanted"
 	case l.value(headerOmitted) != "":
 		return "its body was too large for the dead-letter topic: send the original again, it is where the letter's headers say"
 	case !strings.HasSuffix(l.Topic, deadLetterSuffix) || l.From != strings.TrimSuffix(l.Topic, deadLetterSuffix):
@@ -54,10 +60,11 @@ func (l Letter) value(name string) string { return header(l.message, name) }
 
 // LetterBook remembers which letters were replayed; eventstore.Store does.
 type LetterBook interface {
-	// LetterDone notes that a letter was replayed; first is false if that was known.
-	LetterDone(ctx context.Context, topic string, partition int32, offset int64) (first bool, err error)
-	// LettersDone returns the offsets of a partition's replayed letters.
-	LettersDone(ctx context.Context, topic string, partition int32) (map[int64]bool, error)
+	// LetterDone notes that a letter was replayed now.
+	LetterDone(ctx context.Context, topic string, partition int32, offset int64) error
+	// LettersDone returns the offsets of a partition's replayed letters, and when they were. One from before the letter is of a topic
+	// of that name that was there before.
+	LettersDone(ctx context.Context, topic string, partition int32) (map[int64]time.Time, error)
 }
 
 // Replayer lists dead letters, and sends those again that our own failure made.
@@ -88,6 +95,8 @@ func (r *Replayer) List(ctx context.Context, each func(Letter) error) error {
 		return fmt.Errorf("make a consumer: %w", err)
 	}
 	defer func() { _ = consumer.Close() }()
+	remembered, _ := Remembered(ctx, r.config, slog.New(slog.DiscardHandler)) // what is wrong with it, the server tells at its start
+	forgotten := time.Now().Add(-time.Duration(remembered.Retention))
 	for _, topic := range r.config.deadLetterTopics() {
 		partitions, err := client.Partitions(topic)
 		if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
@@ -103,7 +112,9 @@ func (r *Replayer) List(ctx context.Context, each func(Letter) error) error {
 			}
 			err = readToEnd(ctx, client, consumer, topic, p, func(m *sarama.ConsumerMessage) error {
 				l := letterOf(m)
-				l.Replayed = done[m.Offset]
+				replayed, noted := done[m.Offset]
+				l.Replayed = noted && !replayed.Before(l.Time)
+				l.Forgotten = !l.sent().IsZero() && l.sent().Before(forgotten)
 				return each(l)
 			})
 			if err != nil {
@@ -189,7 +200,7 @@ func (r *Replayer) Replay(ctx context.Context, filter func(Letter) bool, told fu
 			if _, _, err := producer.SendMessage(l.original()); err != nil {
 				return fmt.Errorf("send the letter at %s/%d offset %d again: %w", l.Topic, l.Partition, l.Offset, err)
 			}
-			if _, err := r.book.LetterDone(ctx, l.Topic, l.Partition, l.Offset); err != nil {
+			if err := r.book.LetterDone(ctx, l.Topic, l.Partition, l.Offset); err != nil {
 				return fmt.Errorf("note that the letter at %s/%d offset %d was replayed: %w", l.Topic, l.Partition, l.Offset, err)
 			}
 		}
@@ -206,10 +217,14 @@ func (l Letter) original() *sarama.ProducerMessage {
 			m.Headers = append(m.Headers, *h)
 		}
 	}
-	if at, err := time.Parse(time.RFC3339Nano, l.value(headerTimestamp)); err == nil {
-		m.Timestamp = at
-	}
+	m.Timestamp = l.sent()
 	return m
+}
+
+// sent is when the original was; zero where it didn't say.
+func (l Letter) sent() time.Time {
+	at, _ := time.Parse(time.RFC3339Nano, l.value(headerTimestamp)) // the zero time where a stranger wrote the letter
+	return at
 }
 
 // Place says where the letter stands.

@@ -1,11 +1,13 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 )
 
@@ -53,7 +55,7 @@ func TestOnlyOurOwnFailuresAreReplayedAndOnce(t *testing.T) {
 		}
 	}
 	replay()
-	if len(told) != 3 || told[ReasonFailed] != "" || !strings.Contains(told[ReasonInvalidCommand], "one outcome") || !strings.Contains(told[ReasonTooOld], "twice") {
+	if len(told) != 3 || told[ReasonFailed] != "" || !strings.Contains(told[ReasonInvalidCommand], "never answered") || !strings.Contains(told[ReasonTooOld], "twice") {
 		t.Errorf("told %v", told)
 	}
 	replay()
@@ -90,7 +92,8 @@ func TestALetterSaysWhyItIsNotReplayed(t *testing.T) {
 		{letter(ReasonFailed, dead, topic), ""},
 		{letter(ReasonUnreadable, dead, topic), "can't be read any better"},
 		{letter(ReasonTooOld, dead, topic), "executed twice"},
-		{letter(ReasonInvalidCommand, dead, topic), "new commandId"},
+		{letter(ReasonInvalidCommand, dead, topic), "one outcome: send a correct command with a new commandId"},
+		{letter(ReasonInvalidCommand, "x.saga.release_stock.dlq", "x.saga.release_stock"), "never answered, and it freed nothing: send a correct release"},
 		{letter(ReasonUnsent, "product.outcomes.dlq", "log"), "record of the log"},
 		{letter("", dead, ""), "only letters with reason FAILED"},
 		{letter(ReasonFailed, dead, topic, headerOmitted, "2000000"), "too large"},
@@ -99,5 +102,44 @@ func TestALetterSaysWhyItIsNotReplayed(t *testing.T) {
 		if got := x.letter.Refusal(); !strings.Contains(got, x.want) || (got == "") != (x.want == "") {
 			t.Errorf("%s from %q: %q, want %q", x.letter.Reason, x.letter.From, got, x.want)
 		}
+	}
+}
+
+// notes says of every letter that it was replayed then.
+type notes struct{ at time.Time }
+
+func (n notes) LetterDone(context.Context, string, int32, int64) error { return nil }
+
+func (n notes) LettersDone(context.Context, string, int32) (map[int64]time.Time, error) {
+	done := map[int64]time.Time{}
+	for offset := range int64(10) {
+		done[offset] = n.at
+	}
+	return done, nil
+}
+
+func TestALetterIsRefusedByItsAgeAndByANoteThatIsYounger(t *testing.T) {
+	c := kafkaConfig(t)
+	letter := func(release string, age time.Duration) *sarama.ProducerMessage {
+		return send(c, TopicRequestStock+deadLetterSuffix, productX, release, headerReason, ReasonFailed, headerTopic, c.topic(TopicRequestStock),
+			headerTime, time.Now().Add(-time.Minute).Format(time.RFC3339Nano), headerTimestamp, time.Now().Add(-age).Format(time.RFC3339Nano))
+	}
+	produce(t, c, letter("old", 721*time.Hour), letter("young", 719*time.Hour))
+	refusals := func(book LetterBook) map[string]string {
+		t.Helper()
+		said := map[string]string{}
+		if err := NewReplayer(c, book).Replay(t.Context(), func(Letter) bool { return true }, func(l Letter, refusal string) { said[string(l.Body)] = refusal }); err != nil {
+			t.Fatal(err)
+		}
+		return said
+	}
+	if said := refusals(notes{time.Now()}); said["old"] != "it was replayed already" || said["young"] != "it was replayed already" {
+		t.Errorf("noted since: %v", said)
+	}
+	if said := refusals(notes{time.Now().Add(-time.Hour)}); !strings.Contains(said["old"], "too old") || said["young"] != "" || len(said) != 2 {
+		t.Errorf("noted before they were written: %v", said)
+	}
+	if sent := readTopic(t, c, TopicRequestStock).await(t, 1); len(sent) != 1 || string(sent[0].Value) != "young" {
+		t.Errorf("sent again: %v", sent)
 	}
 }

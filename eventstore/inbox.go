@@ -110,24 +110,26 @@ func scanReservation(row pgx.CollectableRow) (Reservation, error) {
 	return r, err
 }
 
-// LetterDone notes that a dead letter was dealt with, and says whether this is the first time.
-func (s *Store) LetterDone(ctx context.Context, topic string, partition int32, offset int64) (first bool, err error) {
-	tag, err := s.pool.Exec(ctx, doneLetter, topic, partition, offset)
-	if err != nil {
-		return false, fmt.Errorf("note a dead letter as dealt with: %w", err)
+// LetterDone notes that a dead letter was dealt with now.
+func (s *Store) LetterDone(ctx context.Context, topic string, partition int32, offset int64) error {
+	if _, err := s.pool.Exec(ctx, doneLetter, topic, partition, offset); err != nil {
+		return fmt.Errorf("note a dead letter as dealt with: %w", err)
 	}
-	return tag.RowsAffected() == 1, nil
+	return nil
 }
 
-// LettersDone returns the offsets of a dead-letter partition that were dealt with.
-func (s *Store) LettersDone(ctx context.Context, topic string, partition int32) (map[int64]bool, error) {
-	offsets, err := collect(ctx, s, pgx.RowTo[int64], readLetters, topic, partition)
+// LettersDone returns the offsets of a dead-letter partition that were dealt with, and when. A note that is older than the letter at its
+// place is of a topic that was there before.
+func (s *Store) LettersDone(ctx context.Context, topic string, partition int32) (map[int64]time.Time, error) {
+	rows, err := s.pool.Query(ctx, readLetters, topic, partition)
 	if err != nil {
 		return nil, fmt.Errorf("read which dead letters were dealt with: %w", err)
 	}
-	done := make(map[int64]bool, len(offsets))
-	for _, o := range offsets {
-		done[o] = true
+	done := map[int64]time.Time{}
+	var offset int64
+	var at time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&offset, &at}, func() error { done[offset] = at; return nil }); err != nil {
+		return nil, fmt.Errorf("read which dead letters were dealt with: %w", err)
 	}
 	return done, nil
 }

@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -92,16 +91,30 @@ func TestKnownCommandsAndHeads(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreDealtWithOnce(t *testing.T) {
+func TestDeadLettersAreKnownByTheirPlaceAndWhenTheyWereDealtWith(t *testing.T) {
 	s := open(t)
-	done := func(topic string, partition int32, offset int64) bool {
-		return must[bool](t)(s.LetterDone(t.Context(), topic, partition, offset))
+	done := func() map[int64]time.Time {
+		t.Helper()
+		return must[map[int64]time.Time](t)(s.LettersDone(t.Context(), "a", 0))
 	}
-	if !done("a", 0, 7) || done("a", 0, 7) || !done("a", 0, 8) || !done("a", 1, 7) || !done("b", 0, 7) {
-		t.Error("a letter must be dealt with for the first time once, by its topic, partition and offset")
+	for _, at := range []struct {
+		topic     string
+		partition int32
+		offset    int64
+	}{{"a", 0, 7}, {"a", 0, 8}, {"a", 1, 9}, {"b", 0, 9}} {
+		if err := s.LetterDone(t.Context(), at.topic, at.partition, at.offset); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := must[map[int64]bool](t)(s.LettersDone(t.Context(), "a", 0)); !maps.Equal(got, map[int64]bool{7: true, 8: true}) {
-		t.Errorf("dealt with are %v", got)
+	first := done()
+	if len(first) != 2 || first[7].IsZero() || first[8].Before(first[7]) {
+		t.Errorf("dealt with are %v", first)
+	}
+	if err := s.LetterDone(t.Context(), "a", 0, 7); err != nil {
+		t.Fatal(err)
+	}
+	if again := done(); !again[7].After(first[7]) || again[8] != first[8] {
+		t.Errorf("after another letter at its place they are %v, before %v", again, first)
 	}
 }
 

@@ -1,1 +1,1 @@
-select record_offset from dead_letter where topic = $1 and partition = $2
+select record_offset, replayed_at from dead_letter where topic = $1 and partition = $2
