@@ -50,7 +50,6 @@ type variant struct {
 	Record     bool        `bson:"record"`           // the Inventory Service has one
 	Event      string      `bson:"event,omitempty"`  // the type of its latest inventory event
 	EventAt    int64       `bson:"eventAt,omitempty"`
-	EventStock *int64      `bson:"eventStock,omitempty"`
 	Orderable  bool        `bson:"isOrderable"`
 }
 
@@ -99,7 +98,7 @@ func (d *document) fold(r eventstore.Record, e product.Event) (catalogue, change
 	case product.InventoryRecordCreated:
 		changed = d.record(e)
 	case product.InventoryChanged:
-		changed = d.inventory(e)
+		changed = d.inventory(e, r.At)
 	case product.Confirmed:
 	default:
 		catalogue, changed = false, e.Versioned()
@@ -170,13 +169,21 @@ func (d *document) record(e product.InventoryRecordCreated) bool {
 	return true
 }
 
-// inventory takes in an event of the Inventory Service: the latest by its own timestamp counts, whatever the order of arrival.
-func (d *document) inventory(e product.InventoryChanged) bool {
-	v, at := d.variant(e.VariantID), e.Timestamp.UnixMicro()
+// clockSkew is how far ahead of the log's the Inventory Service's clock may run.
+const clockSkew = time.Minute
+
+// inventory takes in an event of the Inventory Service: the latest by its own timestamp counts, whatever the order of arrival. One from
+// further ahead than clocks differ counts as of when it was logged: it must not win over all that is to come.
+func (d *document) inventory(e product.InventoryChanged, logged time.Time) bool {
+	stated := e.Timestamp
+	if stated.After(logged.Add(clockSkew)) {
+		stated = logged
+	}
+	v, at := d.variant(e.VariantID), stated.UnixMicro()
 	if v == nil || (v.Event != "" && at < v.EventAt) {
 		return false
 	}
-	v.Event, v.EventAt, v.EventStock = e.Type, at, e.AvailableQuantity
+	v.Event, v.EventAt = e.Type, at
 	return true
 }
 

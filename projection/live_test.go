@@ -285,6 +285,8 @@ func TestVariants(t *testing.T) {
 	out := product.NoteInventoryChange{VariantID: testID(0xbb, 1), Type: "InventoryOutOfStockEvent", Timestamp: l.clock}
 	l.do(id, time.Second, out)
 	l.do(id, time.Second, product.NoteInventoryChange{VariantID: testID(0xbb, 1), Type: "InventoryBackInStockEvent", Timestamp: l.clock.Add(-time.Hour)}) // late
+	l.do(id, time.Second, product.NoteInventoryChange{VariantID: testID(0xbb, 0), Type: "InventoryOutOfStockEvent", Timestamp: l.clock.AddDate(50, 0, 0)})
+	l.do(id, time.Second, product.NoteInventoryChange{VariantID: testID(0xbb, 0), Type: "InventoryBackInStockEvent", Timestamp: l.clock}) // later than that was logged
 	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
 		t.Fatal(err)
 	}
