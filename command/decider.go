@@ -295,7 +295,7 @@ func (d *decider) recall(ctx context.Context, store *eventstore.Store) error {
 	var places []eventstore.Cursor
 	for i, place := range d.repeats {
 		if v, ok := d.versions[place]; ok {
-			d.answers[i] = Answer{Version: v}
+			d.answers[i] = Answer{Version: v, Repeated: true}
 		} else {
 			places = append(places, place)
 		}
@@ -311,7 +311,7 @@ func (d *decider) recall(ctx context.Context, store *eventstore.Store) error {
 		d.versions[placeOfRecord(record)] = record.Version
 	}
 	for i, place := range d.repeats {
-		d.answers[i] = Answer{Version: d.versions[place]}
+		d.answers[i] = Answer{Version: d.versions[place], Repeated: true}
 	}
 	return nil
 }

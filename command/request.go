@@ -32,15 +32,24 @@ type Request struct {
 
 // Answer is what came of a request.
 type Answer struct {
-	Version int64            // of the product's stream after it; 0 where the command didn't touch the stream
-	Refusal *product.Refusal // why a command of people was refused
-	Err     error            // why it could not be decided: the command itself is at fault, and trying again doesn't help
+	Version  int64            // of the product's stream after it; 0 where the command didn't touch the stream
+	Refusal  *product.Refusal // why a command of people was refused
+	Repeated bool             // the id was known: this is the answer to the command that it came with first
+	Err      error            // why it could not be decided: the command itself is at fault, and trying again doesn't help
 }
 
 // fingerprint tells whether two commands with one id have the same content. It is stored, so what goes into it for the commands of
 // sagas never changes.
 func fingerprint(productID uuid.UUID, c product.Command) (int64, error) {
 	text := make([]byte, 0, 256)
+	switch create := c.(type) { // how this service is configured isn't content
+	case product.Create:
+		create.Unconfirmed = false
+		c = create
+	case product.AddVariant:
+		create.Unconfirmed = false
+		c = create
+	}
 	switch c := c.(type) {
 	case product.Reserve:
 		text = appendIDs(text, "reserve ", productID, c.ReservationID)

@@ -29,3 +29,18 @@ func TestFingerprintsNeverChange(t *testing.T) {
 		}
 	}
 }
+
+func TestTheInitPolicyIsNoContentOfACommand(t *testing.T) {
+	for _, same := range [][2]product.Command{
+		{product.Create{Name: "A"}, product.Create{Name: "A", Unconfirmed: true}},
+		{product.AddVariant{Variant: product.Variant{SKU: "s"}}, product.AddVariant{Variant: product.Variant{SKU: "s"}, Unconfirmed: true}},
+	} {
+		a, err := fingerprint(uuid.Nil, same[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := fingerprint(uuid.Nil, same[1]); err != nil || a != b {
+			t.Errorf("%+v and %+v have the fingerprints %d and %d, %v", same[0], same[1], a, b, err)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func (s *Service) Execute(ctx context.Context, productID, commandID uuid.UUID, f
 	}
 	s.Created()
 	if s.Rollback {
-		return s.confirm(ctx, productID, answer.Version, from, added)
+		return s.confirm(ctx, productID, answer, from, added)
 	}
 	return answer.Version, nil, nil
 }
@@ -77,46 +77,58 @@ func ask(ctx context.Context, w Submitter, r *Request) (Answer, error) {
 var inventorySilent = &product.Refusal{Code: product.InventoryUnavailable,
 	Message: "the Inventory Service did not confirm the new variants in time, so nothing was created; try again later"}
 
-// confirm waits until the added variants have their inventory records, and takes them back where they don't get them in time.
-func (s *Service) confirm(ctx context.Context, productID uuid.UUID, version int64, from product.Origin, added []uuid.UUID) (int64, *product.Refusal, error) {
+// errUndecided says that a command that came again waits for what becomes of the first.
+var errUndecided = errors.New("the first command of this id still waits for its inventory records")
+
+// confirm waits until the added variants have their inventory records, and takes them back where they don't get them in time. A command
+// that came again takes nothing back: the first does, or the sweeper where the instance of the first died.
+func (s *Service) confirm(ctx context.Context, productID uuid.UUID, answer Answer, from product.Origin, added []uuid.UUID) (int64, *product.Refusal, error) {
 	deadline := time.Now().Add(s.RollbackAfter)
-	for {
-		variants, err := s.Store.VariantsByID(ctx, added)
-		if err != nil {
+	if answer.Repeated {
+		deadline = deadline.Add(2 * s.RollbackAfter) // longer than the sweeper waits
+	}
+	for waiting := true; waiting; {
+		left, gone, err := s.unconfirmed(ctx, added)
+		late := time.Now().After(deadline)
+		if err == nil && (late || gone) && !answer.Repeated {
+			if err = s.Withdraw(ctx, productID, added, from); err == nil {
+				_, gone, err = s.unconfirmed(ctx, added)
+			}
+			left = 0 // what is there now had its last record made just before
+		}
+		switch {
+		case err != nil:
 			return 0, nil, err
-		}
-		created := 0
-		for _, v := range variants {
-			if v.Record == eventstore.RecordCreated {
-				created++
+		case gone:
+			return 0, inventorySilent, nil
+		case left > 0 && late:
+			return 0, nil, errUndecided
+		case left > 0:
+			select {
+			case <-ctx.Done():
+				return 0, nil, fmt.Errorf("wait for inventory records: %w", context.Cause(ctx))
+			case <-time.After(25 * time.Millisecond):
 			}
-		}
-		if created == len(added) {
-			break
-		}
-		if time.Now().After(deadline) || len(variants) < len(added) {
-			if err := s.Withdraw(ctx, productID, added, from); err != nil {
-				return 0, nil, err
-			}
-			if variants, err = s.Store.VariantsByID(ctx, added); err != nil {
-				return 0, nil, err
-			}
-			if len(variants) < len(added) {
-				return 0, inventorySilent, nil
-			}
-			break // the last record was made just before
-		}
-		select {
-		case <-ctx.Done():
-			return 0, nil, fmt.Errorf("wait for inventory records: %w", context.Cause(ctx))
-		case <-time.After(25 * time.Millisecond):
+		default:
+			waiting = false
 		}
 	}
 	head, err := s.Store.Head(ctx, productID)
 	if err != nil {
 		return 0, nil, err
 	}
-	return max(version, head.Version), nil, nil
+	return max(answer.Version, head.Version), nil, nil
+}
+
+// unconfirmed says how many of the variants wait for their inventory records, and whether some were taken back.
+func (s *Service) unconfirmed(ctx context.Context, ids []uuid.UUID) (left int, gone bool, err error) {
+	variants, err := s.Store.VariantsByID(ctx, ids)
+	for _, v := range variants {
+		if v.Unconfirmed {
+			left++
+		}
+	}
+	return left, len(variants) < len(ids), err
 }
 
 // Withdraw takes back a product, or the variants of one that is shown, whose inventory records weren't made in time. It changes nothing

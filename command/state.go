@@ -85,11 +85,13 @@ func (d *decider) noteVariants(p product.Product, from product.Origin, e product
 	case product.VariantAdded:
 		d.variants[e.ID], d.skus[e.SKU] = true, true
 		d.changes.AddVariant(eventstore.Variant{VariantID: e.ID, ProductID: p.ID, SKU: e.SKU, InitialQuantity: e.InitialQuantity,
-			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending, CorrelationID: from.CorrelationID})
+			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending, CorrelationID: from.CorrelationID,
+			Traceparent: from.Traceparent})
 	case product.InventoryRecordCreated:
 		d.variants[e.VariantID] = true
 		d.changes.ConfirmVariant(e.VariantID)
 	case product.VariantDiscarded:
+		d.variants[e.VariantID] = true // another command of the batch finds it gone
 		d.changes.DiscardVariant(e.VariantID)
 	case product.Discarded:
 		d.changes.DiscardVariants(p.ID)
