@@ -123,7 +123,7 @@ func (c *Changes) queueReservations(batch *pgx.Batch) {
 		batch.Queue(insertReservations, sized{r.products, 160 * len(r.ids)}, r.ids, r.sagas, r.quantity, r.held, r.states, r.expires)
 	}
 	if r := changed; len(r.ids) > 0 {
-		batch.Queue(updateReservations, r.products, r.ids, r.held, r.states, r.expires)
+		batch.Queue(updateReservations, r.products, r.ids, r.sagas, r.held, r.states, r.expires)
 	}
 }
 
@@ -136,12 +136,14 @@ func (c *Changes) queueVariants(batch *pgx.Batch) {
 	}
 	if n := len(c.newVariants); n > 0 {
 		ids, products, skus := make(uuids, n), make(uuids, n), make([]string, n)
-		quantities, thresholds, unconfirmed, correlations := make([]int64, n), make([]int64, n), make([]bool, n), make([]string, n)
+		quantities, thresholds, unconfirmed := make([]int64, n), make([]int64, n), make([]bool, n)
+		correlations, traces := make([]string, n), make([]string, n)
 		for i, v := range c.newVariants {
 			ids[i], products[i], skus[i] = v.VariantID, v.ProductID, v.SKU
-			quantities[i], thresholds[i], unconfirmed[i], correlations[i] = v.InitialQuantity, v.LowStockThreshold, v.Unconfirmed, v.CorrelationID
+			quantities[i], thresholds[i], unconfirmed[i] = v.InitialQuantity, v.LowStockThreshold, v.Unconfirmed
+			correlations[i], traces[i] = v.CorrelationID, v.Traceparent
 		}
-		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed, correlations)
+		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed, correlations, traces)
 	}
 	if len(c.confirmed) > 0 {
 		batch.Queue(confirmVariants, uuids(c.confirmed))

@@ -1,6 +1,7 @@
 package product
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,16 +48,20 @@ func (c Reserve) decide(s State) Decision {
 		StockTotal: p.StockTotal, Reserved: p.Reserved + c.Quantity})
 }
 
-// repeat answers a request for a reservation that is held: the same units are held once, and the newer expiry counts.
+// repeat answers a request for a reservation that is held: the same units are held once, and the newer expiry counts. The answer names
+// the saga that asks, if it names itself. A reservation that no saga was named for becomes that saga's with a renewal, which is an event
+// that says so: who decides how long units are held is who holds them, and another saga's release frees nothing from then on. A mere
+// confirmation changes nothing, this neither.
 func (c Reserve) repeat(p Product, r Reservation) Decision {
+	saga := cmp.Or(c.SagaID, r.SagaID)
 	switch {
 	case c.Quantity != r.Quantity || r.Held != r.Quantity || differ(c.SagaID, r.SagaID):
 		return c.fail(p, ReservationConflict)
 	case c.ExpiresAt.Equal(r.ExpiresAt):
-		return events(ReservationConfirmed{ReservationID: r.ID, SagaID: r.SagaID, Quantity: r.Quantity,
+		return events(ReservationConfirmed{ReservationID: r.ID, SagaID: saga, Quantity: r.Quantity,
 			StockTotal: p.StockTotal, Reserved: p.Reserved, StreamVersion: p.Version})
 	}
-	return events(ReservationRenewed{ReservationID: r.ID, SagaID: r.SagaID, Quantity: r.Quantity, ExpiresAt: ref(c.ExpiresAt),
+	return events(ReservationRenewed{ReservationID: r.ID, SagaID: saga, Quantity: r.Quantity, ExpiresAt: ref(c.ExpiresAt),
 		StockTotal: p.StockTotal, Reserved: p.Reserved})
 }
 

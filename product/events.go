@@ -97,7 +97,7 @@ type (
 		Reserved      int64      `json:"reserved"`
 	}
 
-	// ReservationRenewed replaces when a hold expires; nil means never.
+	// ReservationRenewed replaces when a hold expires; nil means never. The hold is its saga's from then on.
 	ReservationRenewed struct {
 		versioned
 		ReservationID uuid.UUID  `json:"reservationId"`

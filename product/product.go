@@ -147,7 +147,7 @@ func (r Reservation) Apply(e Event) Reservation {
 	case Reserved:
 		return Reservation{ID: e.ReservationID, SagaID: e.SagaID, Quantity: e.Quantity, Held: e.Quantity, State: StateActive, ExpiresAt: deref(e.ExpiresAt)}
 	case ReservationRenewed:
-		r.ExpiresAt = deref(e.ExpiresAt)
+		r.SagaID, r.ExpiresAt = e.SagaID, deref(e.ExpiresAt)
 	case Released:
 		r.Held = e.Held
 		if r.Held == 0 {

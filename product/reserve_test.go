@@ -159,6 +159,16 @@ func TestReserveAgain(t *testing.T) {
 	}
 }
 
+func TestASagaThatAsksForAHoldWithoutOneIsAnsweredByItsNameAndGetsItWithARenewal(t *testing.T) {
+	nobodys := with(hold(), func(r *Reservation) { r.SagaID = "" })
+	s := State{Product: shop(), Reservation: nobodys, Now: now}
+	decides(t, s, reserve(same), ReservationConfirmed{ReservationID: holdID, SagaID: "saga", Quantity: 4, StockTotal: 10, Reserved: 4, StreamVersion: 7})
+	renewal := ReservationRenewed{ReservationID: holdID, SagaID: "saga", Quantity: 4, ExpiresAt: &muchLater, StockTotal: 10, Reserved: 4}
+	decides(t, s, reserve(func(c *Reserve) { c.ExpiresAt = muchLater }), renewal)
+	s.Reservation = nobodys.Apply(renewal)
+	decides(t, s, Release{ReservationID: holdID, SagaID: "another"}, ReleaseIgnored{ReservationID: holdID, SagaID: "another"})
+}
+
 func TestRefuse(t *testing.T) {
 	c := Refuse{ReservationID: holdID, SagaID: "saga", Quantity: -3, Fingerprint: "f00d"}
 	want := ReservationFailed{ReservationID: holdID, SagaID: "saga", Quantity: -3, Reason: InvalidCommand, Available: 6, Fingerprint: "f00d"}
