@@ -27,7 +27,7 @@ func (q records) Due(ctx context.Context, limit int, lease time.Duration) ([]inv
 	for i, v := range variants {
 		jobs[i] = inventory.Job{
 			Record: inventory.Record{VariantID: v.VariantID, InitialQuantity: v.InitialQuantity, LowStockThreshold: v.LowStockThreshold},
-			Tries:  int(v.Attempts), CorrelationID: v.CorrelationID,
+			Tries:  int(v.Attempts), CorrelationID: v.CorrelationID, Traceparent: v.Traceparent,
 		}
 	}
 	return jobs, nil

@@ -29,6 +29,7 @@ type Variant struct {
 	LowStockThreshold int64
 	Unconfirmed       bool   // under the rollback policy: discarded if its record isn't made in time
 	CorrelationID     string // of the request that added it
+	Traceparent       string // of the same; empty where it had none
 	Record            RecordState
 	Attempts          int32
 	CreatedAt         time.Time
@@ -36,7 +37,7 @@ type Variant struct {
 
 func scanVariant(row pgx.CollectableRow) (Variant, error) {
 	var v Variant
-	err := row.Scan((*[16]byte)(&v.VariantID), (*[16]byte)(&v.ProductID), &v.SKU, &v.InitialQuantity, &v.LowStockThreshold, &v.Unconfirmed, &v.CorrelationID, &v.Record, &v.Attempts, &v.CreatedAt)
+	err := row.Scan((*[16]byte)(&v.VariantID), (*[16]byte)(&v.ProductID), &v.SKU, &v.InitialQuantity, &v.LowStockThreshold, &v.Unconfirmed, &v.CorrelationID, &v.Traceparent, &v.Record, &v.Attempts, &v.CreatedAt)
 	return v, err
 }
 

@@ -15,7 +15,7 @@ func addVariants(t *testing.T, s *Store, skus ...string) (productID uuid.UUID, i
 		for _, sku := range skus {
 			id := uuid.New()
 			ids = append(ids, id)
-			c.AddVariant(Variant{VariantID: id, ProductID: productID, SKU: sku, InitialQuantity: 3, LowStockThreshold: 1, Unconfirmed: strings.HasPrefix(sku, "un"), CorrelationID: "c"})
+			c.AddVariant(Variant{VariantID: id, ProductID: productID, SKU: sku, InitialQuantity: 3, LowStockThreshold: 1, Unconfirmed: strings.HasPrefix(sku, "un"), CorrelationID: "c", Traceparent: "t"})
 		}
 	}, productID)
 	return productID, ids
@@ -55,7 +55,7 @@ func TestDueVariants(t *testing.T) {
 	s.exec(t, "update variant set due_at = due_at - interval '1 minute' where sku <> 'c'")
 	first := due(t, s, 2, time.Hour)
 	if a := first["a"]; len(first) != 2 || a.VariantID != ids[0] || a.ProductID != productID || a.InitialQuantity != 3 || a.LowStockThreshold != 1 ||
-		a.Record != RecordPending || a.Attempts != 0 || a.CorrelationID != "c" || time.Since(a.CreatedAt).Abs() > time.Minute {
+		a.Record != RecordPending || a.Attempts != 0 || a.CorrelationID != "c" || a.Traceparent != "t" || time.Since(a.CreatedAt).Abs() > time.Minute {
 		t.Errorf("the two longest due are %+v", first)
 	}
 	if next := due(t, s, 10, time.Hour); len(next) != 1 || next["c"].SKU != "c" {

@@ -1,5 +1,5 @@
-select variant_id, product_id, sku, initial_quantity, low_stock_threshold, unconfirmed, correlation_id, record, attempts, created_at
+select variant_id, product_id, sku, initial_quantity, low_stock_threshold, unconfirmed, correlation_id, traceparent, record, attempts, created_at
 from variant where variant_id = any($1::uuid[])
 union
-select variant_id, product_id, sku, initial_quantity, low_stock_threshold, unconfirmed, correlation_id, record, attempts, created_at
+select variant_id, product_id, sku, initial_quantity, low_stock_threshold, unconfirmed, correlation_id, traceparent, record, attempts, created_at
 from variant where sku = any($2::text[])

@@ -19,9 +19,11 @@ type Record struct {
 // idempotencySpace is the namespace of the keys below; changing it would make repeated creations new ones.
 var idempotencySpace = uuid.MustParse("6f0d7c2e-52c1-5a0e-9b0e-3f4f0f3d7a11")
 
-// IdempotencyKey is the key of the variant's creation, the same for ever and from every instance.
-func IdempotencyKey(variant uuid.UUID) string {
-	return uuid.NewSHA1(idempotencySpace, variant[:]).String()
+// IdempotencyKey is the key of the record's creation, the same for ever and from every instance. It follows from all that
+// is asked for: a variant that was taken back may come again with another quantity, which under the old key the service
+// would have to refuse.
+func IdempotencyKey(record Record) string {
+	return uuid.NewSHA1(idempotencySpace, fmt.Appendf(nil, "%s %d %d", record.VariantID, record.InitialQuantity, record.LowStockThreshold)).String()
 }
 
 // create asks the service once to create the record and returns the level it answered with: that one exists already is
@@ -41,7 +43,7 @@ func (c *Client) create(ctx context.Context, record Record) (Level, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.InitTimeout)
 	defer cancel()
-	header := http.Header{"Idempotency-Key": {IdempotencyKey(record.VariantID)}}
+	header := http.Header{"Idempotency-Key": {IdempotencyKey(record)}}
 	status, err := c.do(ctx, k, http.MethodPost, c.base, record, header)
 	switch {
 	case err == nil && (status == http.StatusOK || status == http.StatusCreated || status == http.StatusConflict):

@@ -19,6 +19,7 @@ type Job struct {
 	Record
 	Tries         int    // made so far
 	CorrelationID string // of what created the variant; may be empty
+	Traceparent   string // of the same
 }
 
 // Backlog is how long the queue is.
@@ -210,7 +211,7 @@ func (i *Initializer) observe(b Backlog) {
 
 // try makes one attempt, reports what came of it, and says whether it was refused: not made at all.
 func (i *Initializer) try(ctx context.Context, job Job) (refused bool) {
-	ctx = WithCorrelationID(ctx, job.CorrelationID)
+	ctx = WithTraceParent(WithCorrelationID(ctx, job.CorrelationID), job.Traceparent)
 	level, err := i.client.create(ctx, job.Record)
 	ended := ctx.Err() != nil
 	// Even while shutting down: what isn't told waits for the lease to end.

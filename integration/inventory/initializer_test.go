@@ -36,7 +36,7 @@ func (q *queue) add(id uuid.UUID, initial int64) {
 	defer q.mu.Unlock()
 	now := time.Now()
 	q.jobs[id] = &queued{Job: Job{
-		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, CorrelationID: "made-" + id.String()[:8],
+		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, CorrelationID: "made-" + id.String()[:8], Traceparent: "00-" + id.String()[:8],
 	}, since: now, due: now}
 }
 
@@ -157,8 +157,12 @@ func TestInitializeAnswers(t *testing.T) {
 	}
 	stats := f.sim.Stats()
 	if stats.Created != 1 || stats.Replays != 1 || stats.Last["X-Correlation-Id"] != "corr-1" ||
-		stats.Last["Idempotency-Key"] != IdempotencyKey(record.VariantID) {
+		stats.Last["Idempotency-Key"] != IdempotencyKey(record) {
 		t.Fatalf("stats: %+v", stats)
+	}
+	record.InitialQuantity = 30 // taken back meanwhile, and added again with another quantity
+	if _, err := f.client.create(ctx, record); err != nil {
+		t.Fatalf("with another quantity: %v", err)
 	}
 	existing := f.stock(1)[0]
 	if _, err := f.client.create(ctx, Record{VariantID: existing, InitialQuantity: 1}); err != nil {

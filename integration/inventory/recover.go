@@ -90,6 +90,7 @@ func (r *Reader) probeWhileOpen() {
 			return
 		case <-r.client.reads.opened:
 		}
+		episode := WithCorrelationID(r.ctx, uuid.NewString()) // nobody's request, but its calls belong together
 		for !r.client.reads.closed() {
 			if !r.client.reads.halfOpen() {
 				if !sleep(r.ctx, r.client.reads.open/20+time.Millisecond) {
@@ -97,7 +98,7 @@ func (r *Reader) probeWhileOpen() {
 				}
 				continue
 			}
-			if !r.probe() {
+			if !r.probe(episode) {
 				return
 			}
 		}
@@ -105,13 +106,13 @@ func (r *Reader) probeWhileOpen() {
 }
 
 // probe makes one call without retries and takes in what it brings. It returns false once the reader is closed.
-func (r *Reader) probe() bool {
+func (r *Reader) probe(ctx context.Context) bool {
 	wanted := r.hottest.Load()
 	if wanted == nil || r.client.held() != nil {
-		return sleep(r.ctx, r.client.reads.open/4)
+		return sleep(ctx, r.client.reads.open/4)
 	}
 	r.metrics.probes.Inc()
-	ctx, cancel := context.WithTimeout(r.ctx, r.client.cfg.AttemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.AttemptTimeout)
 	defer cancel()
 	f := &flight{ids: wanted.ids, answers: make(map[uuid.UUID]learnt, len(wanted.ids))}
 	splits := 0

@@ -2,8 +2,10 @@ package inventory
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -49,9 +51,55 @@ func TestFailedCreationNamesItsCause(t *testing.T) {
 	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != cause {
 		t.Errorf("sent %v, want %s", got, cause)
 	}
+	if got := f.sim.Stats().Last["Traceparent"]; got != "00-"+id.String()[:8] {
+		t.Errorf("sent the trace %v", got)
+	}
 	for line := range strings.SplitSeq(strings.TrimSpace(f.logs.String()), "\n") {
 		if strings.Contains(line, "inventory") && !strings.Contains(line, cause) {
 			t.Errorf("a line without the id: %s", line)
 		}
+	}
+}
+
+// TestEveryCallHasACorrelationID: probes have one an episode, what an event makes be asked for has the event's.
+func TestEveryCallHasACorrelationID(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.cfg.BreakerOpen, f.cfg.FailureQuiet, f.cfg.Retries = 50*time.Millisecond, time.Millisecond, 0
+	})
+	id := f.stock(1)[0]
+	levels, cancel := f.reader.Subscribe([]uuid.UUID{id})
+	defer cancel()
+	e := changed(id, time.Now())
+	f.reader.Overhear(context.Background(), e)
+	heard(t, levels, []uuid.UUID{id}, 100)
+	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != e.ID.String() {
+		t.Errorf("for event %s sent %v", e.ID, got)
+	}
+	f.fault(simulator.Fault{Mode: simulator.Fail})
+	asked := WithCorrelationID(context.Background(), "asked")
+	eventually(t, "breaker open", func() bool {
+		f.reader.Level(asked, uuid.New(), 0)
+		return !f.client.reads.closed()
+	})
+	probes := func() map[string]int {
+		ids := map[string]int{}
+		for line := range strings.SplitSeq(f.logs.String(), "\n") {
+			var call struct{ Msg, CorrelationID string }
+			if json.Unmarshal([]byte(line), &call) == nil && call.Msg == "inventory call" && call.CorrelationID != "asked" && call.CorrelationID != e.ID.String() {
+				ids[call.CorrelationID]++
+			}
+		}
+		return ids
+	}
+	eventually(t, "probed", func() bool {
+		for _, n := range probes() {
+			if n > 2 {
+				return true
+			}
+		}
+		return false
+	})
+	if ids := probes(); len(ids) != 1 || ids[""] > 0 {
+		t.Errorf("the probes of one outage went by %v", ids)
 	}
 }
