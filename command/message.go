@@ -34,7 +34,7 @@ type fault struct {
 // Error implements error.
 func (f *fault) Error() string { return f.message }
 
-// body has the fields of both commands. Fields it doesn't know are ignored; null is as good as absent.
+// body has the fields of both commands, as a request is read. Fields it doesn't know are ignored; null is as good as absent.
 type body struct {
 	CommandID     *string `json:"commandId"`
 	Type          *string `json:"type"`
@@ -43,10 +43,22 @@ type body struct {
 	SagaID        string  `json:"sagaId"`
 	Quantity      *int64  `json:"quantity"`
 	ExpiresAt     *string `json:"expiresAt"` // of a request
-	Reason        string  `json:"reason"`    // of a release
+	Reason        string  `json:"-"`         // of a release
 }
 
-// take sets a member of a simple body; it refuses what encoding/json shall judge.
+// releaseBody is a body as a release is read: what isn't a field of the command can't be a fault of it.
+type releaseBody struct {
+	CommandID     *string `json:"commandId"`
+	Type          *string `json:"type"`
+	ProductID     string  `json:"productId"`
+	ReservationID string  `json:"reservationId"`
+	SagaID        string  `json:"sagaId"`
+	Quantity      *int64  `json:"quantity"`
+	ExpiresAt     *string `json:"-"`
+	Reason        string  `json:"reason"`
+}
+
+// take sets a member of a simple body of either command; it refuses what encoding/json shall judge.
 func (b *body) take(name, value string, quoted bool) bool {
 	if !quoted {
 		n, ok := product.Integer(value)
@@ -130,7 +142,11 @@ func (d *decoder) parse() error {
 	var err error
 	if !product.Members(string(value), d.body.take) { // most messages are as simple as that, and read in a fifth of the time
 		d.body = body{}
-		err = json.Unmarshal(value, &d.body)
+		if d.release {
+			err = json.Unmarshal(value, (*releaseBody)(&d.body))
+		} else {
+			err = json.Unmarshal(value, &d.body)
+		}
 	}
 	if wrongType := new(json.UnmarshalTypeError); errors.As(err, &wrongType) {
 		d.fault("%s is a JSON %s; it must be %s", wrongType.Field, wrongType.Value, allowed(wrongType.Field))
@@ -212,9 +228,8 @@ func (d *decoder) command() product.Command {
 	}
 	if d.release {
 		d.typed("ReleaseProduct")
-		d.text("reason", b.Reason, product.MaxReason)
 		d.quantity(false)
-		return product.Release{ReservationID: d.reservationID, SagaID: b.SagaID, Quantity: d.validQuantity(), Reason: b.Reason}
+		return product.Release{ReservationID: d.reservationID, SagaID: b.SagaID, Quantity: d.validQuantity(), Reason: words(b.Reason, product.MaxReason)}
 	}
 	d.typed("ReserveProduct")
 	d.quantity(true)
@@ -246,9 +261,25 @@ func textFault(text string, most int) string {
 	return ""
 }
 
+// words makes a text that is for people storable: it is cut rather than refused, and what is no text in it is replaced. An id is neither,
+// since two that are cut can become one.
+func words(text string, most int) string {
+	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	if len(text) <= most {
+		return text
+	}
+	for i := range text { // where each character begins
+		if most--; most < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
 func (d *decoder) quantity(required bool) {
 	switch q := d.body.Quantity; {
-	case q == nil && required && !d.faulted("quantity"):
+	case d.faulted("quantity"): // told already
+	case q == nil && required:
 		d.fault("quantity is missing; it must be %s", allowed("quantity"))
 	case q != nil && (*q < 1 || *q > product.MaxStock):
 		d.fault("quantity is %d; it must be %s", *q, allowed("quantity"))
