@@ -126,6 +126,7 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, do func() reply) {
 		body := encode(do())
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body[:len(body)/2])
+		_ = http.NewResponseController(w).Flush() // else the half would never leave
 		panic(http.ErrAbortHandler)
 	case Partial:
 		send(w, spoil(do()))

@@ -188,6 +188,9 @@ func TestFaults(t *testing.T) {
 	} {
 		c.want(200, "mode", "POST", "/sim/fault", test.fault)
 		status, text, err := c.do("GET", path, "")
+		if half := status == 200 && strings.Contains(text, "productVariantId") && !json.Valid([]byte(text)); strings.Contains(test.fault, "truncated") != half {
+			t.Errorf("%s: half a body: %v, %d %.80q", test.fault, half, status, text)
+		}
 		if (test.status == 0) != (err != nil) || (err == nil && (status != test.status || !strings.Contains(text, test.holds))) {
 			t.Errorf("%s: %d %.80q %v", test.fault, status, text, err)
 		}
