@@ -48,7 +48,8 @@ type answer struct {
 }
 
 // decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant only; variants
-// nobody asked for are left out by the caller; of two items for a variant the newer counts.
+// nobody asked for are left out by the caller; of two items for a variant the newer counts. Items none of which can be
+// read are no list of levels.
 func decodeList(body []byte) (answer, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(body, &raw); err != nil {
@@ -60,6 +61,10 @@ func decodeList(body []byte) (answer, error) {
 	a := answer{levels: make(map[uuid.UUID]Level, len(raw))}
 	for _, text := range raw {
 		a.add(text)
+	}
+	if len(raw) > 0 && len(a.levels) == 0 {
+		_, _, err := decodeItem(raw[0])
+		return answer{}, fmt.Errorf("none of %d items can be read, the first: %w", len(raw), err)
 	}
 	return a, nil
 }

@@ -70,7 +70,7 @@ func (t *flights) join(ctx context.Context, q *question, places []int, refused e
 		switch verdict := q.limits.judge(found.known(), now); {
 		case t.closed:
 			q.fallBack(i, errClosed)
-		case verdict != ask && verdict != askElseStale, found.isQuiet(now):
+		case verdict != ask && verdict != askElseStale, r.isQuiet(found, now):
 			q.fallBack(i, errQuiet)
 		default:
 			mine, minePlaces = append(mine, id), append(minePlaces, k)

@@ -24,6 +24,7 @@ func (a ages) within(maxStaleness time.Duration) ages {
 		a.fresh = min(a.fresh, maxStaleness)
 		a.revalidate = min(a.revalidate, maxStaleness)
 		a.staleMax = min(a.staleMax, maxStaleness)
+		a.absentFor = min(a.absentFor, maxStaleness)
 	}
 	return a
 }

@@ -36,7 +36,7 @@ func (q *question) answer(ctx context.Context) {
 	for k, i := range q.wanted {
 		found := r.store.find(&q.ids[i])
 		switch {
-		case found.isQuiet(now):
+		case r.isQuiet(found, now):
 			q.fallBack(i, errQuiet)
 		case refused == nil:
 			ask = append(ask, k)

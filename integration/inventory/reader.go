@@ -93,7 +93,7 @@ func (r *Reader) Level(ctx context.Context, id uuid.UUID, maxStaleness time.Dura
 
 // Levels returns one Result for each of ids, in their order. It returns within Config.Budget and a little before ctx's
 // deadline; a ctx that ends early yields stale or unavailable results, to this caller only. maxStaleness bounds the age
-// of what may be served without the service's answer (0: as configured; use 1 ns for "only what was just asked").
+// of what may be served without the service's answer, known absence too (0: as configured; use 1 ns for "only what was just asked").
 func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []Result {
 	out := make([]Result, len(ids))
 	r.open.RLock()
@@ -146,19 +146,17 @@ func served(level Level, stale bool) Result {
 	return Result{Level: level, Outcome: Known, Stale: stale}
 }
 
-// refreshBehind asks for levels that were served already. While the service is known to be failing nobody asks, and
-// the results say so.
+// refreshBehind asks for levels that were served already. Where nobody may ask, or the last to ask got no answer, the
+// results say so.
 func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions []int, out []Result) {
-	if r.client.available() != nil {
-		for _, i := range positions {
-			out[i].Level.Source = StaleFallback
-		}
-		return
-	}
-	now := r.now()
+	refused, now := r.client.available() != nil, r.now()
 	wanted := make([]uuid.UUID, 0, len(positions))
 	for _, i := range positions {
-		if !r.store.find(&ids[i]).isQuiet(now) {
+		found := r.store.find(&ids[i])
+		if refused || found.failedAfter(out[i].Level.FetchedAt) {
+			out[i].Level.Source = StaleFallback
+		}
+		if !refused && !r.isQuiet(found, now) {
 			wanted = append(wanted, ids[i])
 		}
 	}

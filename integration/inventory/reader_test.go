@@ -36,6 +36,8 @@ func TestJudge(t *testing.T) {
 		{"too old", known(24 * time.Hour), 0, ask},
 		{"absent", none(3*time.Second - 1), 0, serveAbsent},
 		{"absent a while ago", none(3 * time.Second), 0, ask},
+		{"reader tolerates an absence as old", none(time.Second), 2 * time.Second, serveAbsent},
+		{"reader tolerates no absence as old", none(2 * time.Second), 2 * time.Second, ask},
 		{"changed to an unknown level", marked, 0, askElseStale},
 		{"reader tolerates more than is fresh", known(6 * time.Second), 10 * time.Second, serveAndRefresh},
 		{"reader tolerates less than is held", known(11 * time.Second), 10 * time.Second, ask},
@@ -106,6 +108,35 @@ func TestAgeRules(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestFailedRefreshShows: a level that is young enough to be served at once is a fallback once it was asked for in vain.
+func TestFailedRefreshShows(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.clock, f.cfg.Retries = newClock(), 0 })
+	id := f.stock(1)[0]
+	f.read(id)
+	f.clock.Advance(10 * time.Second)
+	f.fault(simulator.Fault{Mode: simulator.Fail})
+	for _, step := range []struct {
+		advance time.Duration
+		source  Source
+		calls   int
+	}{{0, Cache, 2}, {0, StaleFallback, 2}, {500 * time.Millisecond, StaleFallback, 2}, {2 * time.Second, StaleFallback, 3}} {
+		f.clock.Advance(step.advance)
+		got := f.read(id)[0]
+		f.settle()
+		if got.Level.Source != step.source || !got.Stale || f.calls() != step.calls {
+			t.Fatalf("after %s: %+v and %d calls, want %+v", step.advance, got, f.calls(), step)
+		}
+	}
+	f.fault(simulator.Fault{Mode: simulator.None})
+	f.clock.Advance(2 * time.Second)
+	f.read(id)
+	f.settle()
+	f.clock.Advance(10 * time.Second)
+	if got := f.read(id)[0]; got.Level.Source != Cache || !got.Stale {
+		t.Fatalf("after an answer: %+v", got)
 	}
 }
 

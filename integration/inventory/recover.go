@@ -7,9 +7,14 @@ import (
 	"github.com/google/uuid"
 )
 
+// isQuiet says whether the variant isn't to be asked for: the service failed to answer for it a moment ago.
+func (r *Reader) isQuiet(found *slot, now time.Time) bool {
+	return found.failedAfter(now.Add(-r.client.cfg.FailureQuiet))
+}
+
 // settleFailures makes the variants that got no answer quiet for a while, and says whether there are any.
 func (r *Reader) settleFailures(f *flight) bool {
-	until := r.now().Add(r.client.cfg.FailureQuiet).UnixNano()
+	now := r.now().UnixNano()
 	failed, logged := false, false
 	for _, id := range f.ids {
 		err := f.answers[id].err
@@ -26,7 +31,7 @@ func (r *Reader) settleFailures(f *flight) bool {
 			r.log.Warn("inventory item cannot be read", "variant", id, "error", err)
 		}
 		at, _, _ := r.store.change(id, true, func(*entry) *entry { return nil })
-		at.quiet.Store(until)
+		at.failed.Store(now)
 	}
 	return failed
 }
@@ -59,10 +64,10 @@ func (r *Reader) load(ids []uuid.UUID) {
 	if err != nil {
 		r.metrics.saves.WithLabelValues("load", "failed").Inc()
 		r.log.Warn("last known levels cannot be read", "levels", len(ids), "error", err)
-		until := r.now().Add(r.client.cfg.FailureQuiet).UnixNano()
+		now := r.now().UnixNano()
 		for _, id := range ids {
 			at, _, _ := r.store.change(id, true, func(*entry) *entry { return nil })
-			at.quiet.Store(until)
+			at.failed.Store(now)
 		}
 		return
 	}

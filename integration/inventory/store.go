@@ -72,7 +72,7 @@ func later(a, b time.Time) time.Time {
 type slot struct {
 	id      uuid.UUID
 	cur     atomic.Pointer[entry] // nil: nothing known
-	quiet   atomic.Int64          // unix nanoseconds before which the variant isn't asked for
+	failed  atomic.Int64          // when it was asked for in vain last, unix nanoseconds; 0: never
 	used    atomic.Bool           // read since the clock hand passed
 	missed  atomic.Uint32         // reads that the hot cache did not answer
 	dead    atomic.Bool           // evicted: a cache that still finds it must look again
@@ -161,7 +161,14 @@ func (s *slot) known() *entry {
 	return s.cur.Load()
 }
 
-func (s *slot) isQuiet(now time.Time) bool { return s != nil && now.UnixNano() < s.quiet.Load() }
+// failedAfter says whether the variant was asked for in vain later than t; s may be nil.
+func (s *slot) failedAfter(t time.Time) bool {
+	if s == nil {
+		return false
+	}
+	failed := s.failed.Load()
+	return failed != 0 && failed > t.UnixNano()
+}
 
 // change applies f to the variant's entry under its shard's lock and returns the slot with the entries before and after.
 // f returning nil leaves things as they are; a variant without a slot gets one only if create.

@@ -28,6 +28,23 @@ func TestNamelessItemsLeaveAbsenceOpen(t *testing.T) {
 	}
 }
 
+// TestUnreadableListsOpenTheBreaker: a list without one item that can be read is no answer.
+func TestUnreadableListsOpenTheBreaker(t *testing.T) {
+	f := newFixture(t, nil)
+	f.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`[{"error":"x"},{"error":"y"}]`))
+	})
+	for range 20 {
+		if got := f.read(uuid.New(), uuid.New()); got[0].Outcome != Unavailable || got[1].Outcome != Unavailable {
+			t.Fatalf("got %+v", got)
+		}
+		if !f.client.reads.closed() {
+			return
+		}
+	}
+	t.Error("the breaker stays closed")
+}
+
 // TestUnaskedAndRepeatedItems: what nobody asked for is ignored, of two items for one variant the newer counts.
 func TestUnaskedAndRepeatedItems(t *testing.T) {
 	f := newFixture(t, nil)
