@@ -17,7 +17,7 @@ import (
 // WriterConfig says how commands are gathered into transactions.
 type WriterConfig struct {
 	Lanes  int           `env:"WRITER_LANES" envDefault:"1"`    // transactions under way at once; a shard always goes to the same lane
-	Batch  int           `env:"WRITER_BATCH" envDefault:"4000"` // the most commands in one transaction
+	Batch  int           `env:"WRITER_BATCH" envDefault:"2000"` // the most commands in one transaction
 	Linger time.Duration `env:"WRITER_LINGER" envDefault:"3ms"` // how long the first command of a batch waits for others
 }
 
