@@ -3,8 +3,11 @@ package projection
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // Config says where the read model lives and how it is kept.
@@ -33,8 +36,9 @@ func (c Config) Validate() error {
 	fault := func(name, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(name+": "+format, args...))
 	}
-	if !strings.HasPrefix(c.URL, "mongodb://") && !strings.HasPrefix(c.URL, "mongodb+srv://") {
-		fault("MONGODB_URL", "it must be a connection string that begins with mongodb:// or mongodb+srv://")
+	if !isConnectionString(c.URL) {
+		fault("MONGODB_URL", "it is no MongoDB connection string; it looks like mongodb://user:password@host:27017/?replicaSet=rs0 or mongodb+srv://user:password@host, "+
+			"with the password percent-encoded")
 	}
 	if c.Database == "" || len(c.Database) > 63 || strings.ContainsAny(c.Database, "/\\. \"$*<>:|?") {
 		fault("MONGODB_DATABASE", "it is %q; it must be 1 to 63 characters without any of /\\. \"$*<>:|?", c.Database)
@@ -68,4 +72,15 @@ func (c Config) Validate() error {
 		fault("PROJECTION_CACHE", "it is %d; it must be 1048576 bytes or more", c.CacheBytes)
 	}
 	return errors.Join(faults...)
+}
+
+var ofSRV = regexp.MustCompile(`(?i)srv(MaxHosts|ServiceName)=[^&]*&?`)
+
+// isConnectionString says whether the driver takes the string. What the driver says is not repeated: it may quote the password. The names
+// behind mongodb+srv:// are looked up only when it connects; here such a string is checked as if it named a server itself.
+func isConnectionString(url string) bool {
+	if named, srv := strings.CutPrefix(url, "mongodb+srv://"); srv {
+		url = "mongodb://" + ofSRV.ReplaceAllString(named, "")
+	}
+	return options.Client().ApplyURI(url).Validate() == nil
 }
