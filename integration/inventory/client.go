@@ -52,6 +52,7 @@ type Client struct {
 	origin    *url.URL
 	http      *http.Client
 	transport *http.Transport
+	tokens    *http.Transport // to the token endpoint
 	reads     *breaker
 	writes    *breaker
 	budget    *retryBudget
@@ -75,7 +76,8 @@ func NewClient(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, base: origin.String() + "/inventory", origin: origin, transport: newTransport(cfg, creds),
+		cfg: cfg, base: origin.String() + "/inventory", origin: origin,
+		transport: newTransport(cfg, creds.config, creds.proxied()), tokens: newTransport(cfg, creds.tokenConfig, creds.tokenConfig("")),
 		reads: newBreaker("read", cfg, log), writes: newBreaker("create", cfg, log), budget: newRetryBudget(), log: log,
 	}
 	c.metrics = newClientMetrics(reg, c)
@@ -89,7 +91,7 @@ func (c *Client) roundTripper() http.RoundTripper {
 		auth.next = c.cfg.Wrap(c.transport)
 	}
 	if c.cfg.OAuthTokenURL != "" {
-		auth.oauth = newTokens(c.cfg, c.transport)
+		auth.oauth = newTokens(c.cfg, c.tokens)
 	}
 	return &attempts{next: auth, maxBody: c.cfg.MaxBody, log: c.log, metrics: c.metrics}
 }
@@ -113,7 +115,10 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 }
 
 // Close drops idle connections. Readers and initializers that use the client are closed before it.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.tokens.CloseIdleConnections()
+}
 
 func (c *Client) holdUntil(at time.Time) { c.heldUntil.Store(at.UnixNano()) }
 

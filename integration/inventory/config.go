@@ -58,6 +58,7 @@ type Config struct {
 	OAuthScopes       []string `env:"INVENTORY_OAUTH_SCOPES"`
 
 	// ClientCert and ClientKey are PEM files for mTLS, CA a PEM bundle to trust instead of the system's. All are read again when they change.
+	// The token endpoint is shown no certificate, and trusted by the system's roots and the CA.
 	ClientCert string `env:"INVENTORY_CLIENT_CERT"`
 	ClientKey  string `env:"INVENTORY_CLIENT_KEY"`
 	CA         string `env:"INVENTORY_CLIENT_CA"`

@@ -165,6 +165,47 @@ func TestMutualTLSWithRotation(t *testing.T) {
 	eventually(t, "the new authority is trusted", func() bool { return ask().Level.Source == Live && caller.Load() == "product-3" })
 }
 
+// TestTokenEndpointIsAnybodys: it is trusted as the public is, and by our own CA, and shown no client certificate.
+func TestTokenEndpointIsAnybodys(t *testing.T) {
+	ca := newAuthority(t, "ours")
+	dir := t.TempDir()
+	_, _, cert, key := ca.issue("product", false)
+	tokens := &tokenServer{expires: 100}
+	var shown atomic.Int64
+	endpoint := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Add(int64(len(r.TLS.PeerCertificates)))
+		tokens.endpoint(w, r)
+	}))
+	endpoint.TLS = &tls.Config{Certificates: []tls.Certificate{ca.pair("tokens")}, ClientAuth: tls.RequestClientCert}
+	endpoint.StartTLS()
+	t.Cleanup(endpoint.Close)
+	f := newFixture(t, func(f *fixture) {
+		f.cfg.ClientCert, f.cfg.ClientKey, f.cfg.CA = filepath.Join(dir, "cert"), filepath.Join(dir, "key"), filepath.Join(dir, "ca")
+		write(t, f.cfg.ClientCert, cert)
+		write(t, f.cfg.ClientKey, key)
+		write(t, f.cfg.CA, ca.pem)
+		f.cfg.OAuthTokenURL, f.cfg.OAuthClientID, f.cfg.OAuthClientSecret = endpoint.URL, "product", "hush-secret"
+		f.cfg.OAuthScopes = []string{"inventory:read", "inventory:write"}
+	})
+	server, caller := mtlsServer(t, tokens.guard(f.sim), ca, 0)
+	f.close()
+	f.cfg.URL = server.URL
+	f.open()
+	if got := f.read(f.stock(1)[0])[0]; got.Outcome != Known || caller.Load() != "product" || shown.Load() != 0 {
+		t.Fatalf("got %+v as %v, the token endpoint was shown %d certificates", got, caller.Load(), shown.Load())
+	}
+	creds, err := loadCredentials(f.cfg, f.client.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, own := systemRoots(), x509.NewCertPool()
+	public.AddCert(ca.cert)
+	own.AddCert(ca.cert)
+	if !creds.tokenConfig("x").RootCAs.Equal(public) || !creds.config("x").RootCAs.Equal(own) {
+		t.Error("the token endpoint isn't trusted by the system's roots and the CA, or the service by more than the CA")
+	}
+}
+
 func TestOldTLSIsRefused(t *testing.T) {
 	ca := newAuthority(t, "old")
 	path := filepath.Join(t.TempDir(), "ca.pem")

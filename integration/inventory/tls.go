@@ -22,8 +22,14 @@ type credentials struct {
 
 	mu     sync.Mutex
 	stamps [3]fileStamp
+	loaded loaded
+}
+
+// loaded is what the files hold. A nil pool is the system's.
+type loaded struct {
 	pair   *tls.Certificate
-	roots  *x509.CertPool
+	roots  *x509.CertPool // the CA alone: the service is ours
+	public *x509.CertPool // the system's and the CA: the token endpoint may be anybody's
 }
 
 type fileStamp struct {
@@ -55,24 +61,33 @@ func (c *credentials) load() error {
 		if err != nil {
 			return fmt.Errorf("load the client certificate: %w", err)
 		}
-		c.pair = &pair
+		c.loaded.pair = &pair
 	}
 	if c.ca != "" {
 		pem, err := os.ReadFile(c.ca)
 		if err != nil {
 			return fmt.Errorf("load the CA: %w", err)
 		}
-		roots := x509.NewCertPool()
+		roots, public := x509.NewCertPool(), systemRoots()
 		if !roots.AppendCertsFromPEM(pem) {
 			return errors.New("load the CA: no certificate in INVENTORY_CLIENT_CA")
 		}
-		c.roots = roots
+		public.AppendCertsFromPEM(pem)
+		c.loaded.roots, c.loaded.public = roots, public
 	}
 	return nil
 }
 
-// current returns the client certificate and the roots as the files have them now.
-func (c *credentials) current() (*tls.Certificate, *x509.CertPool) {
+// systemRoots are the system's, or none where it has none to offer.
+func systemRoots() *x509.CertPool {
+	if pool, err := x509.SystemCertPool(); err == nil {
+		return pool
+	}
+	return x509.NewCertPool()
+}
+
+// current returns what the files hold now.
+func (c *credentials) current() loaded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.stat(); now != c.stamps {
@@ -83,27 +98,32 @@ func (c *credentials) current() (*tls.Certificate, *x509.CertPool) {
 			c.log.Info("certificates reloaded")
 		}
 	}
-	return c.pair, c.roots
+	return c.loaded
 }
 
 // config is the TLS configuration of one new connection to host.
 func (c *credentials) config(host string) *tls.Config {
-	pair, roots := c.current()
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: roots}
-	if pair != nil {
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	now := c.current()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: now.roots}
+	if now.pair != nil {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return now.pair, nil }
 	}
 	return cfg
+}
+
+// tokenConfig is that of one to the token endpoint, which the client certificate is no business of: who has the client's
+// secret needs none.
+func (c *credentials) tokenConfig(host string) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.current().public}
 }
 
 // proxied is the TLS configuration of connections through a proxy, which the transport makes by itself: there a changed
 // client certificate is noticed, a changed CA only after a restart.
 func (c *credentials) proxied() *tls.Config {
-	_, roots := c.current()
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, RootCAs: roots,
+		MinVersion: tls.VersionTLS12, RootCAs: c.current().roots,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if pair, _ := c.current(); pair != nil {
+			if pair := c.current().pair; pair != nil {
 				return pair, nil
 			}
 			return &tls.Certificate{}, nil // the way to say "none"
@@ -112,8 +132,9 @@ func (c *credentials) proxied() *tls.Config {
 }
 
 // newTransport makes the pooled HTTP/1.1 transport. Not HTTP/2: there a dead connection is shared by all calls until a
-// ping notices, here each timed out attempt takes its own connection with it.
-func newTransport(cfg Config, creds *credentials) *http.Transport {
+// ping notices, here each timed out attempt takes its own connection with it. direct is the TLS configuration of a
+// connection to a host, proxied that of one through a proxy.
+func newTransport(cfg Config, direct func(host string) *tls.Config, proxied *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: cfg.InitTimeout, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
@@ -123,9 +144,9 @@ func newTransport(cfg Config, creds *credentials) *http.Transport {
 			if err != nil {
 				return nil, fmt.Errorf("dial: %w", err)
 			}
-			return (&tls.Dialer{NetDialer: dialer, Config: creds.config(host)}).DialContext(ctx, network, address)
+			return (&tls.Dialer{NetDialer: dialer, Config: direct(host)}).DialContext(ctx, network, address)
 		},
-		TLSClientConfig:        creds.proxied(),
+		TLSClientConfig:        proxied,
 		MaxIdleConns:           2 * cfg.Concurrency,
 		MaxIdleConnsPerHost:    2 * cfg.Concurrency,
 		IdleConnTimeout:        30 * time.Second,
