@@ -85,7 +85,13 @@ var errDifferent = errors.New("the books differ")
 
 func audit(flags *flag.FlagSet) func(context.Context, *server) error {
 	heal := flags.Bool("heal", false, "fold the documents that differ anew, under their shard's position")
-	rate := flags.Int("rate", 0, "products a second, at most; 0 is as fast as it goes")
+	rate := 0
+	flags.Func("rate", "products a second, at most (`N`); 0, the default, is as fast as it goes", func(text string) (err error) {
+		if rate, err = strconv.Atoi(text); err != nil || rate < 0 {
+			return errors.New("it must be a number, 0 or more")
+		}
+		return nil
+	})
 	return func(ctx context.Context, s *server) error {
 		client, err := inventory.NewClient(s.Inventory, s.log, nil)
 		if err != nil {
@@ -98,7 +104,7 @@ func audit(flags *flag.FlagSet) func(context.Context, *server) error {
 		}
 		defer levels.Close()
 		return s.withStores(ctx, func(log *eventstore.Store, documents *projection.Store) error {
-			o := projection.AuditOptions{Heal: *heal, PerSecond: *rate, Absent: absent(levels)}
+			o := projection.AuditOptions{Heal: *heal, PerSecond: rate, Absent: absent(levels)}
 			result, err := projection.Audit(ctx, documents, log, log, s.log, o, s.difference)
 			if err != nil {
 				return err

@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
@@ -47,64 +49,97 @@ type Settings struct {
 // readSettings reads the environment and returns every fault in it at once. No fault quotes a secret.
 func readSettings() (Settings, error) {
 	var s Settings
-	var faults []error
-	blamed := map[string]bool{}
-	var wrong env.AggregateError
-	if err := env.Parse(&s); errors.As(err, &wrong) {
-		for _, fault := range wrong.Errors {
-			name, says := readable(fault)
-			blamed[name] = true
-			faults = append(faults, fmt.Errorf("%s: %s", name, says))
-		}
-	} else if err != nil {
-		faults = append(faults, err)
-	}
+	faults, blamed := parse(&s)
 	s.Leases.InstanceID = orRandom(s.Leases.InstanceID)
 	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr),
 		oneOf("LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error"), oneOf("LOG_FORMAT", s.LogFormat, "", "text", "json"),
-		s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Graph.Validate())
+		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Graph.Validate())
 	for _, fault := range flatten(checks) {
-		known := false
-		for name := range blamed {
-			known = known || strings.Contains(fault.Error(), name)
-		}
-		if !known { // a variable that could not be read is not also blamed for being empty
+		known := func(name string) bool { return blamed[name] }
+		if !slices.ContainsFunc(strings.Split(leadingNames.FindString(fault.Error()), ", "), known) { // what could not be read is not also blamed for being empty
 			faults = append(faults, fault)
 		}
 	}
 	return s, errors.Join(faults...)
 }
 
-// readable words a fault of the parser for a person: by the variable's name instead of the Go field's.
-func readable(fault error) (name, says string) {
+// leadingNames are the variables that a fault is about: it begins with them.
+var leadingNames = regexp.MustCompile(`^[A-Z0-9_]+(, [A-Z0-9_]+)*`)
+
+// parse reads the variables and returns the faults of those that are missing or can't be read, and their names.
+func parse(s *Settings) (faults []error, blamed map[string]bool) {
+	blamed = map[string]bool{}
+	blame := func(name, says string) {
+		blamed[name] = true
+		faults = append(faults, fmt.Errorf("%s: %s", name, says))
+	}
+	var wrong env.AggregateError
+	if err := env.Parse(s); !errors.As(err, &wrong) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+		return faults, blamed
+	}
 	var missing env.VarIsNotSetError
 	var empty env.EmptyVarError
-	var unparsable env.ParseError
-	switch {
-	case errors.As(fault, &missing):
-		return missing.Key, "it must be set"
-	case errors.As(fault, &empty):
-		return empty.Key, "it must not be empty"
-	case errors.As(fault, &unparsable):
-		return variableOf(reflect.TypeFor[Settings](), unparsable.Name), fmt.Sprintf("it can't be read as a %s", unparsable.Type)
+	var unreadable env.ParseError
+	for _, fault := range wrong.Errors {
+		switch {
+		case errors.As(fault, &missing):
+			blame(missing.Key, "it must be set")
+		case errors.As(fault, &empty):
+			blame(empty.Key, "it must not be empty")
+		case !errors.As(fault, &unreadable): // those are found one by one
+			faults = append(faults, fault)
+		}
 	}
-	return "settings", fault.Error()
+	for _, name := range variables(reflect.TypeFor[Settings]()) {
+		if t := unreadableType(name); t != nil {
+			blame(name, "it can't be read; it must be "+described(t))
+		}
+	}
+	return faults, blamed
 }
 
-// variableOf finds the variable that a field is read from.
-func variableOf(t reflect.Type, field string) string {
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
-		if name != "" && f.Name == field && os.Getenv(name) != "" {
-			return name
-		}
-		if name == "" && f.Type.Kind() == reflect.Struct {
-			if inner := variableOf(f.Type, field); inner != field {
-				return inner
-			}
+// unreadableType returns the type that a variable can't be read as; nil where it can. The parser names the field that it could not set, of
+// which there are several of one name in different packages, so each variable is tried alone.
+func unreadableType(name string) reflect.Type {
+	value, given := os.LookupEnv(name)
+	var wrong env.AggregateError
+	if !given || !errors.As(env.ParseWithOptions(new(Settings), env.Options{Environment: map[string]string{name: value}}), &wrong) {
+		return nil
+	}
+	for _, fault := range wrong.Errors {
+		if unreadable, ok := errors.AsType[env.ParseError](fault); ok {
+			return unreadable.Type
 		}
 	}
-	return field
+	return nil
+}
+
+func described(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration](), t == reflect.TypeFor[command.Duration]():
+		return "a duration, such as 5s or 1h30m"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
+		return "a whole number"
+	}
+	return "a " + t.String()
+}
+
+// variables returns the names of the variables that a settings type reads.
+func variables(t reflect.Type) []string {
+	var names []string
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" {
+			names = append(names, name)
+		} else if f.Type.Kind() == reflect.Struct {
+			names = append(names, variables(f.Type)...)
+		}
+	}
+	return names
 }
 
 // flatten takes joined errors apart.
@@ -124,8 +159,19 @@ func flatten(err error) []error {
 }
 
 func checkAddr(name, addr string) error {
-	if _, _, err := net.SplitHostPort(addr); err != nil {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = new(net.Resolver).LookupPort(context.Background(), "tcp", port) // a number, or a name that the system knows
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %q is no address; it looks like :8080 or 127.0.0.1:8080", name, addr)
+	}
+	return nil
+}
+
+func (s Settings) checkAuditRate() error {
+	if s.AuditRate < 0 {
+		return fmt.Errorf("AUDIT_RATE: it is %d; it must be 0 or more", s.AuditRate)
 	}
 	return nil
 }
@@ -134,7 +180,7 @@ func oneOf(name, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("%s: it is %q; it can be %s", name, value, strings.Join(allowed[min(1, len(allowed)-1):], ", "))
+	return fmt.Errorf("%s: it is %q; it can be %s", name, value, strings.Join(slices.DeleteFunc(allowed, func(a string) bool { return a == "" }), ", "))
 }
 
 func orRandom(id string) string {

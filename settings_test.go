@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"reflect"
 	"strings"
@@ -18,19 +19,6 @@ func setenv(t *testing.T, vars map[string]string) {
 	for name, value := range vars {
 		t.Setenv(name, value)
 	}
-}
-
-// variables returns the names of the variables that a settings type reads.
-func variables(t reflect.Type) []string {
-	var names []string
-	for f := range t.Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" {
-			names = append(names, name)
-		} else if f.Type.Kind() == reflect.Struct {
-			names = append(names, variables(f.Type)...)
-		}
-	}
-	return names
 }
 
 func TestEveryFaultOfTheSettingsIsListedAtOnceAndNoSecretIsPrinted(t *testing.T) {
@@ -62,6 +50,53 @@ func TestMissingAndUnreadableSettingsAreListedTogetherWithTheRest(t *testing.T) 
 		if !strings.Contains(errs.String(), name) {
 			t.Errorf("the fault of %s isn't listed in:\n%s", name, errs.String())
 		}
+	}
+}
+
+// good are settings without a fault.
+func good(change map[string]string) map[string]string {
+	vars := map[string]string{"POSTGRES_URL": "postgres://u:p@h/x", "MONGODB_URL": "mongodb://h", "KAFKA_BROKERS": "h:1", "INVENTORY_URL": "http://127.0.0.1:1", "AUTH_MODE": "none"}
+	maps.Copy(vars, change)
+	return vars
+}
+
+func TestExactlyTheSettingsThatAreWrongAreBlamed(t *testing.T) {
+	for _, x := range []struct {
+		vars map[string]string
+		want []string // each fault's beginning
+	}{
+		{nil, nil},
+		{map[string]string{"HTTP_ADDR": "127.0.0.1:https", "ADMIN_ADDR": ":0"}, nil},
+		{map[string]string{"GRAPHQL_CONCURRENCY": "abc", "INVENTORY_CONCURRENCY": "5"}, []string{"GRAPHQL_CONCURRENCY: it can't be read; it must be a whole number"}},
+		{map[string]string{"GRAPHQL_CONCURRENCY": "5", "INVENTORY_CONCURRENCY": "abc"}, []string{"INVENTORY_CONCURRENCY: it can't be read; it must be a whole number"}},
+		{map[string]string{"GRAPHQL_CONCURRENCY": "x", "INVENTORY_CONCURRENCY": "y"}, []string{"INVENTORY_CONCURRENCY: ", "GRAPHQL_CONCURRENCY: "}},
+		{map[string]string{"KAFKA_TLS": "maybe", "KAFKA_TLS_CERT": "/x"}, []string{"KAFKA_TLS: it can't be read; it must be true or false", "KAFKA_TLS_CERT, KAFKA_TLS_KEY: "}},
+		{map[string]string{"PROJECTION_MAX_PAGE": "all"}, []string{"PROJECTION_MAX_PAGE: it can't be read"}},
+		{map[string]string{"LOG_LEVEL": "loud", "LOG_FORMAT": "xml"}, []string{"LOG_LEVEL: it is \"loud\"; it can be debug, info, warn, error", "LOG_FORMAT: it is \"xml\"; it can be text, json"}},
+		{map[string]string{"AUDIT_RATE": "-5"}, []string{"AUDIT_RATE: it is -5; it must be 0 or more"}},
+		{map[string]string{"HTTP_ADDR": ":99999", "ADMIN_ADDR": "127.0.0.1:http-x"}, []string{"HTTP_ADDR: \":99999\" is no address", "ADMIN_ADDR: "}},
+		{map[string]string{"MONGODB_URL": "mongodb://u:hunter%2@h:27017/x", "POSTGRES_TIMEOUT": "1ms"}, []string{"POSTGRES_TIMEOUT: ", "MONGODB_URL: it is no MongoDB connection string"}},
+	} {
+		setenv(t, good(x.vars))
+		_, err := readSettings()
+		faults := flatten(err)
+		if len(faults) != len(x.want) || (err != nil && strings.Contains(err.Error(), "hunter")) {
+			t.Errorf("%v: %v", x.vars, err)
+			continue
+		}
+		for i, want := range x.want {
+			if !strings.HasPrefix(faults[i].Error(), want) {
+				t.Errorf("%v: fault %d is %q, want %q …", x.vars, i, faults[i], want)
+			}
+		}
+	}
+}
+
+func TestAnAuditRateBelowNoneIsRefused(t *testing.T) {
+	setenv(t, good(nil))
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"audit", "-rate", "-1"}, &out, &errs); code != exitRefused || !strings.Contains(errs.String(), "0 or more") {
+		t.Errorf("it ended with %d and said %q", code, errs.String())
 	}
 }
 
