@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -31,6 +32,16 @@ func TestPartsStopInTheReverseOfTheirStart(t *testing.T) {
 		}
 	}); !slices.Equal(order, []string{"consumer", "leases", "database"}) {
 		t.Errorf("they ended in the order %v", order)
+	}
+}
+
+func TestAServerThatIsStoppedWhileItStartsEndsWell(t *testing.T) {
+	setenv(t, good(nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	if code := run(ctx, nil, &out, &errs); code != exitOK {
+		t.Errorf("it ended with %d and said %s", code, errs.String())
 	}
 }
 

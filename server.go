@@ -135,6 +135,10 @@ func serve(*flag.FlagSet) func(context.Context, *server) error {
 		life := newLifecycle(s.log)
 		defer func() { err = errors.Join(err, life.stop(shutdownLimit)) }()
 		ready, err := s.compose(ctx, life)
+		if ctx.Err() != nil {
+			s.log.Info("stopping before everything was started", "cause", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
