@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -85,7 +86,7 @@ func unpackAll(product uuid.UUID, packed []byte) ([]movement, error) {
 // keep adds a movement to the product's tail, or to the blocks that are to be written.
 func (e *entry) keep(m *movement) error {
 	packed := m.pack(e.doc.Tail)
-	id := ""
+	var id string
 	switch {
 	case m.Type == cancelled:
 		packed, id = m.pack(nil), cancelledID(e.doc.ID, m.Pos)
@@ -109,6 +110,8 @@ type stream struct {
 	id     uuid.UUID
 	tail   []movement
 	field  string // that blocks are looked for by: "_id", or "rare"
+
+	ended func(context.Context) error // called when a query came to its end, before what follows is handed on; nil: there is nothing to check
 }
 
 func (r *Reader) stream(g generation, id uuid.UUID, d *document) (*stream, error) {
@@ -193,10 +196,17 @@ func (s *stream) blocks(ctx context.Context, first, end int64, ascending bool) i
 				return
 			}
 		}
-		if err := c.Err(); err != nil {
+		if err := errors.Join(c.Err(), checked(ctx, s.ended)); err != nil {
 			yield(nil, fmt.Errorf("read the movements of product %s: %w", s.id, err))
 		}
 	}
+}
+
+func checked(ctx context.Context, check func(context.Context) error) error {
+	if check == nil {
+		return nil
+	}
+	return check(ctx)
 }
 
 func direction(ascending bool) int {

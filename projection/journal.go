@@ -3,6 +3,7 @@ package projection
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -158,6 +159,7 @@ type ledger struct {
 	reader *Reader
 	in     *mongo.Collection
 	field  string // that segments are looked for by: "order", or "rare"
+	ended  func(context.Context) error
 }
 
 // microsAt reads the time from an order, and lowestAt is the lowest order at a time.
@@ -240,7 +242,7 @@ func (l *ledger) segments(ctx context.Context, lo, hi string, ascending bool) it
 				return
 			}
 		}
-		if err := c.Err(); err != nil {
+		if err := errors.Join(c.Err(), checked(ctx, l.ended)); err != nil {
 			yield(run{}, fmt.Errorf("read the journal: %w", err))
 		}
 	}

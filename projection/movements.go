@@ -59,8 +59,14 @@ func (r *Reader) visible(ctx context.Context, productID uuid.UUID) (generation, 
 	if err != nil {
 		return g, document{}, false, err
 	}
+	d, ok, err := r.shown(ctx, g, productID)
+	return g, d, ok, err
+}
+
+// shown is visible in one generation.
+func (r *Reader) shown(ctx context.Context, g generation, productID uuid.UUID) (document, bool, error) {
 	d, ok, err := r.document(ctx, g, productID, withTail)
-	return g, d, ok && d.Status == active, err
+	return d, ok && d.Status == active, err
 }
 
 // Movements returns a page of movements, the newest first. A list over all products ends at the moment up to which every one of them is
@@ -76,7 +82,11 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 	}
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	list, err := r.span(ctx, where)
+	g, err := r.store.generation(ctx)
+	if err != nil {
+		return Page[Movement]{}, err
+	}
+	list, err := r.span(ctx, g, where)
 	if err != nil {
 		return Page[Movement]{}, err
 	}
@@ -102,11 +112,11 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 }
 
 // span returns the list that a filter describes.
-func (r *Reader) span(ctx context.Context, where MovementFilter) (span, error) {
+func (r *Reader) span(ctx context.Context, g generation, where MovementFilter) (span, error) {
 	if where.ProductID == uuid.Nil {
-		return r.spanOfAll(ctx, where)
+		return r.spanOfAll(ctx, g, where)
 	}
-	g, d, ok, err := r.visible(ctx, where.ProductID)
+	d, ok, err := r.shown(ctx, g, where.ProductID)
 	if err != nil || !ok {
 		return span{}, err
 	}
@@ -149,12 +159,11 @@ func (w MovementFilter) shown() []MovementType {
 	return w.Types
 }
 
+// lastMicro is the last microsecond that an order has room for, in the year 2286.
+const lastMicro = 9_999_999_999_999_999
+
 // spanOfAll is the list over all products. It ends at the watermark.
-func (r *Reader) spanOfAll(ctx context.Context, where MovementFilter) (span, error) {
-	g, err := r.store.generation(ctx)
-	if err != nil {
-		return span{}, err
-	}
+func (r *Reader) spanOfAll(ctx context.Context, g generation, where MovementFilter) (span, error) {
 	watermark, err := r.watermark(ctx, g)
 	if err != nil {
 		return span{}, err
@@ -164,7 +173,8 @@ func (r *Reader) spanOfAll(ctx context.Context, where MovementFilter) (span, err
 		history.field = "rare"
 	}
 	s := span{source: history, list: "all", types: types, width: 20_000, growth: 8, most: 4e15,
-		shape: (&movement{}).order(), bound: lowestAt, at: microsAt, key: (*movement).order}
+		shape: (&movement{}).order(), at: microsAt, key: (*movement).order,
+		bound: func(at int64) string { return lowestAt(min(at, lastMicro)) }}
 	s.lo, s.hi = s.bound(0), s.bound(watermark+1)
 	if !where.From.IsZero() {
 		s.lo = s.bound(where.From.UnixMicro())

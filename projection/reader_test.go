@@ -31,8 +31,10 @@ func projected(t *rapid.T, s *Store, products, commands int) (*memoryLog, *Reade
 }
 
 // settle marks all that is projected as complete, as the projector does a moment later.
-func settle(t rapid.TB, s *Store, l *memoryLog) {
-	shards, err := s.loadCheckpoints(context.Background(), "1")
+func settle(t rapid.TB, s *Store, l *memoryLog) { settleIn(t, s, l, "1") }
+
+func settleIn(t rapid.TB, s *Store, l *memoryLog, generation string) {
+	shards, err := s.loadCheckpoints(context.Background(), generation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func settle(t rapid.TB, s *Store, l *memoryLog) {
 		c.Complete = l.clock.UnixMicro()
 		shards[n] = c
 	}
-	if err := s.saveCheckpoints(context.Background(), "1", shards); err != nil {
+	if err := s.saveCheckpoints(context.Background(), generation, shards); err != nil {
 		t.Fatal(err)
 	}
 }
