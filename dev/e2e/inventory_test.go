@@ -287,6 +287,14 @@ func TestInventoryEvents(t *testing.T) {
 	now := time.Now().UTC()
 	client.inventoryEvent(variant, "InventoryOutOfStockEvent", now.Add(time.Second))
 	within(t, 20*time.Second, "the variant is sold out", func() error { return w.orderable(variant, false) })
+	soldOut := func() error {
+		v, code, err := w.latest.variant(variant)
+		if err == nil && (v == nil || v.Inventory == nil || v.Inventory.AvailableQuantity != 0 || v.Inventory.Status != "OUT_OF_STOCK" || v.Inventory.Source != "EVENT") {
+			err = fmt.Errorf("its level is %+v %q", v, code)
+		}
+		return err
+	}
+	within(t, 20*time.Second, "its level is the event's", soldOut)
 	client.inventoryEvent(variant, "InventoryBackInStockEvent", now.Add(-time.Hour))
 	client.inventoryEvent(uuid.NewString(), "InventoryOutOfStockEvent", now) // of somebody else's
 	w.settled(time.Minute)
@@ -296,6 +304,9 @@ func TestInventoryEvents(t *testing.T) {
 		t.Errorf("a level entered a decision: %+v", o)
 	}
 	if err := w.orderable(variant, false); err != nil {
+		t.Errorf("an older event won: %v", err)
+	}
+	if err := soldOut(); err != nil {
 		t.Errorf("an older event won: %v", err)
 	}
 	client.inventoryEvent(variant, "InventoryBackInStockEvent", now.Add(2*time.Second))
