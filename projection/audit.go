@@ -39,9 +39,9 @@ type AuditOptions struct {
 
 // Difference is something that isn't as the log has it.
 type Difference struct {
-	Product uuid.UUID
-	Where   string // "head", "reservation", "document", "movements", "days", "parked" or "inventory"
-	What    string // in words
+	Product uuid.UUID // of the journal, which is a shard's, the first that something is wrong with
+	Where   string    // "head", "reservation", "document", "movements", "days", "parked", "journal" or "inventory"
+	What    string    // in words
 	Healed  bool
 }
 
@@ -64,13 +64,12 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 	if _, err := a.loadParked(ctx); err != nil {
 		return a.result, err
 	}
-	rebuild := rebuild{store: s, log: log}
 	for shard := range int16(eventstore.Shards) {
-		ids, err := rebuild.productsOf(ctx, shard)
-		if err != nil {
-			return a.result, err
+		ids, err := a.journal(ctx, shard)
+		if err == nil {
+			err = a.shard(ctx, shard, ids)
 		}
-		if err := a.shard(ctx, shard, ids); err != nil {
+		if err != nil {
 			return a.result, fmt.Errorf("audit shard %d: %w", shard, err)
 		}
 	}

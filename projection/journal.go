@@ -68,6 +68,15 @@ func (s *segments) add(m *movement) {
 	last.Rows = m.pack(append(last.Rows, m.Product[:]...))
 }
 
+// models write the segments, whatever is there.
+func (s segments) models() []mongo.WriteModel {
+	models := make([]mongo.WriteModel, len(s))
+	for i := range s {
+		models[i] = replace(s[i].ID, s[i])
+	}
+	return models
+}
+
 // journal says up to which position of each shard the movements are in the journal. That is where a segment ends: who adds the next one
 // meets on its name with whoever does so at the same time.
 type journal map[int16]int64
@@ -76,7 +85,7 @@ type journal map[int16]int64
 // the checkpoints.
 func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16]int64) error {
 	for shard, pos := range from {
-		end, err := journalEnd(ctx, in, shard, pos)
+		_, end, err := journalEnd(ctx, in, shard, pos)
 		if err != nil {
 			return fmt.Errorf("find the end of the journal: %w", err)
 		}
@@ -85,25 +94,25 @@ func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16
 	return nil
 }
 
-// journalEnd reads the segments of a shard from the last one back to the one that a position is in, or that ends before it.
-func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int64) (end int64, err error) {
-	of := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: segmentID(shard, 0)}, {Key: "$lt", Value: segmentID(shard+1, 0)}}}}
+// journalEnd reads the segments of a shard from the last one back to the one that a position is in, or that ends before it, and returns the
+// position where they end and the id of the one that it came to.
+func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int64) (first string, end int64, err error) {
+	first, end = segmentID(shard, 0), pos
+	of := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: first}, {Key: "$lt", Value: segmentID(shard+1, 0)}}}}
 	c, err := in.Find(ctx, of, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100))
 	if err != nil {
-		return pos, err
+		return first, end, err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
-	for end = pos; c.Next(ctx); {
-		var s segment
-		if err := c.Decode(&s); err != nil {
-			return end, err
-		}
+	for c.Next(ctx) {
+		s := segment{ID: c.Current.Lookup("_id").StringValue()}
+		s.Last, _ = c.Current.Lookup("last").AsInt64OK() // what is damaged doesn't count
 		end = max(end, s.Last)
-		if s.ID <= segmentID(shard, pos) && !s.added() {
-			break
+		if s.ID < segmentID(shard, pos+1) && !s.added() {
+			return s.ID, end, nil
 		}
 	}
-	return end, c.Err()
+	return first, end, c.Err()
 }
 
 // run is a segment that is being read.
@@ -129,6 +138,8 @@ func (h *runs) Pop() any {
 	h.all = h.all[:len(h.all)-1]
 	return last
 }
+
+func (h *runs) push(rows []movement) { heap.Push(h, run{rows}) }
 
 // next takes the next movement.
 func (h *runs) next() movement {

@@ -20,7 +20,7 @@ func twins(t *testing.T, s *Store, l *memoryLog) (a, b *follower) {
 	metrics := project(t, s, l, &leases{}).metrics
 	a, b = newFollower(s, g, l, quiet, metrics), newFollower(s, g, l, quiet, metrics)
 	for _, f := range []*follower{a, b} {
-		if _, _, err := f.sweep(t.Context(), everyShard()); err != nil {
+		if _, _, err := f.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,13 +64,13 @@ func TestTwoProjectorsMeetInTheJournal(t *testing.T) {
 			if err := a.apply(t.Context(), short); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := b.sweep(t.Context(), everyShard()); err != nil {
+			if _, _, err := b.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil {
 				t.Fatal(err)
 			}
 			move(7)
 			next := map[string][]*follower{"the first ends": {b}, "both go on": {a, b, a}, "the second ends": {a}}[ends]
 			for _, f := range next {
-				if _, _, err := f.sweep(t.Context(), everyShard()); err != nil {
+				if _, _, err := f.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil {
 					t.Fatal(err)
 				}
 				move(3)

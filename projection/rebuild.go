@@ -37,7 +37,8 @@ type Progress struct {
 
 // Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with checkpoints of its own, follows the log
 // until it has caught up, and then lets readers and projectors change over with one write; readers never see less than before, and the
-// levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place.
+// levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place, and what is
+// wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
 func Rebuild(ctx context.Context, s *Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress)) error {
 	m, err := newMetrics(prometheus.NewRegistry())
@@ -350,7 +351,11 @@ func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
 		}
 		r.report(r.rated(Progress{Phase: "fold", Done: int64(i + 1), Total: int64(len(ids))}))
 	}
-	return nil
+	shard := eventstore.ShardOf(o.Product)
+	if o.Shard != nil {
+		shard = *o.Shard
+	}
+	return f.mendJournal(ctx, shard)
 }
 
 // productsOf finds every product that the log of a shard names.

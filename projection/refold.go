@@ -33,22 +33,57 @@ func (f *folder) refold(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
+// anew is a product that is being folded anew.
+type anew struct {
+	*entry
+	keep    map[string]bool // blocks and days the log accounts for
+	missed  *missed         // nil: it wasn't parked
+	skipped segments
+	bad     *eventstore.Record // the row that can't be folded in
+	why     error
+}
+
 func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
-	e := newEntry(id)
-	var old document
-	switch err := f.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Decode(&old); {
-	case err == nil:
-		e.loaded, e.doc.Rev = old.Pos, old.Rev+1
-	case !errors.Is(err, mongo.ErrNoDocuments):
+	a := &anew{entry: newEntry(id), keep: map[string]bool{}}
+	old, err := f.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
-	var bad *eventstore.Record
-	var why error
-	keep, skipped := map[string]bool{}, segments{}
-	settled, err := f.settled(ctx, id)
-	if err != nil {
+	if err == nil { // it may be damaged: no more of it is looked at than its guard
+		rev, _ := old.Lookup("rev").AsInt64OK()
+		a.loaded, a.doc.Rev = 0, rev+1
+	}
+	if from := f.parked[id]; from > 0 {
+		if a.missed, err = f.missedBy(ctx, id, from); err != nil {
+			return err
+		}
+	}
+	if err := f.foldAnew(ctx, id, a); err != nil {
 		return err
 	}
+	if err := f.replaceBlocks(ctx, a.entry); err != nil {
+		return err
+	}
+	if err := f.amend(ctx, id, a.skipped); err != nil {
+		return err
+	}
+	if err := f.replaceAll(ctx, f.into.days, a.allDays()); err != nil {
+		return err
+	}
+	if err := f.sweep(ctx, id.String(), a.entry, a.keep); err != nil {
+		return err
+	}
+	if err := f.replaceProduct(ctx, a.entry, old); err != nil {
+		return err
+	}
+	if a.bad != nil {
+		return f.park(ctx, *a.bad, a.why)
+	}
+	return f.unpark(ctx, id)
+}
+
+// foldAnew folds the product's part of the log, up to the first row that can't be.
+func (f *folder) foldAnew(ctx context.Context, id uuid.UUID, a *anew) error {
 	for r, err := range f.log.ProductRecords(ctx, id) {
 		if err != nil {
 			return err
@@ -57,54 +92,68 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 			continue
 		}
 		event, err := product.Decode(r.Type, r.Data)
-		if err == nil && r.Version > 0 && r.Version != e.doc.Version+1 {
-			err = fmt.Errorf("the log has version %d after %d", r.Version, e.doc.Version)
+		if err == nil && r.Version > 0 && r.Version != a.doc.Version+1 {
+			err = fmt.Errorf("the log has version %d after %d", r.Version, a.doc.Version)
 		}
 		if err != nil {
-			bad, why = &r, err
-			break
+			a.bad, a.why = &r, err
+			return nil
 		}
-		m, _, err := e.fold(item{Record: r, event: event})
+		m, _, err := a.fold(item{Record: r, event: event})
 		if err != nil {
 			return err
 		}
 		if m.Type == cancelled {
-			keep[cancelledID(e.doc.ID, m.Pos)] = true
+			a.keep[cancelledID(a.doc.ID, m.Pos)] = true
 		}
-		if from := f.parked[id]; m.Type.visible() && from > 0 && from <= r.Pos && r.Pos <= settled {
-			skipped.add(&m)
+		if m.Type.visible() && a.missed.has(m.Pos) {
+			a.skipped.add(&m)
 		}
-		if len(e.blocks) >= f.store.server.operations {
-			if err := f.replaceBlocks(ctx, e); err != nil {
+		if len(a.blocks) >= f.store.server.operations {
+			if err := f.replaceBlocks(ctx, a.entry); err != nil {
 				return err
 			}
 		}
 	}
-	if err := f.replaceBlocks(ctx, e); err != nil {
-		return err
-	}
-	if err := f.amend(ctx, id, skipped); err != nil {
-		return err
-	}
-	if err := f.replaceAll(ctx, f.into.days, e.allDays()); err != nil {
-		return err
-	}
-	if err := f.sweep(ctx, id.String(), e, keep); err != nil {
-		return err
-	}
-	if err := f.replaceProduct(ctx, e, old); err != nil {
-		return err
-	}
-	if bad != nil {
-		return f.park(ctx, *bad, why)
-	}
-	return f.unpark(ctx, id)
+	return nil
 }
 
-// settled is the checkpoint of the product's shard.
-func (f *folder) settled(ctx context.Context, id uuid.UUID) (int64, error) {
+// missed says which movements of a product that was parked the journal lacks: those the projector passed over, and won't see again.
+type missed struct {
+	from, to int64
+	there    map[int64]bool // but these: somebody has added them
+}
+
+func (m *missed) has(pos int64) bool {
+	return m != nil && m.from <= pos && pos <= m.to && !m.there[pos]
+}
+
+func (f *folder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*missed, error) {
 	shards, err := f.store.loadCheckpoints(ctx, f.into.name)
-	return shards[eventstore.ShardOf(id)].Pos, err
+	if err != nil {
+		return nil, err
+	}
+	shard := eventstore.ShardOf(id)
+	m := &missed{from: from, there: map[int64]bool{}}
+	if _, m.to, err = journalEnd(ctx, f.into.journal, shard, shards[shard].Pos); err != nil { // beyond it the projector adds them
+		return nil, err
+	}
+	start, _, err := journalEnd(ctx, f.into.journal, shard, from)
+	if err != nil {
+		return nil, err
+	}
+	for s, err := range f.segments(ctx, start, segmentID(shard, m.to+1)) {
+		if err != nil {
+			return nil, err
+		}
+		rows, _ := s.unpacked() // one that is damaged is for the audit
+		for i := range rows {
+			if rows[i].Product == id {
+				m.there[rows[i].Pos] = true
+			}
+		}
+	}
+	return m, nil
 }
 
 func (f *folder) replaceBlocks(ctx context.Context, e *entry) error {
@@ -116,14 +165,19 @@ func (f *folder) replaceBlocks(ctx context.Context, e *entry) error {
 	return f.replaceAll(ctx, f.into.movements, models)
 }
 
-// amend adds to the journal what was skipped while the product was parked. Beyond the checkpoint the projector adds it.
+// amend adds to the journal what was passed over while the product was parked. Where another does the same it is done again, with what is left.
 func (f *folder) amend(ctx context.Context, id uuid.UUID, skipped segments) error {
-	var models []mongo.WriteModel
 	for _, s := range skipped {
 		s.ID = addedID(s.ID, id)
-		models = append(models, replace(s.ID, s))
 	}
-	return f.replaceAll(ctx, f.into.journal, models)
+	for chunk := range slices.Chunk(skipped, f.store.server.rows) {
+		if err := f.insert(ctx, f.into.journal, chunk, true); onlyDuplicates(err) {
+			return errStale
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func replace(id string, doc any) mongo.WriteModel {
@@ -160,11 +214,11 @@ func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models []
 }
 
 // replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile.
-func (f *folder) replaceProduct(ctx context.Context, e *entry, old document) error {
-	if e.doc.Version == 0 && e.loaded < 0 {
+func (f *folder) replaceProduct(ctx context.Context, e *entry, old bson.Raw) error {
+	if e.doc.Version == 0 && old == nil {
 		return nil // only facts are known of it
 	}
-	if e.loaded < 0 {
+	if old == nil {
 		if _, err := f.into.products.InsertOne(ctx, &e.doc); mongo.IsDuplicateKeyError(err) {
 			return errStale
 		} else if err != nil {
@@ -172,11 +226,24 @@ func (f *folder) replaceProduct(ctx context.Context, e *entry, old document) err
 		}
 		return nil
 	}
-	result, err := f.into.products.ReplaceOne(ctx, guard(old.ID, old.Pos, old.Rev), &e.doc)
+	result, err := f.into.products.ReplaceOne(ctx, guardRaw(old), &e.doc)
 	if err == nil && result.MatchedCount == 0 {
 		err = errStale
 	}
 	return err
+}
+
+// guardRaw matches a document in the state it was read in, whatever was in it.
+func guardRaw(old bson.Raw) bson.D {
+	filter := bson.D{}
+	for _, key := range []string{"_id", "pos", "rev"} {
+		if value, err := old.LookupErr(key); err == nil {
+			filter = append(filter, bson.E{Key: key, Value: value})
+		} else {
+			filter = append(filter, bson.E{Key: key, Value: bson.D{{Key: "$exists", Value: false}}})
+		}
+	}
+	return filter
 }
 
 // sweep removes rows and days that the log doesn't account for: versions above the last, and whatever isn't in keep.

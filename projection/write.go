@@ -60,18 +60,18 @@ func (f *folder) write(ctx context.Context, p *page) error {
 			products = append(products, e.model())
 		}
 	}
-	group, inner := errgroup.WithContext(ctx)
+	var group errgroup.Group // that ends none of them early: a write that was given up may still arrive, after the page has been folded again
 	group.SetLimit(2)
 	for chunk := range slices.Chunk(blocks, f.store.server.rows) {
 		group.Go(func() error {
-			if err := f.insert(inner, f.into.movements, chunk, false); !onlyDuplicates(err) {
+			if err := f.insert(ctx, f.into.movements, chunk, false); !onlyDuplicates(err) {
 				return err
 			}
 			return nil // they are what they should be: a full block doesn't change
 		})
 	}
-	group.Go(func() error { return f.replaceAll(inner, f.into.days, days) })
-	group.Go(func() error { return f.writeJournal(inner, p) })
+	group.Go(func() error { return f.replaceAll(ctx, f.into.days, days) })
+	group.Go(func() error { return f.writeJournal(ctx, p) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
