@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -89,7 +90,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			r.log.ErrorContext(ctx, "outcomes could not be sent; it goes on after the last acknowledged one", "attempt", attempt, "error", err)
+			r.log.ErrorContext(ctx, "a step of the relay failed; it goes on after the last acknowledged outcome", "attempt", attempt, "error", err)
 			pause(ctx, attempt)
 			attempt++
 			continue
@@ -135,13 +136,13 @@ func (r *Relay) page(ctx context.Context) (int, error) {
 	}
 	records, err := r.outbox.Tail(ctx, cursors, relayPage)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("read outcomes: %w", err)
 	}
 	ctx, cancel := withGrace(ctx)
 	defer cancel()
 	messages, err := r.messages(ctx, records)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("look up outcomes that are sent again: %w", err)
 	}
 	sendErr := r.send(ctx, records, messages)
 	if len(records) == 0 || sendErr != nil || time.Since(r.saved) > saveEvery {
@@ -215,6 +216,7 @@ func (r *Relay) send(ctx context.Context, records []eventstore.Record, messages 
 	eventstore.CrashPoint("relayed")
 	if err != nil {
 		r.metrics.sendErrors.Inc()
+		err = fmt.Errorf("send outcomes: %w", err)
 	}
 	stopped, next := map[int16]bool{}, 0
 	for i, record := range records {
@@ -268,7 +270,7 @@ func (r *Relay) checkpoint(ctx context.Context) error {
 	}
 	moved, err := r.outbox.Checkpoint(ctx, RelayRole, leases)
 	if err != nil {
-		return err
+		return fmt.Errorf("save checkpoints: %w", err)
 	}
 	for _, l := range leases {
 		s := r.shards[l.Shard]

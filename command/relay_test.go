@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -276,5 +277,53 @@ func BenchmarkOutcomeMessage(b *testing.B) {
 			b.Fatal(err)
 		}
 		_ = o.message(Config{}, record)
+	}
+}
+
+// failingStep fails at one step of the relay.
+type failingStep struct {
+	*fakeLog
+	step string
+}
+
+var errStep = errors.New("no luck")
+
+func (f failingStep) Tail(ctx context.Context, cursors []eventstore.Cursor, limit int) ([]eventstore.Record, error) {
+	if f.step == "read outcomes" {
+		return nil, errStep
+	}
+	return f.fakeLog.Tail(ctx, cursors, limit)
+}
+
+func (f failingStep) At(ctx context.Context, places []eventstore.Cursor) ([]eventstore.Record, error) {
+	if f.step == "look up outcomes that are sent again" {
+		return nil, errStep
+	}
+	return f.fakeLog.At(ctx, places)
+}
+
+func (f failingStep) Checkpoint(ctx context.Context, role string, leases []eventstore.Lease) ([]int16, error) {
+	if f.step == "save checkpoints" {
+		return nil, errStep
+	}
+	return f.fakeLog.Checkpoint(ctx, role, leases)
+}
+
+func TestAnErrorOfTheRelayNamesItsStep(t *testing.T) {
+	for _, step := range []string{"read outcomes", "look up outcomes that are sent again", "send outcomes", "save checkpoints"} {
+		l := failingStep{newFakeLog(), step}
+		id := uuid.New()
+		l.append(t, id, uuid.New(), 1, reserved(1), product.Origin{})
+		l.append(t, id, uuid.New(), 0, product.OutcomeResent{Of: 1}, product.Origin{})
+		r := NewRelay(Config{}, l, l, nil, testMetrics(), quiet)
+		r.connect = func() (pageSender, error) {
+			if step == "send outcomes" {
+				return nil, errStep
+			}
+			return &memorySender{}, nil
+		}
+		if _, err := r.page(t.Context()); !errors.Is(err, errStep) || !strings.HasPrefix(err.Error(), step+": ") {
+			t.Errorf("failing to %s was told as %v", step, err)
+		}
 	}
 }
