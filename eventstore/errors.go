@@ -1,11 +1,8 @@
 package eventstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -59,19 +56,4 @@ func Faulty(err error) bool {
 		return false
 	}
 	return class(pg) == "22" || class(pg) == "23" || class(pg) == "54"
-}
-
-// Unavailable says that the database can't be worked with now, and that waiting helps.
-func Unavailable(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return class(pg) == "08" || class(pg) == "53" || class(pg) == "57" || class(pg) == "25"
-	}
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || isConnectError(err)
-}
-
-func isConnectError(err error) bool {
-	var connect *pgconn.ConnectError
-	return errors.As(err, &connect)
 }

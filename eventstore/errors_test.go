@@ -19,8 +19,8 @@ import (
 )
 
 func TestErrorClasses(t *testing.T) {
-	type class struct{ retryable, faulty, unavailable bool }
-	race, fault, wait, none := class{true, false, false}, class{false, true, false}, class{false, false, true}, class{}
+	type class struct{ retryable, faulty bool }
+	race, fault, none := class{true, false}, class{false, true}, class{}
 	unique := func(key string) error { return &pgconn.PgError{Code: "23505", ConstraintName: key} }
 	code := func(code string) error { return &pgconn.PgError{Code: code} }
 	for name, test := range map[string]struct {
@@ -42,28 +42,28 @@ func TestErrorClasses(t *testing.T) {
 		"a number too large": {code("22003"), fault},
 		"bad text":           {code("22021"), fault},
 		"too complex":        {code("54001"), fault},
-		"connection lost":    {code("08006"), wait},
-		"too many clients":   {code("53300"), wait},
-		"disk full":          {code("53100"), wait},
-		"shut down":          {code("57P01"), wait},
-		"starting up":        {code("57P03"), wait},
-		"a standby":          {code("25006"), wait},
-		"idle too long":      {code("25P03"), wait},
+		"connection lost":    {code("08006"), none},
+		"too many clients":   {code("53300"), none},
+		"disk full":          {code("53100"), none},
+		"shut down":          {code("57P01"), none},
+		"starting up":        {code("57P03"), none},
+		"a standby":          {code("25006"), none},
+		"idle too long":      {code("25P03"), none},
 		"no such table":      {code("42P01"), none},
 		"an internal error":  {code("XX000"), none},
 		"a strange code":     {code("4"), none},
-		"end of file":        {io.EOF, wait},
-		"cut off":            {io.ErrUnexpectedEOF, wait},
-		"closed":             {net.ErrClosed, wait},
-		"refused":            {&net.OpError{Op: "dial", Err: errors.New("refused")}, wait},
-		"timeout":            {context.DeadlineExceeded, wait},
+		"end of file":        {io.EOF, none},
+		"cut off":            {io.ErrUnexpectedEOF, none},
+		"closed":             {net.ErrClosed, none},
+		"refused":            {&net.OpError{Op: "dial", Err: errors.New("refused")}, none},
+		"timeout":            {context.DeadlineExceeded, none},
 		"cancelled":          {context.Canceled, none},
 		"our own":            {errUndecided, none},
 		"no error":           {nil, none},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, err := range []error{test.err, fmt.Errorf("write: %w", test.err)} {
-				if got := (class{Retryable(err), Faulty(err), Unavailable(err)}); got != test.want {
+				if got := (class{Retryable(err), Faulty(err)}); got != test.want {
 					t.Errorf("%v is %+v, want %+v", err, got, test.want)
 				}
 			}
@@ -97,7 +97,7 @@ func TestTheServerEndsAConnection(t *testing.T) {
 	if !errors.Is(err, ErrCommitUnknown) || Faulty(err) || Retryable(err) {
 		t.Errorf("before the write it was answered by %v", err)
 	}
-	if must[bool](t)(s.Known(t.Context(), command)) {
+	if known(t, s, command) {
 		t.Error("the command is known, but was never written")
 	}
 
@@ -110,13 +110,13 @@ func TestTheServerEndsAConnection(t *testing.T) {
 		waiting := func() int { return one[int](t, s, "select count(*) from ("+holders+"not granted) w") }
 		eventually(t, "the second waits for the lock", func() bool { return waiting() == 1 })
 		s.exec(t, "select pg_terminate_backend(("+holders+"not granted), 10000)")
-		if err := <-ended; errors.Is(err, ErrCommitUnknown) || !Unavailable(err) {
+		if err := <-ended; err == nil || errors.Is(err, ErrCommitUnknown) || Faulty(err) || Retryable(err) {
 			t.Errorf("while waiting it was answered by %v", err)
 		}
 	}, productID)
 
 	s.write(t, decide, productID)
-	if !must[bool](t)(s.Known(t.Context(), command)) || must[Head](t)(s.Head(t.Context(), productID)).Version != 1 {
+	if !known(t, s, command) || must[Head](t)(s.Head(t.Context(), productID)).Version != 1 {
 		t.Error("tried again the command isn't there once")
 	}
 }
@@ -147,14 +147,14 @@ func TestTheLineIsCutAroundTheCommit(t *testing.T) {
 				return nil
 			})
 			line.cut.Store(0)
-			if !errors.Is(err, ErrCommitUnknown) || !Unavailable(err) || Faulty(err) || Retryable(err) {
+			if !errors.Is(err, ErrCommitUnknown) || Faulty(err) || Retryable(err) {
 				t.Errorf("it was answered by %v", err)
 			}
-			if known := must[bool](t)(far.Known(t.Context(), command)); known != test.known {
-				t.Errorf("the command is known: %v, want %v", known, test.known)
+			if got := known(t, far, command); got != test.known {
+				t.Errorf("the command is known: %v, want %v", got, test.known)
 			}
-			if known := must[bool](t)(near.Known(t.Context(), command)); known != test.known {
-				t.Errorf("asked over a new line it is known: %v, want %v", known, test.known)
+			if got := known(t, near, command); got != test.known {
+				t.Errorf("asked over a new line it is known: %v, want %v", got, test.known)
 			}
 		})
 	}
@@ -165,10 +165,10 @@ func TestTheServerIsAway(t *testing.T) {
 	s, productID := connect(t, line.url), inShard(1)
 	line.close()
 	err := s.Transact(t.Context(), Keys{Products: []uuid.UUID{productID}}, func(*Snapshot, *Changes) error { return nil })
-	if !Unavailable(err) || errors.Is(err, ErrCommitUnknown) || !strings.Contains(err.Error(), "connect to PostgreSQL") {
+	if err == nil || errors.Is(err, ErrCommitUnknown) || !strings.Contains(err.Error(), "connect to PostgreSQL") {
 		t.Errorf("it was answered by %v", err)
 	}
-	if err := s.Ping(t.Context()); !Unavailable(err) {
+	if err := s.Ping(t.Context()); err == nil {
 		t.Errorf("a ping was answered by %v", err)
 	}
 }
@@ -184,7 +184,7 @@ func TestTheCallerGivesUp(t *testing.T) {
 		}()
 		eventually(t, "it waits for the lock", func() bool { return one[int](t, s, "select count(*) from ("+holders+"not granted) w") == 1 })
 		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) || Unavailable(err) || errors.Is(err, ErrCommitUnknown) {
+		if err := <-ended; !errors.Is(err, context.Canceled) || errors.Is(err, ErrCommitUnknown) {
 			t.Errorf("it was answered by %v", err)
 		}
 		eventually(t, "nobody waits", func() bool { return one[int](t, s, "select count(*) from ("+holders+"not granted) w") == 0 })

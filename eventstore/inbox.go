@@ -18,15 +18,6 @@ var (
 	readExpiring = statement("read_expiring")
 )
 
-// Known says whether a command was decided: whether it stands in the inbox.
-func (s *Store) Known(ctx context.Context, commandID uuid.UUID) (bool, error) {
-	var known bool
-	if err := s.pool.QueryRow(ctx, "select exists ("+loadInbox+")", uuids{commandID}).Scan(&known); err != nil {
-		return false, fmt.Errorf("look for command %s in the inbox: %w", commandID, err)
-	}
-	return known, nil
-}
-
 // Expiring returns reservations that are past their expiry, the longest first, at most limit. They are nominations: whether one is
 // released is decided on the reservation as it then is.
 func (s *Store) Expiring(ctx context.Context, limit int) ([]ReservationKey, error) {

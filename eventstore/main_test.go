@@ -51,6 +51,12 @@ func one[T any](t testing.TB, s *Store, sql string, args ...any) (value T) {
 	return value
 }
 
+// known says whether a command stands in the inbox.
+func known(t testing.TB, s *Store, command uuid.UUID) bool {
+	t.Helper()
+	return one[bool](t, s, "select exists ("+loadInbox+")", uuids{command})
+}
+
 // must returns the value of a call that must succeed.
 func must[T any](t testing.TB) func(T, error) T {
 	return func(value T, err error) T {

@@ -70,7 +70,7 @@ func TestCommittedHints(t *testing.T) {
 func TestKnownCommandsAndHeads(t *testing.T) {
 	s := open(t)
 	id, command := inShard(1), uuid.New()
-	if known := must[bool](t)(s.Known(t.Context(), command)); known {
+	if known(t, s, command) {
 		t.Error("a command is known that never came")
 	}
 	if head := must[Head](t)(s.Head(t.Context(), id)); head != (Head{ProductID: id}) {
@@ -80,7 +80,7 @@ func TestKnownCommandsAndHeads(t *testing.T) {
 		event(snapshot, c, id)
 		c.Remember(InboxEntry{CommandID: command, Shard: 1, Pos: 1})
 	}, id)
-	if known := must[bool](t)(s.Known(t.Context(), command)); !known {
+	if !known(t, s, command) {
 		t.Error("the command is not known")
 	}
 	if heads := must[[]Head](t)(s.Heads(t.Context(), []uuid.UUID{inShard(1), id})); len(heads) != 1 || heads[0].ProductID != id || heads[0].Version != 1 {

@@ -140,7 +140,6 @@ func calls(ctx context.Context, s *Store) map[string]func() error {
 		"at":           func() error { _, err := s.At(ctx, []Cursor{{}}); return err },
 		"stream":       func() error { _, err := s.Stream(ctx, uuid.Nil, 0, 1); return err },
 		"positions":    func() error { _, err := s.Positions(ctx); return err },
-		"known":        func() error { _, err := s.Known(ctx, uuid.Nil); return err },
 		"head":         func() error { _, err := s.Head(ctx, uuid.Nil); return err },
 		"expiring":     func() error { _, err := s.Expiring(ctx, 1); return err },
 		"prune":        func() error { _, err := s.Prune(ctx, 1, nil, nil, 1); return err },

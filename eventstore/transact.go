@@ -95,8 +95,8 @@ func (c *Changes) DiscardVariants(productID uuid.UUID) { c.withdrawn = append(c.
 // name, calls decide, and writes the changes. Nothing is written if decide fails or leaves the changes empty.
 //
 // Shards are locked before anything is read, so a decision is never made on a state that has changed when it is written; the
-// version guard of the heads stands behind that. The errors are classified by [Retryable], [Faulty] and [Unavailable];
-// [ErrCommitUnknown] says that it may have been written.
+// version guard of the heads stands behind that. The errors are classified by [Retryable] and [Faulty], and all others
+// pass with time; [ErrCommitUnknown] says that it may have been written.
 func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, *Changes) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -143,13 +143,6 @@ func (c AdjustStock) decide(s State) Decision {
 	return events(StockAdjusted{Delta: c.Delta, Reason: c.Reason, StockTotal: total, Reserved: p.Reserved})
 }
 
-func (c Confirm) decide(s State) Decision {
-	if s.Product.Status != StatusPending {
-		return Decision{}
-	}
-	return events(Confirmed{})
-}
-
 func (c Discard) decide(s State) Decision {
 	if s.Product.Status != StatusPending {
 		return Decision{}

@@ -193,9 +193,9 @@ func TestCommandsOfPeopleNeedAProduct(t *testing.T) {
 	}
 }
 
-func TestConfirmAndDiscard(t *testing.T) {
+func TestDiscard(t *testing.T) {
 	pending := with(shop(), func(p *Product) { p.Status, p.Reserved = StatusPending, 0 })
-	decides(t, State{Product: pending}, Confirm{}, Confirmed{})
+	decides(t, State{Product: pending}, NoteInventoryRecord{VariantID: variantID, Last: true}, InventoryRecordCreated{VariantID: variantID}, Confirmed{})
 	decides(t, State{Product: pending}, Discard{Reason: "too slow"}, Discarded{Reason: "too slow"})
 	if p := pending.Apply(Confirmed{}); !p.Exists() || p.Version != 8 {
 		t.Errorf("confirmed it is %+v", p)
@@ -205,7 +205,6 @@ func TestConfirmAndDiscard(t *testing.T) {
 	}
 	for _, status := range []Status{StatusAbsent, StatusActive, StatusDiscarded} {
 		s := State{Product: with(pending, func(p *Product) { p.Status = status })}
-		decides(t, s, Confirm{})
 		decides(t, s, Discard{})
 	}
 

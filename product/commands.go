@@ -48,7 +48,7 @@ type (
 		InitialStock      int64
 		LowStockThreshold int64
 		Variants          []Variant
-		Unconfirmed       bool // invisible until Confirm
+		Unconfirmed       bool // invisible until its variants have their inventory records
 	}
 
 	// Update changes what is shown; nil fields stay as they are.
@@ -69,9 +69,6 @@ type (
 		Reason          string
 		ExpectedVersion int64 // 0: any
 	}
-
-	// Confirm makes an unconfirmed product visible; on any other it changes nothing.
-	Confirm struct{}
 
 	// Discard ends an unconfirmed product; on any other it changes nothing.
 	Discard struct{ Reason string }

@@ -21,7 +21,7 @@ const MaxVariants = 100
 type Status uint8
 
 // A stream that doesn't exist yet is absent. Pending is a product whose inventory records aren't confirmed yet under the
-// rollback policy: nobody sees it, and it takes no commands but Confirm and Discard. A discarded stream can be created again.
+// rollback policy: nobody sees it, and it takes no commands but Discard and what the Inventory Service did. A discarded stream can be created again.
 const (
 	StatusAbsent Status = iota
 	StatusPending

@@ -138,7 +138,7 @@ func (w *world) catalogue(t *rapid.T) {
 	v := Variant{ID: uuid.New(), SKU: rapid.StringN(0, 5, -1).Draw(t, "sku"), Name: "v", InitialQuantity: number.Draw(t, "quantity")}
 	c := rapid.SampledFrom([]Command{
 		Create{Name: "p", InitialStock: number.Draw(t, "stock"), Variants: []Variant{v}, Unconfirmed: rapid.Bool().Draw(t, "unconfirmed")},
-		Update{LowStockThreshold: &threshold}, AddVariant{Variant: v}, DiscardVariant{VariantID: v.ID}, Confirm{}, Discard{Reason: "r"},
+		Update{LowStockThreshold: &threshold}, AddVariant{Variant: v}, DiscardVariant{VariantID: v.ID}, Discard{Reason: "r"},
 		AdjustStock{Delta: number.Draw(t, "delta"), Reason: "r", ExpectedVersion: rapid.Int64Range(0, 3).Draw(t, "expected")},
 		NoteInventoryRecord{VariantID: v.ID}, NoteInventoryChange{VariantID: v.ID, Timestamp: w.now},
 		Refuse{ReservationID: w.id(t), Fingerprint: "f"},

@@ -253,7 +253,7 @@ func command(t *rapid.T, l *memoryLog, n int) product.Command {
 	case 4, 5:
 		return product.AdjustStock{Delta: rapid.Int64Range(-10, 30).Draw(t, "delta"), Reason: "count"}
 	case 6:
-		return product.Confirm{}
+		return product.NoteInventoryRecord{VariantID: variant, Last: true}
 	case 7:
 		return product.Discard{Reason: "no record"}
 	case 8:
