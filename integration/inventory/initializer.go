@@ -67,7 +67,7 @@ type Initializer struct {
 	kick    chan struct{}
 	now     func() time.Time
 
-	ended   chan bool // of each try: whether it was refused
+	ended   chan ending
 	results *prometheus.CounterVec
 	depth   atomic.Int64
 	oldest  atomic.Int64 // unix nanoseconds, 0: none
@@ -78,7 +78,7 @@ type Initializer struct {
 func NewInitializer(client *Client, queue Queue, created func(Level), reg prometheus.Registerer) *Initializer {
 	i := &Initializer{
 		client: client, queue: queue, created: created, log: client.log, now: client.cfg.clock(),
-		kick: make(chan struct{}, 1), ended: make(chan bool, client.cfg.InitConcurrency),
+		kick: make(chan struct{}, 1), ended: make(chan ending, client.cfg.InitConcurrency),
 	}
 	f := promauto.With(reg)
 	i.results = counter(f, "init_total", "Tries to have a variant's record created, by outcome.", "outcome")
@@ -109,17 +109,19 @@ func (i *Initializer) Run(ctx context.Context) {
 	defer tries.Wait()
 	w := worker{Initializer: i}
 	for ctx.Err() == nil {
-		jobs, wait := w.take(ctx)
-		for _, job := range jobs {
-			w.running++
-			tries.Go(func() { i.ended <- i.try(ctx, job) })
+		if !time.Now().Before(w.look) {
+			for _, job := range w.take(ctx) {
+				w.running++
+				tries.Go(func() { i.ended <- i.try(ctx, job) })
+			}
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(time.Until(w.look))
 		select {
 		case <-ctx.Done():
 		case <-i.kick:
-		case refused := <-i.ended:
-			w.end(refused)
+			w.look = time.Time{}
+		case e := <-i.ended:
+			w.end(e)
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -129,18 +131,33 @@ func (i *Initializer) Run(ctx context.Context) {
 	}
 }
 
+// ending is how a try ended, as far as it says when to look at the queue again.
+type ending struct {
+	refused bool          // it was not made at all
+	again   time.Duration // it is to be made again after this; 0: it isn't
+}
+
 // worker is what Run knows between two looks at the queue.
 type worker struct {
 	*Initializer
 	running  int
+	look     time.Time // when to look again
+	more     bool      // there was no room for all that is due: a try that ends makes some
 	pause    time.Time // nothing is taken before: the breaker let something through and then refused
 	observed time.Time // when the backlog was counted
 }
 
-func (w *worker) end(refused bool) {
+func (w *worker) end(e ending) {
 	w.running--
-	if refused {
-		w.pause = time.Now().Add(w.breakerPoll())
+	now := time.Now()
+	switch {
+	case e.refused:
+		w.pause = now.Add(w.breakerPoll())
+		w.look = w.pause
+	case w.more:
+		w.look = now
+	case e.again > 0 && w.look.After(now.Add(e.again)):
+		w.look = now.Add(e.again)
 	}
 }
 
@@ -163,32 +180,34 @@ func (w *worker) room() (limit int, wait time.Duration) {
 	return cfg.InitConcurrency - w.running, cfg.InitPoll
 }
 
-// take takes as many jobs as may be tried now, and says when to look again if nothing happens before.
-func (w *worker) take(ctx context.Context) (jobs []Job, wait time.Duration) {
+// take takes as many jobs as may be tried now, and decides when to look again if nothing happens before.
+func (w *worker) take(ctx context.Context) (jobs []Job) {
 	cfg := w.client.cfg
 	limit, wait := w.room()
+	defer func() { w.look = time.Now().Add(wait) }()
 	if limit > 0 {
 		var err error
 		if jobs, err = w.queue.Due(ctx, limit, cfg.InitTimeout+2*commitLimit); err != nil {
 			w.complain(ctx, err)
-			return nil, cfg.InitPoll
+			wait = cfg.InitPoll
+			return nil
 		}
 	}
 	// While there is more to do than room for it, when the next is due doesn't matter.
-	if len(jobs) == limit && time.Since(w.observed) < cfg.InitPoll {
-		return jobs, wait
+	if w.more = len(jobs) == limit; w.more && time.Since(w.observed) < cfg.InitPoll {
+		return jobs
 	}
 	backlog, err := w.queue.Backlog(ctx)
 	if err != nil {
 		w.complain(ctx, err)
-		return jobs, cfg.InitPoll
+		return jobs
 	}
 	w.observed = time.Now()
 	w.observe(backlog)
-	if len(jobs) < limit && !backlog.Next.IsZero() {
+	if !w.more && !backlog.Next.IsZero() {
 		wait = min(wait, max(minPoll, backlog.Next.Sub(w.now())))
 	}
-	return jobs, wait
+	return jobs
 }
 
 // minPoll keeps jobs that are due but being taken elsewhere from being asked for without a rest.
@@ -209,8 +228,8 @@ func (i *Initializer) observe(b Backlog) {
 	}
 }
 
-// try makes one attempt, reports what came of it, and says whether it was refused: not made at all.
-func (i *Initializer) try(ctx context.Context, job Job) (refused bool) {
+// try makes one attempt and reports what came of it.
+func (i *Initializer) try(ctx context.Context, job Job) (e ending) {
 	ctx = WithTraceParent(WithCorrelationID(ctx, job.CorrelationID), job.Traceparent)
 	level, err := i.client.create(ctx, job.Record)
 	ended := ctx.Err() != nil
@@ -225,17 +244,21 @@ func (i *Initializer) try(ctx context.Context, job Job) (refused bool) {
 		}
 		err = i.queue.Done(ctx, job.VariantID)
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests), errors.Is(err, errHeld):
-		refused = true
-		fallthrough
+		e.refused = true
+		err = i.queue.GiveBack(ctx, job.VariantID)
 	case ended:
 		err = i.queue.GiveBack(ctx, job.VariantID)
 	default:
-		err = i.queue.Failed(ctx, i.failure(ctx, job, err))
+		f := i.failure(ctx, job, err)
+		if !f.Stopped {
+			e.again = max(minPoll, f.Next.Sub(i.now()))
+		}
+		err = i.queue.Failed(ctx, f)
 	}
 	if err != nil {
 		i.log.WarnContext(ctx, "what came of an inventory record isn't noted, it will be asked for again", "variant", job.VariantID, "error", err)
 	}
-	return refused
+	return e
 }
 
 // failure decides when the job is due again, or that it stops.
