@@ -39,8 +39,26 @@ type letter struct {
 	message *sarama.ConsumerMessage
 	reason  string
 	why     string // a sentence for a person
-	omitted int    // the size of the body, where it was left out
+	cut     cut    // what of it is left out
 	settle  func() // called once it is in
+}
+
+// cut says what is left out of a letter that its topic doesn't take.
+type cut int
+
+const (
+	whole       cut = iota
+	withoutBody     // it says where the original stands
+	onlyWhy         // nor key and headers of the original
+)
+
+// size is about what the letter holds in memory, and what it takes in its topic.
+func (l letter) size() int {
+	size := len(l.message.Key) + len(l.message.Value)
+	for _, h := range l.message.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return size
 }
 
 // deadLetters puts letters into their topics. It tries until each is in: only then is the original done with.
@@ -56,10 +74,12 @@ type deadLetters struct {
 const (
 	letterBatch   = 100
 	lettersQueued = 1000
+	lettersWeigh  = 32 << 20 // bytes; then partitions wait for their letters to be written
 )
 
 func newDeadLetters(c Config, m *KafkaMetrics, log *slog.Logger, now func() time.Time) *deadLetters {
 	d := &deadLetters{config: c, log: log, metrics: m, now: now, queue: newQueue[letter](lettersQueued)}
+	d.queue.heaviest, d.queue.weigh = lettersWeigh, letter.size
 	d.connect = func() (sarama.SyncProducer, error) {
 		s, err := c.producerConfig()
 		if err != nil {
@@ -131,13 +151,14 @@ func (d *deadLetters) send(producer sarama.SyncProducer, letters []letter) ([]le
 		case failed[messages[i]] == nil:
 			written[l.reason]++
 			d.metrics.letters.WithLabelValues(l.reason).Inc()
+			d.queue.lift(l)
 			d.queue.done(1)
 			l.settle()
 		case tooLarge(failed[messages[i]]) && len(letters) > 1: // perhaps only together
 			alone, aloneErr := d.send(producer, letters[i:i+1])
 			left, err = append(left, alone...), errors.Join(err, aloneErr)
-		case tooLarge(failed[messages[i]]) && l.omitted == 0:
-			left = append(left, d.withoutBody(l))
+		case tooLarge(failed[messages[i]]) && l.cut < onlyWhy:
+			left = append(left, d.shorten(l))
 		default:
 			left, err = append(left, l), failed[messages[i]]
 		}
@@ -157,12 +178,14 @@ func tooLarge(err error) bool {
 	return errors.Is(err, sarama.ErrMessageSizeTooLarge) || errors.Is(err, sarama.ErrMessageSetSizeTooLarge) || errors.As(err, &ours)
 }
 
-// withoutBody keeps a letter that the broker doesn't take from stopping its partition: it says where the original stands.
-func (d *deadLetters) withoutBody(l letter) letter {
-	d.log.Error("a dead letter is larger than its topic allows; it is kept without its body", "topic", l.message.Topic,
-		"partition", l.message.Partition, "offset", l.message.Offset, "bytes", len(l.message.Value))
-	l.omitted = len(l.message.Value)
-	l.why += "; the body is left out, because it is larger than this topic allows: the original is where the headers say, while its topic keeps it"
+// shorten keeps a letter that the broker doesn't take from stopping its partition: first the body is left out, then all but why it is one.
+func (d *deadLetters) shorten(l letter) letter {
+	if l.cut == whole {
+		d.log.Error("a dead letter is larger than its topic allows; it is kept without its body", "topic", l.message.Topic,
+			"partition", l.message.Partition, "offset", l.message.Offset, "bytes", l.size())
+		l.why += "; the body is left out, because it is larger than this topic allows: the original is where the headers say, while its topic keeps it"
+	}
+	l.cut++
 	return l
 }
 
@@ -170,7 +193,7 @@ func (d *deadLetters) message(l letter) *sarama.ProducerMessage {
 	m := l.message
 	out := &sarama.ProducerMessage{Topic: m.Topic + deadLetterSuffix, Key: encoder(m.Key), Value: encoder(m.Value)}
 	for _, h := range m.Headers {
-		if !isLetterHeader(h) {
+		if !isLetterHeader(h) && l.cut < onlyWhy {
 			out.Headers = append(out.Headers, *h)
 		}
 	}
@@ -183,9 +206,12 @@ func (d *deadLetters) message(l letter) *sarama.ProducerMessage {
 	add(headerPartition, strconv.Itoa(int(m.Partition)))
 	add(headerOffset, strconv.FormatInt(m.Offset, 10))
 	add(headerTime, d.now().UTC().Format(time.RFC3339Nano))
-	if l.omitted > 0 {
+	if l.cut > whole {
 		out.Value = nil
-		add(headerOmitted, strconv.Itoa(l.omitted))
+		add(headerOmitted, strconv.Itoa(len(m.Value)))
+	}
+	if l.cut == onlyWhy {
+		out.Key = nil
 	}
 	if !m.Timestamp.IsZero() {
 		add(headerTimestamp, m.Timestamp.UTC().Format(time.RFC3339Nano))

@@ -6,13 +6,16 @@ import (
 )
 
 // queue hands work from the writer's goroutines, which must not wait, to a goroutine that may. It has no bound of its own: what
-// can be in it is bounded by the trackers of the claims, and by admit, which holds claims back while it is long.
+// can be in it is bounded by the trackers of the claims, and by admit, which holds claims back while it is long or heavy.
 type queue[T any] struct {
-	most int
+	most     int
+	heaviest int         // 0: whatever it weighs
+	weigh    func(T) int // of what has a weight
 
 	mu    sync.Mutex
 	items []T
 	size  int           // with those that are being worked on
+	load  int           // what they weigh
 	some  chan struct{} // told when items came
 	room  chan struct{} // closed and replaced when items were done with
 }
@@ -25,6 +28,9 @@ func (q *queue[T]) put(item T) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
 	q.size++
+	if q.weigh != nil {
+		q.load += q.weigh(item)
+	}
 	q.mu.Unlock()
 	select {
 	case q.some <- struct{}{}:
@@ -62,11 +68,18 @@ func (q *queue[T]) done(n int) {
 	q.room = make(chan struct{})
 }
 
-// admit waits until the queue is shorter than its most; it fails when the context ends.
+// lift takes the weight of an item that is finished.
+func (q *queue[T]) lift(item T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.load -= q.weigh(item)
+}
+
+// admit waits until the queue is shorter than its most, and lighter; it fails when the context ends.
 func (q *queue[T]) admit(ctx context.Context) error {
 	for {
 		q.mu.Lock()
-		short, room := q.size < q.most, q.room
+		short, room := q.size < q.most && (q.heaviest == 0 || q.load < q.heaviest), q.room
 		q.mu.Unlock()
 		if short {
 			return nil
