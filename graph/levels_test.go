@@ -24,7 +24,7 @@ func newCatalogue(n int) catalogue {
 		p := &c[i]
 		*p = projection.Product{
 			ID: numbered("a", i), Name: fmt.Sprintf("Product %d", i), Total: 10, Reserved: 3, StockStatus: product.InStock,
-			IsOrderable: true, Version: 7, CreatedAt: noon, UpdatedAt: noon.Add(time.Hour),
+			IsOrderable: true, Version: 7, CreatedAt: noon, UpdatedAt: noon.Add(time.Hour), AsOf: noon.Add(time.Hour),
 		}
 		for j := range 2 {
 			p.Variants = append(p.Variants, projection.Variant{

@@ -26,7 +26,7 @@ type block struct {
 	From         int64                  `bson:"from"`                   // when its first movement was
 	Counts       map[MovementType]int64 `bson:"counts"`                 // of those that people see
 	Rare         string                 `bson:"rare,omitempty"`         // the ID again, where it has rare ones
-	Reservations []int64                `bson:"reservations,omitempty"` // that are named in it: the beginnings of their ids
+	Reservations []int64                `bson:"reservations,omitempty"` // that are named in it, shortened
 	Rows         []byte                 `bson:"rows"`                   // packed
 }
 
@@ -66,8 +66,11 @@ func newBlock(id string, product uuid.UUID, packed []byte) (b block, err error) 
 	return b, nil
 }
 
-// shortened is what of a reservation's id is in an index: enough to find it among billions, in a quarter of the space.
-func shortened(id uuid.UUID) int64 { return int64(binary.BigEndian.Uint64(id[:8])) }
+// shortened is what of a reservation's id is in an index: enough to find it among billions, in a quarter of the space. It takes in all of the id:
+// the halves by themselves can be the same in many, such as those that count up or begin with a time.
+func shortened(id uuid.UUID) int64 {
+	return int64(binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:]))
+}
 
 // unpackAll reads packed movements of one product.
 func unpackAll(product uuid.UUID, packed []byte) ([]movement, error) {

@@ -36,6 +36,7 @@ type document struct {
 	Variants    []variant `bson:"variants"`
 	CreatedAt   int64     `bson:"createdAt"`
 	UpdatedAt   int64     `bson:"updatedAt"`
+	AsOf        int64     `bson:"asOf"` // when the last event of the stream was: those of the Inventory Service make no version
 	Hour        hour      `bson:"hour"` // the last in which something moved; those before are in its days
 	Tail        []byte    `bson:"tail"` // the movements that don't fill a block yet, packed
 }
@@ -108,6 +109,9 @@ func (d *document) fold(r eventstore.Record, e product.Event) (catalogue, change
 	}
 	state := d.state().Apply(e)
 	d.Pos, d.Version, d.UpdatedAt = r.Pos, state.Version, at
+	if e.Versioned() {
+		d.AsOf = at
+	}
 	d.Status, d.Threshold, d.Total, d.Reserved, d.Available = statuses[state.Status], state.LowStockThreshold, state.StockTotal, state.Reserved, state.Available()
 	if _, begins := initial(d, e); begins {
 		d.Since = r.Version
@@ -214,7 +218,7 @@ func (d *document) stock() bson.D {
 	return bson.D{
 		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
 		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
-		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "hour", Value: d.Hour}, {Key: "tail", Value: d.Tail},
+		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "asOf", Value: d.AsOf}, {Key: "hour", Value: d.Hour}, {Key: "tail", Value: d.Tail},
 	}
 }
 

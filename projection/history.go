@@ -145,8 +145,8 @@ type Bucket struct {
 }
 
 // Timeline returns the buckets of UTC from the one that holds from to the one that ends at to or holds it: as many as that takes, also where
-// nothing moved, zero before the product was created. It is nil for a product that isn't there. It returns [ErrBadRange] for a span longer
-// than [MaxHours] or [MaxDays] buckets.
+// nothing moved, zero before the product was created. It is nil for a product that isn't there. It returns [ErrBadRange] where to isn't after
+// from, or is more than [MaxHours] hours or [MaxDays] days after it.
 func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every Interval) ([]Bucket, error) {
 	width, most := int64(microsPerHour), int64(MaxHours)
 	switch every {
@@ -156,38 +156,32 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 	default:
 		return nil, fmt.Errorf("there is no interval %q: %w", every, ErrBadRange)
 	}
-	first, end := floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
-	if end <= first || (end-first)/width > most || from.Year() < 1970 || to.Year() > 9999 {
-		return nil, fmt.Errorf("from %s to %s: it must be 1 to %d buckets of one %s, after 1970: %w", from, to, most, every, ErrBadRange)
+	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.Year() < 1970 || to.Year() > 9999 {
+		return nil, fmt.Errorf("from %s to %s: to must be after from and at most %d times one %s after it, both after 1970: %w", from, to, most, every, ErrBadRange)
 	}
+	first, end := floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, d, ok, err := r.visible(ctx, productID)
 	if err != nil || !ok {
 		return nil, err
 	}
-	days, err := r.days(ctx, g, d.ID, first/microsPerDay, (end-1)/microsPerDay)
+	hours, err := r.hours(ctx, g, &d, first/microsPerHour, end/microsPerHour)
 	if err != nil {
 		return nil, err
 	}
-	if at := d.Hour.Number * microsPerHour; d.Hour.Movements > 0 && first <= at && at < end {
-		number := d.Hour.Number / 24
-		if days[number] == nil {
-			days[number] = &day{Hours: map[string]hour{}}
-		}
-		days[number].Hours[d.Hour.key()] = d.Hour
-	}
-	level, err := r.opening(ctx, g, &d, days, first)
-	if err != nil {
+	var level int64
+	if len(hours) > 0 {
+		level = hours[0].Opening
+	} else if level, err = r.levelBefore(ctx, g, &d, first); err != nil {
 		return nil, err
 	}
 	buckets := make([]Bucket, 0, (end-first)/width)
 	for start := first; start < end; start += width {
 		b := Bucket{Start: timeOf(start), End: timeOf(start + width), Opening: level, Closing: level, Min: level, Max: level}
-		for at := start; at < start+width; at += microsPerHour {
-			if day := days[at/microsPerDay]; day != nil {
-				b.add(day.Hours[hourKey(at/microsPerHour)])
-			}
+		for len(hours) > 0 && hours[0].Number*microsPerHour < start+width {
+			b.add(&hours[0])
+			hours = hours[1:]
 		}
 		level = b.Closing
 		buckets = append(buckets, b)
@@ -195,15 +189,8 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 	return buckets, nil
 }
 
-// opening is the level before a time. The first hour after it that moved anything knows; else it is the product's level then.
-func (r *Reader) opening(ctx context.Context, g generation, d *document, days map[int64]*day, at int64) (int64, error) {
-	if day := days[at/microsPerDay]; day != nil {
-		for start := at; start/microsPerDay == at/microsPerDay; start += microsPerHour {
-			if h := day.Hours[hourKey(start/microsPerHour)]; h.Movements > 0 {
-				return h.Opening, nil
-			}
-		}
-	}
+// levelBefore is what was available before a time.
+func (r *Reader) levelBefore(ctx context.Context, g generation, d *document, at int64) (int64, error) {
 	row, ok, err := r.rowAt(ctx, g, d, at-1)
 	if err != nil || !ok {
 		return 0, err
@@ -211,10 +198,7 @@ func (r *Reader) opening(ctx context.Context, g generation, d *document, days ma
 	return row.Total - row.Reserved, nil
 }
 
-func (b *Bucket) add(h hour) {
-	if h.Movements == 0 {
-		return
-	}
+func (b *Bucket) add(h *hour) {
 	b.Closing, b.Min, b.Max = h.Closing, min(b.Min, h.Min), max(b.Max, h.Max)
 	b.ReservedQuantity += h.Reserved
 	b.ReleasedQuantity += h.Released
@@ -222,22 +206,46 @@ func (b *Bucket) add(h hour) {
 	b.Movements += h.Movements
 }
 
-// days reads a product's days from one to another, both included.
-func (r *Reader) days(ctx context.Context, g generation, product string, first, last int64) (map[int64]*day, error) {
-	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: dayID(product, first)}, {Key: "$lte", Value: dayID(product, last)}}}, {Key: "product", Value: product}}
-	c, err := g.days.Find(ctx, span, r.many(ctx).SetProjection(bson.D{{Key: "day", Value: 1}, {Key: "hours", Value: 1}}).SetBatchSize(1000))
+// hours are those in which something moved, from one up to but without another, in order. They are as of the document: hours end, and are written,
+// before the product that leaves them out, and those beyond its last one are of a later state. Documents of days are walked as they are: decoding
+// them into maps took longer than all the rest.
+func (r *Reader) hours(ctx context.Context, g generation, d *document, first, end int64) ([]hour, error) {
+	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: dayID(d.ID, first/24)}, {Key: "$lte", Value: dayID(d.ID, (end-1)/24)}}}, {Key: "product", Value: d.ID}}
+	c, err := g.days.Find(ctx, span, r.many(ctx).SetProjection(bson.D{{Key: "hours", Value: 1}}).SetBatchSize(4000))
 	if err != nil {
 		return nil, fmt.Errorf("read a timeline: %w", err)
 	}
-	var found []day
-	if err := c.All(ctx, &found); err != nil {
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	known := end
+	if d.Hour.Movements > 0 {
+		known = min(end, d.Hour.Number)
+	}
+	found := make([]hour, 0, min(end-first, MaxHours))
+	for c.Next(ctx) {
+		day, _ := c.Current.Lookup("hours").DocumentOK()
+		elements, err := day.Elements()
+		if err != nil {
+			return nil, fmt.Errorf("read a timeline: %w", err)
+		}
+		for _, e := range elements {
+			var h hour
+			v := e.Value()
+			if err := h.UnmarshalBSONValue(byte(v.Type), v.Value); err != nil {
+				return nil, fmt.Errorf("read a timeline: %w", err)
+			}
+			if h.Movements > 0 && first <= h.Number && h.Number < known {
+				found = append(found, h)
+			}
+		}
+	}
+	if err := c.Err(); err != nil {
 		return nil, fmt.Errorf("read a timeline: %w", err)
 	}
-	days := make(map[int64]*day, len(found))
-	for i := range found {
-		days[found[i].Day] = &found[i]
+	slices.SortFunc(found, func(a, b hour) int { return int(a.Number - b.Number) })
+	if d.Hour.Movements > 0 && first <= d.Hour.Number && d.Hour.Number < end {
+		found = append(found, d.Hour)
 	}
-	return days, nil
+	return found, nil
 }
 
 func floor(at, width int64) int64 { return at - ((at%width)+width)%width }

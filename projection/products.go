@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -18,7 +19,7 @@ import (
 
 // ProductFilter says which products a list holds: those that meet every condition given. Zero values are no condition.
 type ProductFilter struct {
-	Search       string // each of its words begins a word of the product's name, or of a variant's name or SKU; case doesn't matter
+	Search       string // each of its words begins a word of the product's name, or of a variant's name or SKU; case doesn't matter; at most MaxSearch
 	StockStatus  product.StockStatus
 	Orderable    *bool
 	AvailableGTE *int64
@@ -27,6 +28,12 @@ type ProductFilter struct {
 	UpdatedLTE   *time.Time
 	IDs          []uuid.UUID // at most MaxIDs; nil: any, empty: none
 }
+
+// The longest search: each distinct word is a condition that every product in question is held against.
+const (
+	MaxSearch      = 200 // characters
+	MaxSearchWords = 10
+)
 
 // OrderField is what a list of products can be ordered by.
 type OrderField string
@@ -125,16 +132,31 @@ func (w ProductFilter) filter() (bson.D, error) {
 		add("_id", bson.D{{Key: "$in", Value: distinct(w.IDs)}})
 	}
 	if w.Search != "" {
-		var all bson.A
-		for _, word := range words(w.Search) {
-			all = append(all, bson.D{{Key: "words", Value: bson.Regex{Pattern: "^" + regexp.QuoteMeta(word)}}})
-		}
-		if all == nil { // nothing in it that a word has
-			all = bson.A{bson.D{{Key: "words", Value: ""}}}
+		all, err := search(w.Search)
+		if err != nil {
+			return nil, err
 		}
 		add("$and", all)
 	}
 	return filter, nil
+}
+
+// search is a condition for each word.
+func search(text string) (all bson.A, err error) {
+	if n := utf8.RuneCountInString(text); n > MaxSearch {
+		return nil, fmt.Errorf("search has %d characters; it can have %d: %w", n, MaxSearch, ErrBadRange)
+	}
+	distinct := words(text)
+	if len(distinct) > MaxSearchWords {
+		return nil, fmt.Errorf("search has %d words; it can have %d: %w", len(distinct), MaxSearchWords, ErrBadRange)
+	}
+	for _, word := range distinct {
+		all = append(all, bson.D{{Key: "words", Value: bson.Regex{Pattern: "^" + regexp.QuoteMeta(word)}}})
+	}
+	if all == nil { // nothing in it that a word has
+		all = bson.A{bson.D{{Key: "words", Value: ""}}}
+	}
+	return all, nil
 }
 
 func between(least, most *int64) bson.D {

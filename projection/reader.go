@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ type Product struct {
 	Version           int64
 	CreatedAt         time.Time
 	UpdatedAt         time.Time // of the last event, or of the last change of what is shown of a variant's inventory
+	AsOf              time.Time // of the last event
 }
 
 // Available is what can still be reserved.
@@ -44,7 +46,7 @@ func (p Product) Available() int64 { return p.Total - p.Reserved }
 
 // Stock is the product's stock now.
 func (p Product) Stock() Stock {
-	return Stock{ProductID: p.ID, Total: p.Total, Reserved: p.Reserved, Version: p.Version, AsOf: p.UpdatedAt}
+	return Stock{ProductID: p.ID, Total: p.Total, Reserved: p.Reserved, Version: p.Version, AsOf: p.AsOf}
 }
 
 // Variant is a variant as it is shown.
@@ -279,7 +281,7 @@ func distinct(ids []uuid.UUID) []string {
 func (d *document) product() Product {
 	p := Product{Name: d.Name, Description: d.Description, LowStockThreshold: d.Threshold, Total: d.Total, Reserved: d.Reserved,
 		StockStatus: product.StockStatus(d.StockStatus), IsOrderable: d.Orderable, Version: d.Version,
-		CreatedAt: timeOf(d.CreatedAt), UpdatedAt: timeOf(d.UpdatedAt), Variants: make([]Variant, 0, len(d.Variants))}
+		CreatedAt: timeOf(d.CreatedAt), UpdatedAt: timeOf(d.UpdatedAt), AsOf: timeOf(cmp.Or(d.AsOf, d.UpdatedAt)), Variants: make([]Variant, 0, len(d.Variants))}
 	p.ID, _ = uuid.Parse(d.ID) // it was written from one
 	for _, v := range d.Variants {
 		if v.Hidden {

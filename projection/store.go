@@ -25,7 +25,7 @@ import (
 )
 
 // schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
-const schema = 3
+const schema = 4
 
 // The collections. Those of the read model carry the generation as a suffix: each rebuild fills new ones.
 const (
@@ -196,11 +196,12 @@ func (s *Store) generation(ctx context.Context) (generation, error) {
 	loaded := s.loading.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ReadTimeout)
 		defer cancel()
+		began := time.Now()
 		m, err := s.loadMeta(ctx)
 		if err == nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.current, s.read = m, time.Now()
+			s.current, s.read = m, began // not when the answer came: a slow one is old by then
 		}
 		return m, err
 	})

@@ -1006,7 +1006,7 @@ Which products: those that meet every condition given.
 """
 input ProductFilter {
   """
-  Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case.
+  Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case. At most 200 characters and 10 words.
   """
   search: String
   """

@@ -168,7 +168,7 @@ type ProductEdge struct {
 
 // Which products: those that meet every condition given.
 type ProductFilter struct {
-	// Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case.
+	// Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case. At most 200 characters and 10 words.
 	Search *string `json:"search,omitempty"`
 	// The stock is so.
 	StockStatus *product.StockStatus `json:"stockStatus,omitempty"`
