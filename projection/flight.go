@@ -2,6 +2,8 @@ package projection
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -52,10 +54,20 @@ func (f *flights[V]) board(key string, begin func(*flight[V])) *flight[V] {
 	return under.next
 }
 
+// safely makes a panic of a read its error, with where it came from: in a goroutine of our own it would end the process.
+func safely[V any](ctx context.Context, read func(context.Context) (V, error)) (value V, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return read(ctx)
+}
+
 // fly flies until nobody waits for another one.
 func (f *flights[V]) fly(ctx context.Context, key string, flight *flight[V], read func(context.Context) (V, error)) {
 	for flight != nil {
-		flight.value, flight.err = read(ctx)
+		flight.value, flight.err = safely(ctx, read)
 		close(flight.landed)
 		f.mu.Lock()
 		if flight = flight.next; flight == nil {

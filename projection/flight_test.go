@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,5 +61,16 @@ func TestReadsShareTheNextFlight(t *testing.T) {
 	defer f.mu.Unlock()
 	if len(f.byKey) > 0 {
 		t.Errorf("left behind: %v", f.byKey)
+	}
+}
+
+// Ensure that a read that panics fails for all who share it, and that the next one flies.
+func TestAPanicIsTheReadsError(t *testing.T) {
+	var f flights[int]
+	if _, err := f.do(t.Context(), "a", func(context.Context) (int, error) { panic("what now") }); err == nil || !strings.Contains(err.Error(), "what now") || !strings.Contains(err.Error(), "flight_test.go") {
+		t.Errorf("it ended with %v", err)
+	}
+	if v, err := f.do(t.Context(), "a", func(context.Context) (int, error) { return 3, nil }); v != 3 || err != nil {
+		t.Errorf("the next read: %d, %v", v, err)
 	}
 }
