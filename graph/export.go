@@ -50,12 +50,16 @@ func Export(exporter Exporter, log *slog.Logger) http.Handler {
 			refuse(w, r, http.StatusBadRequest, err)
 			return
 		}
+		if r.Method == http.MethodHead {
+			newExportWriter(w, r, e.format).header()
+			return
+		}
 		select {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
 		default:
 			w.Header().Set("Retry-After", "10")
-			refuse(w, r, http.StatusServiceUnavailable, badInput("%d exports are under way, which is as many as can be at a time; try again later", maxExports))
+			refuse(w, r, http.StatusServiceUnavailable, faultf(InternalServerError, "the service is busy: %d exports are under way, which is as many as can be at a time; try again", maxExports))
 			return
 		}
 		out := newExportWriter(w, r, e.format)
@@ -64,7 +68,7 @@ func Export(exporter Exporter, log *slog.Logger) http.Handler {
 		case err == nil:
 			err = out.close()
 		case !out.started && errors.Is(err, projection.ErrBadRange):
-			refuse(w, r, http.StatusBadRequest, badInput("after=%s: there is no such movement to go on after", e.after.ProductID))
+			refuse(w, r, http.StatusBadRequest, badInput("after=%s.%d: the export has no such movement to go on after", e.after.ProductID, e.after.Version))
 			return
 		case !out.started:
 			refuse(w, r, http.StatusInternalServerError, fmt.Errorf("export movements: %w", err))
@@ -142,7 +146,25 @@ type exportWriter struct {
 }
 
 func newExportWriter(w http.ResponseWriter, r *http.Request, format string) *exportWriter {
-	return &exportWriter{response: w, control: http.NewResponseController(w), format: format, zipped: strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}
+	return &exportWriter{response: w, control: http.NewResponseController(w), format: format, zipped: takesGzip(r.Header.Values("Accept-Encoding"))}
+}
+
+// takesGzip says whether a client takes an answer in gzip (RFC 9110, 12.5.3): by name before any other, unless it is given no weight.
+func takesGzip(accepted []string) bool {
+	anything := false
+	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
+		coding, params, _ := strings.Cut(item, ";")
+		weight, weighted := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(params, " ", "")), "q=")
+		q, err := strconv.ParseFloat(weight, 64)
+		takes := !weighted || (err == nil && q > 0)
+		switch coding = strings.TrimSpace(coding); {
+		case strings.EqualFold(coding, "gzip"), strings.EqualFold(coding, "x-gzip"):
+			return takes
+		case coding == "*":
+			anything = takes
+		}
+	}
+	return anything
 }
 
 // Write passes a full buffer on; a client that takes none of it in time is given up.
@@ -153,8 +175,8 @@ func (x *exportWriter) Write(p []byte) (int, error) {
 	return x.response.Write(p)
 }
 
-func (x *exportWriter) start() {
-	x.started = true
+// header sets the headers of an answer.
+func (x *exportWriter) header() {
 	h := x.response.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Encoding")
@@ -162,9 +184,16 @@ func (x *exportWriter) start() {
 	media := map[string]string{"csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson"}
 	h.Set("Content-Type", media[x.format])
 	h.Set("Content-Disposition", `attachment; filename="stock-movements.`+x.format+`"`)
-	var to io.Writer = x
 	if x.zipped {
 		h.Set("Content-Encoding", "gzip")
+	}
+}
+
+func (x *exportWriter) start() {
+	x.started = true
+	x.header()
+	var to io.Writer = x
+	if x.zipped {
 		x.zip, _ = gzip.NewWriterLevel(x, gzip.BestSpeed) // the level is one there is
 		to = x.zip
 	}
@@ -195,9 +224,14 @@ func (x *exportWriter) close() error {
 		return err
 	}
 	if x.zip != nil {
-		return x.zip.Close()
+		if err := x.zip.Close(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := x.control.Flush(); err != nil {
+		return err
+	}
+	return x.control.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
 }
 
 const csvHeader = "id,productId,type,quantity,delta,totalAfter,reservedAfter,availableAfter,version,reservationId,sagaId,reason,commandId,correlationId,occurredAt\r\n"

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,4 +173,76 @@ func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 	if got != (projection.MovementID{ProductID: exported.ProductID, Version: 12}) || filter.ProductID != exported.ProductID || filter.From.IsZero() {
 		t.Errorf("it asked for %v after %v", filter, got)
 	}
+}
+
+func TestGzipIsOnlyForWhoTakesIt(t *testing.T) {
+	for accepted, want := range map[string]bool{
+		"": false, "gzip": true, "br, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000, br": false, "*": true, "*;q=0": false, "*, gzip;q=0": false,
+		"identity": false, "notgzip": false, "gzip;q=x": false,
+	} {
+		if got := takesGzip([]string{accepted}); got != want {
+			t.Errorf("%q: %v", accepted, got)
+		}
+	}
+}
+
+func TestAHeadOfAnExportReadsNothing(t *testing.T) {
+	server := httptest.NewServer(Export(exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+		t.Error("it was run")
+		return nil
+	}), slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	resp, err := http.Head(server.URL + "?format=ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("%d, %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// As many exports run as may; one more is told that the service is busy, which is no fault of its own.
+func TestTooManyExportsAreToldSo(t *testing.T) {
+	began, end := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(Export(exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+		began <- struct{}{}
+		<-end
+		return nil
+	}), slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	var running sync.WaitGroup
+	for range maxExports {
+		running.Go(func() { _, _, _ = fetch(t, server.URL) })
+		<-began
+	}
+	resp, body, err := fetch(t, server.URL)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, string(InternalServerError)) {
+		t.Errorf("%d, %v: %s", resp.StatusCode, err, body)
+	}
+	close(end)
+	running.Wait()
+}
+
+// A connection serves other requests after an export, however much later.
+func TestTheTimeOfAnExportEndsWithIt(t *testing.T) {
+	var deadlines []time.Time
+	w := &deadlined{ResponseRecorder: httptest.NewRecorder(), set: func(at time.Time) { deadlines = append(deadlines, at) }}
+	Export(exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+		m := exported
+		return each(&m)
+	}), slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/export/stock-movements", nil))
+	if n := len(deadlines); n < 2 || deadlines[0].IsZero() || !deadlines[n-1].IsZero() {
+		t.Errorf("the deadlines were %v", deadlines)
+	}
+}
+
+type deadlined struct {
+	*httptest.ResponseRecorder
+	set func(time.Time)
+}
+
+func (d *deadlined) SetWriteDeadline(at time.Time) error {
+	d.set(at)
+	return nil
 }
