@@ -129,7 +129,7 @@ const shutdownLimit = 30 * time.Second
 func serve(*flag.FlagSet) func(context.Context, *server) error {
 	return func(ctx context.Context, s *server) (err error) {
 		if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-			debug.SetGCPercent(200) // batches are short-lived garbage: collecting half as often is worth a few megabytes
+			debug.SetGCPercent(200)         // batches are short-lived garbage: collecting half as often is worth a few megabytes
 			debug.SetMemoryLimit(112 << 20) // with the program itself, under 150 MB
 		}
 		life := newLifecycle(s.log)
