@@ -107,6 +107,7 @@ type account struct {
 	head    eventstore.Head // as it is kept
 	stored  document
 	exists  bool            // the document is
+	damage  error           // why it can't be read
 	settled int64           // the checkpoint
 	folded  product.Product // as of the head's version
 	entry   *entry          // as of the document's position and the checkpoint
@@ -184,11 +185,15 @@ func (a *audit) read(ctx context.Context, shard int16, c *account) error {
 		return err
 	}
 	c.settled = shards[shard].Pos
-	err = a.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: c.id.String()}}).Decode(&c.stored)
+	raw, err := a.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: c.id.String()}}).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
-	c.exists = err == nil
+	if c.exists = err == nil; c.exists {
+		if c.damage = bson.Unmarshal(raw, &c.stored); c.damage != nil {
+			c.stored = document{}
+		}
+	}
 	heads, err := a.books.Heads(ctx, []uuid.UUID{c.id})
 	if err == nil && len(heads) > 0 {
 		c.head = heads[0]
@@ -323,9 +328,12 @@ func (a *audit) unknown(ctx context.Context) error {
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
 	var ids []uuid.UUID
 	for cursor.Next(ctx) {
-		id, err := uuid.Parse(cursor.Current.Lookup("_id").StringValue())
+		name, _ := cursor.Current.Lookup("_id").StringValueOK()
+		id, err := uuid.Parse(name)
 		if err != nil {
-			return fmt.Errorf("a product's id: %w", err)
+			a.result.Differences++
+			a.report(Difference{Where: "document", What: "there is a document of no product: " + cursor.Current.Lookup("_id").String()})
+			continue
 		}
 		if ids = append(ids, id); len(ids) == 1000 {
 			if err := a.headless(ctx, ids); err != nil {

@@ -38,10 +38,12 @@ func (c *account) compareProduct() {
 	if want.Version == 0 {
 		want = document{}
 	}
-	if want.Rev = c.stored.Rev; reflect.DeepEqual(canonical(want), canonical(c.stored)) {
+	if want.Rev = c.stored.Rev; c.damage == nil && reflect.DeepEqual(canonical(want), canonical(c.stored)) {
 		return
 	}
 	switch {
+	case c.damage != nil:
+		c.differ("document", "it can't be read: %v", c.damage)
 	case !c.exists:
 		c.differ("document", "there is none, the log comes to version %d", want.Version)
 	case want.Pos != c.stored.Pos:
@@ -71,7 +73,13 @@ func (a *audit) compareBlocks(ctx context.Context, c *account) error {
 	for _, b := range c.entry.blocks {
 		ids = append(ids, b.ID)
 	}
-	if err := find(ctx, a.store, a.into.movements, ids, whole, func(b block) { stored[b.ID] = b }); err != nil {
+	if err := find(ctx, a.store, a.into.movements, ids, whole, func(raw bson.Raw) {
+		b := block{}
+		if bson.Unmarshal(raw, &b) != nil {
+			b = block{ID: raw.Lookup("_id").StringValue()} // which is no right one
+		}
+		stored[b.ID] = b
+	}); err != nil {
 		return err
 	}
 	for _, want := range c.entry.blocks {
@@ -134,12 +142,16 @@ func (a *audit) compareDays(ctx context.Context, c *account) error {
 	if err != nil {
 		return err
 	}
-	var days []day
+	var days []bson.Raw
 	if err := cursor.All(ctx, &days); err != nil {
 		return err
 	}
 	stored := map[int64]hour{}
-	for _, d := range days {
+	for _, raw := range days {
+		var d day
+		if err := bson.Unmarshal(raw, &d); err != nil {
+			c.differ("days", "%s can't be read: %v", raw.Lookup("_id"), err)
+		}
 		for _, h := range d.Hours {
 			stored[h.Number] = h
 		}

@@ -46,6 +46,9 @@ func newBlock(id string, product uuid.UUID, packed []byte) (b block, err error) 
 	if err != nil {
 		return b, err
 	}
+	if last := rows[len(rows)-1].Version; last > 0 && (len(rows) != blockSize || id != movementID(b.Product, rows[0].Version) || last != rows[0].Version+blockSize-1) {
+		return b, fmt.Errorf("movements of product %s: %d up to version %d aren't block %s: %w", product, len(rows), last, id, errCut)
+	}
 	for i, m := range rows {
 		if i == 0 {
 			b.From = m.At
@@ -101,8 +104,11 @@ func (e *entry) keep(m *movement) error {
 		return nil
 	}
 	b, err := newBlock(id, m.Product, packed)
+	if err != nil {
+		return err
+	}
 	e.blocks = append(e.blocks, b)
-	return err
+	return nil
 }
 
 // stream is the history of one product, read from its blocks and its tail.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/eventstore"
 	"product-service/product"
@@ -86,16 +87,18 @@ func (f *folder) try(ctx context.Context, p *page, again bool) error {
 			continue
 		}
 		e := p.entries[r.ProductID]
-		if r.Pos > e.doc.Pos && r.Version > 0 && r.Version != e.doc.Version+1 {
-			if !again {
-				return fmt.Errorf("product %s is at version %d, the next row has %d: %w", r.ProductID, e.doc.Version, r.Version, errStale)
-			}
-			if err := f.mend(ctx, p, r.ProductID); err != nil {
-				return err
-			}
-			e = p.entries[r.ProductID]
+		hole := r.Pos > e.doc.Pos && r.Version > 0 && r.Version != e.doc.Version+1
+		if hole && !again {
+			return fmt.Errorf("product %s is at version %d, the next row has %d: %w", r.ProductID, e.doc.Version, r.Version, errStale)
 		}
-		if err := f.add(ctx, p, e, r); err != nil {
+		var err error
+		if !hole {
+			err = f.add(ctx, p, e, r)
+		}
+		if hole || errors.Is(err, errCut) {
+			err = f.mend(ctx, p, r, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -128,14 +131,18 @@ func (f *folder) add(ctx context.Context, p *page, e *entry, r *eventstore.Recor
 	return err
 }
 
-// mend folds a product anew whose versions have a hole: it is then further than the page.
-func (f *folder) mend(ctx context.Context, p *page, id uuid.UUID) error {
-	f.logger.WarnContext(ctx, "a product's document has a hole in its versions; folding it anew", "product", id, "generation", f.into.name)
+// mend folds the product of a row anew, whose versions have a hole or whose documents are damaged: it is then further than the page.
+func (f *folder) mend(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
+	id := r.ProductID
+	f.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product", id, "generation", f.into.name, "error", damage)
 	if err := f.refold(ctx, id); err != nil {
 		return err
 	}
 	delete(p.entries, id)
-	return f.loadAll(ctx, p, []uuid.UUID{id}, true)
+	if err := f.loadAll(ctx, p, []uuid.UUID{id}, true); err != nil || f.skips(r) { // its log can't be read so far
+		return err
+	}
+	return f.add(ctx, p, p.entries[id], r)
 }
 
 // note adds a movement to the page's part of the journal, if people see it and it isn't there yet.
@@ -159,7 +166,10 @@ func (f *folder) remember(ctx context.Context, p *page, e *entry, r *eventstore.
 		return err
 	}
 	m, ok, err := history.at(ctx, r.Version)
-	if ok && err == nil {
+	if err == nil && !ok {
+		err = fmt.Errorf("product %s lacks version %d: %w", r.ProductID, r.Version, errCut)
+	}
+	if err == nil {
 		f.note(p, &m)
 	}
 	return err
@@ -209,11 +219,27 @@ func (f *folder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again bo
 		}
 		p.entries[id] = e
 	}
-	if err := find(ctx, f.store, f.into.products, missing, whole, func(d document) {
-		e := p.entries[uuid.MustParse(d.ID)]
-		e.doc, e.loaded = d, d.Pos
+	var damaged []uuid.UUID
+	if err := find(ctx, f.store, f.into.products, missing, whole, func(raw bson.Raw) {
+		id := uuid.MustParse(raw.Lookup("_id").StringValue())
+		e := p.entries[id]
+		if err := bson.Unmarshal(raw, &e.doc); err != nil {
+			damaged = append(damaged, id)
+			f.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product", id, "generation", f.into.name, "error", err)
+			return
+		}
+		e.loaded = e.doc.Pos
 	}); err != nil {
 		return fmt.Errorf("load products: %w", err)
+	}
+	for _, id := range damaged {
+		if err := f.refold(ctx, id); err != nil {
+			return err
+		}
+		p.entries[id] = newEntry(id)
+	}
+	if len(damaged) > 0 {
+		return f.loadAll(ctx, p, damaged, true)
 	}
 	return nil
 }
