@@ -10,8 +10,8 @@ import (
 	"product-service/product"
 )
 
-// lost ends a transaction as a connection that is lost before its commit does.
-var lost = errors.New("the connection was lost")
+// errLost ends a transaction as a connection that is lost before its commit does.
+var errLost = errors.New("the connection was lost")
 
 // attempt decides a batch after an attempt of which it isn't known whether it was committed.
 func attempt(t *testing.T, store *eventstore.Store, batch []*Request, before *decider, commit bool) (*decider, error) {
@@ -30,7 +30,7 @@ func attempt(t *testing.T, store *eventstore.Store, batch []*Request, before *de
 		if err := d.decide(s, c); err != nil || commit {
 			return err
 		}
-		return lost
+		return errLost
 	})
 	return d, err
 }
@@ -47,14 +47,14 @@ func TestABatchOfWhichAnotherInstanceDecidedAPartIsDecidedAnew(t *testing.T) {
 	}
 	x, y := reserveOne(p), reserveOne(q)
 	before, err := attempt(t, store, []*Request{x, y}, nil, false)
-	if !errors.Is(err, lost) {
+	if !errors.Is(err, errLost) {
 		t.Fatal(err)
 	}
 	if _, err := attempt(t, store, []*Request{x}, nil, true); err != nil { // the partition moved: at the same position as before
 		t.Fatal(err)
 	}
 	for range 50 { // the inbox is a map: its order is another each time
-		if _, err := attempt(t, store, []*Request{x, y}, before, false); !errors.Is(err, lost) {
+		if _, err := attempt(t, store, []*Request{x, y}, before, false); !errors.Is(err, errLost) {
 			t.Fatalf("the batch ended with %v; its second command would be lost", err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestABatchThatOthersDecidedOnAnotherStateIsDecidedAnew(t *testing.T) {
 	unremembered := &Request{ProductID: p, Command: product.NoteInventoryChange{VariantID: uuid.New()}}
 	y := &Request{ID: uuid.New(), ProductID: p, Command: product.AdjustStock{Delta: 1, Reason: "found"}}
 	before, err := attempt(t, store, []*Request{unremembered, y}, nil, false)
-	if !errors.Is(err, lost) {
+	if !errors.Is(err, errLost) {
 		t.Fatal(err)
 	}
 	if _, err := attempt(t, store, []*Request{reserveOne(p), y}, nil, true); err != nil { // y at the same position, but another version

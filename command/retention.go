@@ -58,7 +58,7 @@ var errUnread = errors.New("it could not be read")
 // retentionOf says how long a topic keeps its messages. A topic that is compacted only keeps the last of each key for ever.
 func retentionOf(t *sarama.ConfigResourceResult) (time.Duration, error) {
 	if t.ErrorCode != 0 {
-		return 0, fmt.Errorf("%w: %w", errUnread, sarama.KError(t.ErrorCode))
+		return 0, fmt.Errorf("%w: %w", errUnread, t.ErrorCode)
 	}
 	values := map[string]string{}
 	for _, entry := range t.Configs {
