@@ -52,23 +52,26 @@ func TestPrune(t *testing.T) {
 		limit   int
 		cursors []Cursor
 		left    string
+		young   int64 // the first position of rows of just now
 	}{
-		"below the cursor, not the last": {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
-		"in bites of one":                {month + 2*time.Hour, facts, 1, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
-		"in bites of three":              {month + 2*time.Hour, facts, 3, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
-		"a cursor ahead of the log":      {month + 2*time.Hour, facts, 100, []Cursor{{1, 99}, {2, 99}}, "1:1 1:4 1:6 2:1 2:4 2:6 "},
-		"a cursor in the middle":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 2}, {2, 3}}, "1:1 1:3 1:4 1:5 1:6 2:1 2:4 2:5 2:6 "},
-		"a shard without a cursor":       {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}}, "1:1 1:4 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"two readers of a shard":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {1, 2}, {2, 0}, {2, 6}}, "1:1 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"without cursors":                {month + 2*time.Hour, facts, 100, nil, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"another type":                   {month + 2*time.Hour, []string{"G"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"the type of events":             {month + 2*time.Hour, []string{"E"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"forgotten but within the hour":  {month + time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
-		"too young":                      {month - time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 "},
+		"below the cursor, not the last": {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 ", 0},
+		"in bites of one":                {month + 2*time.Hour, facts, 1, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 ", 0},
+		"in bites of three":              {month + 2*time.Hour, facts, 3, []Cursor{{1, 6}, {2, 6}}, "1:1 1:4 1:6 2:1 2:4 2:6 ", 0},
+		"a cursor ahead of the log":      {month + 2*time.Hour, facts, 100, []Cursor{{1, 99}, {2, 99}}, "1:1 1:4 1:6 2:1 2:4 2:6 ", 0},
+		"cursors in the middle":          {month + 2*time.Hour, facts, 100, []Cursor{{1, 3}, {2, 3}}, "1:1 1:4 1:5 1:6 2:1 2:4 2:5 2:6 ", 4},
+		"read no further for an hour":    {month + 2*time.Hour, facts, 100, []Cursor{{1, 2}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:4 2:6 ", 0},
+		"a shard without a cursor":       {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}}, "1:1 1:4 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
+		"two readers of a shard":         {month + 2*time.Hour, facts, 100, []Cursor{{1, 6}, {1, 3}, {2, 0}, {2, 6}}, "1:1 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 4},
+		"without cursors":                {month + 2*time.Hour, facts, 100, nil, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
+		"another type":                   {month + 2*time.Hour, []string{"G"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
+		"the type of events":             {month + 2*time.Hour, []string{"E"}, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
+		"forgotten but within the hour":  {month + time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
+		"too young":                      {month - time.Minute, facts, 100, []Cursor{{1, 6}, {2, 6}}, "1:1 1:2 1:3 1:4 1:5 1:6 2:1 2:2 2:3 2:4 2:5 2:6 ", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.exec(t, "truncate log, inbox, product_head")
 			history(t, s, test.age, 1, 2)
+			s.exec(t, "update log set at = now() where pos >= $1 and $1 > 0", test.young)
 			before := one[int64](t, s, "select (select count(*) from log) + (select count(*) from inbox)")
 			rows := pruned(t, s, test.types, test.limit, test.cursors...)
 			if got := left(t, s); got != test.left {

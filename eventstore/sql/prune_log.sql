@@ -1,4 +1,5 @@
--- An hour later than the inbox: whatever a command that is still known points at is still there, and so is what a resend names.
+-- An hour later than the inbox: whatever a command that is still known points at is still there, and so is what a resend names, as long as
+-- the resend is read within that hour. So a shard whose readers are further behind is left alone.
 delete from log l
 using (
     select log.shard, log.pos
@@ -10,6 +11,7 @@ using (
           and at < statement_timestamp() - $1::interval - interval '1 hour'
         limit $5
     ) log
+    where not exists (select from log unread where unread.shard = c.shard and unread.pos = c.pos + 1 and unread.at < statement_timestamp() - interval '1 hour')
     limit $5
 ) old
 where l.shard = old.shard and l.pos = old.pos
