@@ -45,21 +45,22 @@ func TestIDsAreRememberedAsLongAsTheTopicsKeepTheirMessages(t *testing.T) {
 	}
 }
 
-func TestAnInputThatIsKeptForEverIsRefused(t *testing.T) {
+func TestAnInputThatIsKeptForEverIsWarnedOf(t *testing.T) {
 	c := kafkaConfig(t)
-	refused := func(topic string) {
-		t.Helper()
-		if _, err := Remembered(t.Context(), c, quiet); err == nil || !strings.Contains(err.Error(), "topic "+c.topic(topic)+" keeps its messages for ever") ||
-			!strings.Contains(err.Error(), "set its retention.ms to INBOX_RETENTION at most") {
-			t.Errorf("it was answered by %v", err)
+	c.Retention = Duration(720 * time.Hour)
+	setTopic(t, c, TopicRequestStock, "retention.ms", "-1")
+	setTopic(t, c, TopicInventoryEvents, "cleanup.policy", "compact")
+	var said bytes.Buffer
+	got, err := Remembered(t.Context(), c, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil || got.Retention != c.Retention {
+		t.Errorf("ids are remembered for %s: %v", got.Retention, err)
+	}
+	for _, topic := range []string{TopicRequestStock, TopicInventoryEvents} {
+		if !strings.Contains(said.String(), "topic="+c.topic(topic)) {
+			t.Errorf("it warns of %s only", said.String())
 		}
 	}
-	setTopic(t, c, TopicRequestStock, "retention.ms", "-1")
-	refused(TopicRequestStock)
-	setTopic(t, c, TopicRequestStock, "retention.ms", "3600000")
-	if _, err := Remembered(t.Context(), c, quiet); err != nil {
-		t.Error(err)
+	if n := strings.Count(said.String(), "for ever"); n != 2 {
+		t.Errorf("it warns %d times: %s", n, said.String())
 	}
-	setTopic(t, c, TopicInventoryEvents, "cleanup.policy", "compact")
-	refused(TopicInventoryEvents)
 }
