@@ -224,6 +224,9 @@ func TestCostIsBounded(t *testing.T) {
 		"pages of products": {`query($n:Int){a:products(first:$n){...C} b:products(first:$n){...C} c:products(last:$n){...C} d:products(last:$n){...C}} fragment C on ProductConnection{nodes{variants{product{variants{id name sku}}}}}`, `{"n":100}`, true},
 		"the same, short":   {`query($n:Int){a:products(first:$n){...C} b:products(first:$n){...C} c:products(last:$n){...C} d:products(last:$n){...C}} fragment C on ProductConnection{nodes{variants{product{variants{id name sku}}}}}`, `{"n":5}`, false},
 		"history of a page": {`{products(first:100){nodes{stockTimeline(from:"2026-01-01T00:00:00Z",to:"2026-02-01T00:00:00Z",interval:HOUR){start opening}}}}`, "", true},
+		"times of a page":   {`{products(first:100){nodes{stockAt(at:"2026-01-01T00:00:00Z"){available}}}}`, "", true},
+		"of a short page":   {`{products{nodes{stockAt(at:"2026-01-01T00:00:00Z"){available}}}}`, "", false},
+		"a product's year":  {`{product(id:"` + idA + `"){stockTimeline(from:"2025-01-01T00:00:00Z",to:"2026-01-01T00:00:00Z",interval:HOUR){start end opening closing minAvailable maxAvailable reservedQuantity releasedQuantity adjustedQuantity movements}}}`, "", false},
 		"a year by hour":    {`{stockTimeline(productId:"` + idA + `",from:"2025-01-01T00:00:00Z",to:"2026-01-01T00:00:00Z",interval:HOUR){start end opening closing minAvailable maxAvailable reservedQuantity releasedQuantity adjustedQuantity movements}}`, "", false},
 	} {
 		got := post(t, h, c.query, c.variables)

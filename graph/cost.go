@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	readCost     = 500 // of a field that reads the database by itself
-	variantsCost = 10  // how many variants a product is taken to have; at most it has ten times as many
+	readCost     = 500  // of a field that reads the database by itself
+	historyCost  = 1000 // of a product's history: it reads the product as it is at that moment, and then what was
+	variantsCost = 10   // how many variants a product is taken to have; at most it has ten times as many
 )
 
 // costOf weighs an operation: the fields its answer can have, and something for each read. The admission has bounded the number
@@ -40,9 +41,13 @@ func weigh(op *graphql.OperationContext, selections ast.SelectionSet) int {
 
 // fieldCost is what a field costs by itself, and how many times its selections are answered.
 func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
+	read := readCost
+	if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "Product" {
+		read = historyCost
+	}
 	switch f.Name {
 	case "products", "stockMovements":
-		return readCost, pageSize(f.ArgumentMap(variables))
+		return read, pageSize(f.ArgumentMap(variables))
 	case "nodes", "productVariants":
 		if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "Query" {
 			ids, _ := f.ArgumentMap(variables)["ids"].([]any)
@@ -52,9 +57,11 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 	case "variants":
 		return 1, variantsCost
 	case "stockTimeline":
-		return readCost, bucketCount(f.ArgumentMap(variables))
-	case "product", "node", "reservation", "stockAt":
-		if f.ObjectDefinition != nil && (f.ObjectDefinition.Name == "Query" || f.Name == "stockAt") {
+		return read, bucketCount(f.ArgumentMap(variables))
+	case "stockAt":
+		return read, 1
+	case "product", "node", "reservation":
+		if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "Query" {
 			return readCost, 1
 		}
 	}
