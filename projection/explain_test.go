@@ -162,3 +162,108 @@ func everyRead(l *memoryLog) map[string]func(context.Context, *Reader) error {
 	}
 	return reads
 }
+
+const (
+	manyProducts = 2000
+	fewProducts  = 10
+)
+
+// scattered is a log of many products, of which a few, evenly among them by name and age, are out of stock, rare and changed last.
+func scattered() *memoryLog {
+	l := newMemoryLog()
+	rare := func(n int) bool { return n%(manyProducts/fewProducts) == 7 }
+	for n := range manyProducts {
+		id, variant, name := testID(0xaa, n), testID(0xbb, n), fmt.Sprintf("Common %d", n*7919%manyProducts)
+		if rare(n) {
+			name += " rare"
+		}
+		l.do(id, time.Second, product.Create{Name: name, InitialStock: 1000 + int64(n*31%manyProducts), LowStockThreshold: 5, Variants: []product.Variant{{ID: variant, SKU: variant.String(), Name: "V"}}})
+		l.do(id, 0, product.NoteInventoryRecord{VariantID: variant})
+	}
+	for n := range manyProducts {
+		if id := testID(0xaa, n); rare(n) {
+			l.do(id, time.Minute, product.AdjustStock{Delta: -l.products[id].StockTotal, Reason: "sold"})
+		}
+	}
+	return l
+}
+
+// Ensure that a page, and the count, of what few products have looks at few, in whatever order it is read, on a server that says what it looked at.
+func TestFiltersLookAtFewProducts(t *testing.T) {
+	var mu sync.Mutex
+	var sent []bson.Raw
+	url, database := stack.Mongo(t)
+	s, err := watched(t.Context(), configured(t, url, database), &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if e.CommandName == "find" || e.CommandName == "aggregate" {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, append(bson.Raw{}, e.Command...))
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	if !s.server.indexes {
+		t.Skip("this server reads all there is")
+	}
+	l := scattered()
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	no, nothing, late := false, int64(0), l.clock.Add(-fewProducts*time.Minute+time.Second)
+	for name, where := range map[string]ProductFilter{"any": {}, "status": {StockStatus: product.OutOfStock}, "orderable": {Orderable: &no}, "search": {Search: "rar"},
+		"available": {AvailableLTE: &nothing}, "updated": {UpdatedGTE: &late}} {
+		for field := range orderKeys {
+			for _, descending := range []bool{false, true} {
+				sent = nil
+				page := Range{First: 5, Count: name != "any"} // that count is of all
+				first, err := NewReader(s, nil).Products(t.Context(), where, ProductOrder{Field: field, Descending: descending}, page)
+				if err != nil || len(first.Edges) != 5 || (page.Count && first.Total != fewProducts) {
+					t.Fatal(name, field, len(first.Edges), first.Total, err)
+				}
+				page.After = first.Edges[4].Cursor
+				if _, err := NewReader(s, nil).Products(t.Context(), where, ProductOrder{Field: field, Descending: descending}, page); err != nil {
+					t.Fatal(err)
+				}
+				for _, query := range sent {
+					if docs, keys := examined(t, s, query); docs > 5*fewProducts || keys > 10*fewProducts {
+						t.Errorf("%s by %s: %d documents and %d keys were looked at by %s", name, field, docs, keys, query)
+					}
+				}
+			}
+		}
+	}
+}
+
+// examined is what a query looks at.
+func examined(t *testing.T, s *Store, command bson.Raw) (docs, keys int64) {
+	t.Helper()
+	kind, err := command.IndexErr(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := kind.Value().StringValue(); strings.HasPrefix(c, metaName) || strings.HasPrefix(c, checkpointName) {
+		return 0, 0
+	}
+	var query bson.D
+	for _, key := range []string{"find", "aggregate", "pipeline", "cursor", "filter", "sort", "limit", "projection"} {
+		if v, err := command.LookupErr(key); err == nil {
+			query = append(query, bson.E{Key: key, Value: v})
+		}
+	}
+	var plan bson.Raw
+	if err := s.db.RunCommand(t.Context(), bson.D{{Key: "explain", Value: query}, {Key: "verbosity", Value: "executionStats"}}).Decode(&plan); err != nil {
+		t.Fatal(err)
+	}
+	stats := plan
+	if stages, ok := plan.Lookup("stages").ArrayOK(); ok { // of an aggregation: its first stage is the query
+		stats = bson.Raw(stages).Lookup("0", "$cursor").Document()
+	}
+	d, ok1 := stats.Lookup("executionStats", "totalDocsExamined").AsInt64OK()
+	k, ok2 := stats.Lookup("executionStats", "totalKeysExamined").AsInt64OK()
+	if !ok1 || !ok2 {
+		t.Fatalf("it doesn't say what it looked at: %s", plan)
+	}
+	return d, k
+}

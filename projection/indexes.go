@@ -26,6 +26,8 @@ var (
 		{keys: ordered("updatedAt")},
 		{keys: ordered("available")},
 		{keys: ordered("stockRank")},
+		// For the few that can't be ordered. What it holds of a product changes only with that, and not with the stock.
+		{keys: bson.D{{Key: "status", Value: 1}, {Key: "isOrderable", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "_id", Value: 1}}},
 	}
 	movementIndexes = []index{
 		{keys: bson.D{{Key: "reservations", Value: 1}}, sparse: true},
