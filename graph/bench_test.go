@@ -5,7 +5,36 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"product-service/projection"
 )
+
+// A year by the hour, from memory.
+func BenchmarkYearByHour(b *testing.B) {
+	year := make([]projection.Bucket, projection.MaxHours)
+	for i := range year {
+		start := noon.Add(time.Duration(i) * time.Hour)
+		year[i] = projection.Bucket{Start: start, End: start.Add(time.Hour), Opening: int64(i), Closing: int64(i) + 3, Min: int64(i), Max: int64(i) + 3, AdjustedQuantity: 3, Movements: 2}
+	}
+	h := newTestHandler(b, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
+		return year, nil
+	}})
+	body := `{"query":"{stockTimeline(productId:\"` + numbered("a", 1).String() + `\",from:\"2026-01-01T00:00:00Z\",to:\"2027-01-01T00:00:00Z\",interval:HOUR)` +
+		`{start end opening closing minAvailable maxAvailable reservedQuantity releasedQuantity adjustedQuantity movements}}"}`
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Body.Len() < 1_000_000 {
+			b.Fatalf("%d %.1000s", w.Code, w.Body)
+		}
+	}
+}
 
 // A page of 20 products with 2 variants each and their levels, from memory: what the API itself costs.
 func BenchmarkPage(b *testing.B) {

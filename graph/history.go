@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
 	"product-service/graph/model"
@@ -92,9 +93,11 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 	if err != nil {
 		return nil, err
 	}
-	buckets := make([]*model.StockBucket, len(found))
+	fields := model.BucketFields(graphql.CollectFieldsCtx(ctx, []string{"StockBucket"}))
+	all, buckets := make([]model.StockBucket, len(found)), make([]*model.StockBucket, len(found))
 	for i := range found {
-		buckets[i] = showBucket(&found[i])
+		all[i] = showBucket(&found[i], fields)
+		buckets[i] = &all[i]
 	}
 	return buckets, nil
 }

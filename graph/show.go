@@ -72,8 +72,9 @@ func showMovement(m *projection.Movement) *model.StockMovement {
 	}
 }
 
-func showBucket(b *projection.Bucket) *model.StockBucket {
-	return &model.StockBucket{
+func showBucket(b *projection.Bucket, fields []model.BucketField) model.StockBucket {
+	return model.StockBucket{
+		Shown: fields,
 		Start: b.Start, End: b.End, Opening: b.Opening, Closing: b.Closing, MinAvailable: b.Min, MaxAvailable: b.Max,
 		ReservedQuantity: b.ReservedQuantity, ReleasedQuantity: b.ReleasedQuantity, AdjustedQuantity: b.AdjustedQuantity, Movements: b.Movements,
 	}

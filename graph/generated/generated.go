@@ -9677,7 +9677,7 @@ func (ec *executionContext) marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋm
 		}
 		return graphql.Null
 	}
-	return ec._StockBucket(ctx, sel, v)
+	return v
 }
 
 func (ec *executionContext) marshalNStockMovement2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockMovementᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockMovement) graphql.Marshaler {

@@ -264,30 +264,6 @@ type Reservation struct {
 
 func (Reservation) IsNode() {}
 
-// An hour or a day of a product's stock. `opening` to `maxAvailable` are of what was available.
-type StockBucket struct {
-	// The first instant of the bucket.
-	Start time.Time `json:"start"`
-	// The first instant after it.
-	End time.Time `json:"end"`
-	// Available at the start.
-	Opening int64 `json:"opening"`
-	// Available at the end, which is the next bucket's opening.
-	Closing int64 `json:"closing"`
-	// The least that was available.
-	MinAvailable int64 `json:"minAvailable"`
-	// The most that was available.
-	MaxAvailable int64 `json:"maxAvailable"`
-	// Units reserved.
-	ReservedQuantity int64 `json:"reservedQuantity"`
-	// Units released, by sagas or on expiry.
-	ReleasedQuantity int64 `json:"releasedQuantity"`
-	// The net change of the total, with the initial stock.
-	AdjustedQuantity int64 `json:"adjustedQuantity"`
-	// How many movements there were.
-	Movements int64 `json:"movements"`
-}
-
 // One change of a product's stock.
 type StockMovement struct {
 	// `<productId>.<version>`.

@@ -61,11 +61,12 @@ func UnmarshalInt(v any) (int64, error) {
 // MarshalDateTime writes an instant as RFC 3339 in UTC.
 func MarshalDateTime(t time.Time) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
-		text := make([]byte, 0, len(time.RFC3339Nano)+2)
-		text = append(text, '"')
-		text = t.UTC().AppendFormat(text, time.RFC3339Nano)
-		_, _ = w.Write(append(text, '"'))
+		_, _ = w.Write(appendDateTime(make([]byte, 0, len(time.RFC3339Nano)+2), t))
 	})
+}
+
+func appendDateTime(text []byte, t time.Time) []byte {
+	return append(t.UTC().AppendFormat(append(text, '"'), time.RFC3339Nano), '"')
 }
 
 // UnmarshalDateTime reads an instant: RFC 3339, with its offset.
