@@ -246,3 +246,43 @@ func (d *deadlined) SetWriteDeadline(at time.Time) error {
 	d.set(at)
 	return nil
 }
+
+// A client that goes away ends the export, and with it its read of the database.
+func TestAnExportEndsWithItsClient(t *testing.T) {
+	ended := make(chan error, 1)
+	server := httptest.NewServer(Export(exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
+		var err error
+		for err == nil {
+			m := exported
+			if err = each(&m); err == nil {
+				err = ctx.Err()
+			}
+		}
+		ended <- err
+		return err
+	}), slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	_ = resp.Body.Close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+}
+
+// exportUntil is an Exporter of everything.
+type exportUntil func(ctx context.Context, each func(*projection.Movement) error) error
+
+func (f exportUntil) Export(ctx context.Context, _ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	return f(ctx, each)
+}

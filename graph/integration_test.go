@@ -2,9 +2,11 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +50,7 @@ func defaults[C any](t *testing.T, vars map[string]string) C {
 	return c
 }
 
-// newServiceHandler serves the API on the real write side and projection. Levels are invented.
+// newServiceHandler serves the API and the export on the real write side and projection. Levels are invented.
 func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	t.Helper()
 	log, metrics := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
@@ -97,14 +99,18 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	levels := &fakes{level: func(_ context.Context, id uuid.UUID) inventory.Result {
 		return inventory.Result{Outcome: inventory.Known, Level: inventory.Level{VariantID: id, Available: 1, Status: inventory.LowStock, UpdatedAt: noon, FetchedAt: noon, Source: inventory.Cache}}
 	}}
+	reader := projection.NewReader(documents, inventory.CorrelationID)
 	h, err := Handler(testConfig(t), Services{
-		Reads: projection.NewReader(documents, inventory.CorrelationID), Levels: levels,
+		Reads: reader, Levels: levels,
 		Commands: &command.Service{Writer: writer, Store: store, Created: func() {}},
 	}, log, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, writer
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", h)
+	mux.Handle("GET /export/stock-movements", Export(reader, log))
+	return mux, writer
 }
 
 // at follows a path of keys and indexes into decoded JSON.
@@ -206,6 +212,40 @@ func TestTheAPIOnTheRealProjection(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got.Data); diff != "" {
 			t.Errorf("data (-want +got):\n%s\n%s", diff, got.body)
+		}
+	})
+
+	t.Run("an export is the movements, oldest first", func(t *testing.T) {
+		id := ids[6] // whose history the test before this one made
+		server := httptest.NewServer(h)
+		defer server.Close()
+		got := post(t, h, `{stockMovements(productId:"`+id+`"){nodes{id productId type quantity delta totalAfter reservedAfter availableAfter version reservationId sagaId reason commandId correlationId occurredAt}}}`, "")
+		want := slices.Clone(at(t, got.Data, "stockMovements", "nodes").([]any))
+		slices.Reverse(want)
+		for after, left := range map[string][]any{"": want, "&after=" + id + ".1": want[1:]} {
+			_, body, err := fetch(t, server.URL+"/export/stock-movements?format=ndjson&productId="+id+after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var rows []any
+			for line := range strings.Lines(body) {
+				var row map[string]any
+				if err := json.Unmarshal([]byte(line), &row); err != nil {
+					t.Fatal(err)
+				}
+				when, err := time.Parse(time.RFC3339Nano, row["occurredAt"].(string)) // with all six digits there, without ending zeros here
+				if err != nil {
+					t.Fatal(err)
+				}
+				row["occurredAt"] = when.Format(time.RFC3339Nano)
+				rows = append(rows, row)
+			}
+			if diff := cmp.Diff(left, rows); diff != "" || len(rows) == 0 {
+				t.Errorf("%d rows (-movements +export):\n%s", len(rows), diff)
+			}
+		}
+		if resp, body, err := fetch(t, server.URL+"/export/stock-movements?productId="+id+"&after="+ids[5]+".1"); err != nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("after another product's movement: %d, %v: %s", resp.StatusCode, err, body)
 		}
 	})
 
