@@ -41,6 +41,11 @@ func newFollower(s *Store, into generation, log Log, logger *slog.Logger, m *met
 
 // sweep reads what follows in the shards of the leases, folds it and moves their checkpoints. It says whether there is more.
 func (f *follower) sweep(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
+	rows, full, err = f.page(ctx, leases)
+	return rows, full, errors.Join(err, f.gauge(ctx)) // the lag grows while pages fail
+}
+
+func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
 	if err := f.adopt(ctx, leases); err != nil {
 		return 0, false, err
 	}
@@ -67,7 +72,7 @@ func (f *follower) sweep(ctx context.Context, leases []eventstore.Lease) (rows i
 	if len(records) > 0 {
 		f.metrics.batches.Inc()
 	}
-	return len(records), full, f.gauge(ctx)
+	return len(records), full, nil
 }
 
 func (f *follower) tail(ctx context.Context, cursors []eventstore.Cursor) ([]eventstore.Record, error) {

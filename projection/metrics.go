@@ -29,7 +29,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		parked:      prometheus.NewGauge(gauge("parked_products", "Products that are set aside because a row can't be folded into their document.")),
 		stopped:     prometheus.NewGauge(gauge("stopped_shards", "Shards that aren't projected because the log isn't the one their checkpoint was written for.")),
 		lagEvents:   prometheus.NewGaugeVec(gauge("lag_events", "Rows of a shard that aren't projected yet."), []string{"shard"}),
-		lagSeconds:  prometheus.NewGaugeVec(gauge("lag_seconds", "How long ago the last projected row of a shard was written, if others wait."), []string{"shard"}),
+		lagSeconds:  prometheus.NewGaugeVec(gauge("lag_seconds", "For how long a shard has had rows that aren't projected."), []string{"shard"}),
 	}
 	for _, c := range []prometheus.Collector{m.rows, m.batches, m.stale, m.writeErrors, m.failures, m.parked, m.stopped, m.lagEvents, m.lagSeconds} {
 		if err := r.Register(c); err != nil {
@@ -42,8 +42,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 // lag notes how far a shard is behind its last position.
 func (m *metrics) lag(shard int16, last int64, at checkpoint, now time.Time) {
 	behind, seconds := max(0, last-at.Pos), 0.0
-	if behind > 0 && at.At > 0 {
-		seconds = now.Sub(timeOf(at.At)).Seconds()
+	if behind > 0 && at.At > 0 { // an idle shard was complete until a moment ago, however old its last row is
+		seconds = now.Sub(timeOf(max(at.At, at.Complete))).Seconds()
 	}
 	m.lagEvents.WithLabelValues(shardKey(shard)).Set(float64(behind))
 	m.lagSeconds.WithLabelValues(shardKey(shard)).Set(seconds)

@@ -57,6 +57,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
 		if err := p.upgrade(ctx); err != nil {
+			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again", "error", err)
 			wait(ctx, nil, p.store.config.Retry)
 			continue
@@ -91,14 +92,20 @@ func (p *Projector) rest(ctx context.Context, took time.Duration) {
 	wait(ctx, p.store.waiting.came, min(2*took, longestRest)-least)
 }
 
-// upgrade rebuilds a generation of another shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
+// errNewer says that a newer version of this program has taken over the documents, as in the middle of an upgrade.
+var errNewer = errors.New("the documents have the shape of a newer version of this program, to which they are left")
+
+// upgrade rebuilds a generation of an older shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
 	for {
 		if _, err := p.store.generation(ctx); err != nil { // which shape it has
 			return err
 		}
-		if ctx.Err() != nil || !p.store.outdated() {
+		switch by := p.store.ahead(); {
+		case by > 0:
+			return errNewer
+		case ctx.Err() != nil, by == 0:
 			return nil
 		}
 		said := time.Now()

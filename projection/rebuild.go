@@ -108,6 +108,9 @@ func (r *rebuild) whole(ctx context.Context) error {
 		return err
 	}
 	r.report(Progress{Phase: "switch"})
+	if err := r.catchUp(ctx, f); err != nil {
+		return err
+	}
 	old, err := r.change(ctx)
 	if err != nil {
 		return err
@@ -137,11 +140,14 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 		}
 		p := Progress{Phase: "fill"}
 		for n, last := range target {
-			if f.shards[int16(n)].stopped {
-				return fmt.Errorf("shard %d: %w", n, errOtherLog)
-			}
 			p.Total += last
-			p.Done += min(last, f.shards[int16(n)].at.Pos)
+			switch s := f.shards[int16(n)]; {
+			case s == nil: // somebody projects it already: it is asked for again
+			case s.stopped:
+				return fmt.Errorf("shard %d: %w", n, errOtherLog)
+			default:
+				p.Done += min(last, s.at.Pos)
+			}
 		}
 		if first && r.skipped == 0 && p.Done > int64(f.limit) {
 			r.skipped = p.Done
@@ -151,6 +157,44 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 			return nil
 		}
 	}
+}
+
+// catchUp sweeps until the new generation holds all that readers see now. It may be less by what is projected until the change, which follows at once.
+func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
+	for {
+		behind, err := r.behind(ctx, f)
+		if err != nil || !behind {
+			return err
+		}
+		if err := r.renew(ctx); err != nil {
+			return err
+		}
+		if _, _, err := f.sweep(ctx, everyShard()); err != nil {
+			return fmt.Errorf("fill generation %s: %w", f.into.name, err)
+		}
+	}
+}
+
+// behind says whether the generation that is read holds rows of the log that the new one lacks. After a restore its checkpoints can lie beyond the log.
+func (r *rebuild) behind(ctx context.Context, f *follower) (bool, error) {
+	current, err := r.store.loadMeta(ctx)
+	if err != nil {
+		return false, err
+	}
+	live, err := r.store.loadCheckpoints(ctx, current.Generation)
+	if err != nil {
+		return false, err
+	}
+	last, err := r.log.Positions(ctx)
+	if err != nil {
+		return false, err
+	}
+	for n, c := range live {
+		if s := f.shards[n]; s == nil || s.at.Pos < min(c.Pos, last[n]) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (r *rebuild) rated(p Progress) Progress {

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"product-service/eventstore"
 	"product-service/integration/inventory"
 	"product-service/product"
 )
@@ -98,6 +100,50 @@ func TestRebuildBesideTheLiveView(t *testing.T) {
 	}
 	if known, err := NewLevels(s).Load(t.Context(), []uuid.UUID{testID(0xbb, 0)}); err != nil || len(known) != 1 {
 		t.Errorf("levels after the rebuild: %v, %v", known, err)
+	}
+}
+
+// Ensure that nothing is changed over to before it holds what is read now.
+func TestRebuildCatchesUp(t *testing.T) {
+	s, l := open(t), stocked(t, 6)
+	p := project(t, s, l, &leases{epoch: 1})
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rebuild{store: s, log: l, logger: quiet, metrics: m, report: func(Progress) {}, began: time.Now()}
+	if err := r.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := newFollower(s, s.collections(r.claim.Generation), l, quiet, m)
+	if err := errors.Join(s.create(t.Context(), r.claim.Generation), r.fill(t.Context(), f, [eventstore.Shards]int64{})); err != nil {
+		t.Fatal(err)
+	}
+	l.do(testID(0xaa, 1), time.Second, product.AdjustStock{Delta: 1, Reason: "delivery"})
+	if err := drain(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if behind, err := r.behind(t.Context(), f); err != nil || !behind {
+		t.Errorf("behind: %v, error %v", behind, err)
+	}
+	if err := r.catchUp(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	if behind, err := r.behind(t.Context(), f); err != nil || behind {
+		t.Errorf("caught up, it is behind: %v, error %v", behind, err)
+	}
+}
+
+// Ensure that a program doesn't write into documents of a shape that it doesn't know yet.
+func TestNewerDocumentsAreLeftAlone(t *testing.T) {
+	s, l := open(t), stocked(t, 1)
+	p := project(t, s, l, &leases{epoch: 1})
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema + 1}})); err != nil {
+		t.Fatal(err)
+	}
+	s.read = time.Time{}
+	if err := p.upgrade(t.Context()); !errors.Is(err, errNewer) {
+		t.Errorf("it is ready: %v", err)
 	}
 }
 

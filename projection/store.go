@@ -214,11 +214,11 @@ func (s *Store) generation(ctx context.Context) (generation, error) {
 	}
 }
 
-// outdated says that the generation that is read has documents of another shape than this program's.
-func (s *Store) outdated() bool {
+// ahead says how many shapes the documents of the generation that is read are ahead of this program's.
+func (s *Store) ahead() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current.Schema < schema
+	return s.current.Schema - schema
 }
 
 func (s *Store) loadMeta(ctx context.Context) (meta, error) {
