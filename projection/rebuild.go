@@ -221,15 +221,12 @@ func (r *rebuild) begin(ctx context.Context) error {
 	if err == nil {
 		return r.takeOver(ctx, current, found)
 	}
-	if err := r.store.clean(ctx, current.Generation); err != nil {
-		return err
-	}
 	if _, err := meta.InsertOne(ctx, r.claim); mongo.IsDuplicateKeyError(err) {
 		return ErrRebuilding
 	} else if err != nil {
 		return fmt.Errorf("claim the rebuild: %w", err)
 	}
-	return nil
+	return r.store.clean(ctx, current.Generation) // under the claim, or it could be another's generation
 }
 
 // next is a generation that was never before.
@@ -340,11 +337,15 @@ func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 			return err
 		}
 	}
-	if err := r.forget(ctx); err != nil {
+	r.claim.Until = 0 // to be renewed: what is dropped must not be another's
+	if err := r.renew(ctx); err != nil {
 		return err
 	}
 	r.logger.InfoContext(ctx, "dropping the old generation of the projection", "generation", old)
-	return r.store.clean(ctx, f.into.name)
+	if err := r.store.clean(ctx, f.into.name); err != nil {
+		return err
+	}
+	return r.forget(ctx)
 }
 
 // kinds are the collections of a generation.
