@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -18,6 +19,7 @@ var (
 	readAt        = statement("read_at")
 	readPosition  = statement("read_position")
 	readPositions = statement("read_positions")
+	readSettled   = statement("read_settled")
 )
 
 // Cursor is the last position a reader has seen of a shard.
@@ -154,6 +156,24 @@ func (s *Store) Positions(ctx context.Context) ([Shards]int64, error) {
 		positions[c.Shard] = c.Pos
 	}
 	return positions, nil
+}
+
+// Settled returns for each of these shards a time by the database's clock: every row stamped before it is committed, and every later one will be
+// stamped no earlier. A shard in which a batch is being decided is left out.
+func (s *Store) Settled(ctx context.Context, shards []int16) (map[int16]time.Time, error) {
+	type row struct {
+		Shard int16
+		At    time.Time
+	}
+	rows, err := collect(ctx, s, pgx.RowToStructByPos[row], readSettled, shards)
+	if err != nil {
+		return nil, fmt.Errorf("read up to when shards are settled: %w", err)
+	}
+	settled := make(map[int16]time.Time, len(rows))
+	for _, r := range rows {
+		settled[r.Shard] = r.At
+	}
+	return settled, nil
 }
 
 func split(cursors []Cursor) (shards []int16, positions []int64) {

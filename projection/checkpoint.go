@@ -49,6 +49,23 @@ func (s *Store) loadCheckpoints(ctx context.Context, generation string) (map[int
 	return byShard, nil
 }
 
+// Checkpoints are the positions below which the read model needs nothing of the log any more, for pruning it.
+func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
+	g, err := s.generation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shards, err := s.loadCheckpoints(ctx, g.name)
+	if err != nil {
+		return nil, err
+	}
+	cursors := make([]eventstore.Cursor, 0, len(shards))
+	for n, c := range shards {
+		cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, c.Pos-1)}) // the row at the checkpoint proves that the log is the one it was
+	}
+	return cursors, nil
+}
+
 // errFenced says that a shard has gone to another owner.
 var errFenced = errors.New("another owner has written the checkpoint")
 

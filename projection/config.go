@@ -25,7 +25,6 @@ type Config struct {
 	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"` // of documents the projector keeps, so as not to read them again
 	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`      // the least time from page to page when nothing lags: fewer, larger writes
 	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"` // the slowest pace of asking an idle log for news
-	Settle     time.Duration `env:"PROJECTION_SETTLE" envDefault:"250ms"`   // how long a transaction may take from its timestamp to its commit
 	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`   // how often idle shards say up to when they are complete
 	Retry      time.Duration `env:"PROJECTION_RETRY" envDefault:"1s"`       // the longest pause before a failed page is tried again
 }
@@ -56,7 +55,6 @@ func (c Config) Validate() error {
 		{"PROJECTION_WAIT_TIMEOUT", c.WaitTimeout, time.Millisecond, time.Minute},
 		{"PROJECTION_PACE", c.Pace, 0, 10 * time.Second},
 		{"PROJECTION_MAX_POLL", c.MaxPoll, 5 * time.Millisecond, 10 * time.Second},
-		{"PROJECTION_SETTLE", c.Settle, 0, time.Minute},
 		{"PROJECTION_HEARTBEAT", c.Heartbeat, 10 * time.Millisecond, time.Minute},
 		{"PROJECTION_RETRY", c.Retry, time.Millisecond, time.Minute},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -53,7 +54,10 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 	if len(cursors) == 0 {
 		return 0, false, nil
 	}
-	asked := f.now()
+	settled, err := f.settled(ctx, cursors) // before the rows are read, which then are all up to it
+	if err != nil {
+		return 0, false, err
+	}
 	records, err := f.tail(ctx, cursors)
 	if err != nil {
 		return 0, false, err
@@ -64,7 +68,7 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 	}
 	full = len(records) >= f.limit
 	eventstore.CrashPoint("projected")
-	if err := f.checkpoint(ctx, f.progress(cursors, records, asked, full)); err != nil {
+	if err := f.checkpoint(ctx, f.progress(cursors, records, settled, full)); err != nil {
 		return 0, false, err
 	}
 	f.resize(full, len(records))
@@ -203,9 +207,26 @@ func (f *follower) cursors() []eventstore.Cursor {
 	return cursors
 }
 
-// progress says where the shards stand after a page. A shard that was read to its end is complete up to the moment of asking, but for
-// what a transaction that was running then has stamped already.
-func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Record, asked time.Time, full bool) map[int16]checkpoint {
+// settled asks up to when the shards are settled, if it is time to, or if lists over all products don't show yet what is projected.
+func (f *follower) settled(ctx context.Context, cursors []eventstore.Cursor) (map[int16]time.Time, error) {
+	shards := make([]int16, len(cursors))
+	latest, complete := int64(0), int64(math.MaxInt64)
+	for i, c := range cursors {
+		shards[i] = c.Shard
+		at := f.shards[c.Shard].at
+		latest, complete = max(latest, at.At), min(complete, at.Complete)
+	}
+	if latest <= complete && f.now().Sub(f.beat) < f.store.config.Heartbeat {
+		return nil, nil
+	}
+	f.beat = f.now()
+	ctx, cancel := context.WithTimeout(ctx, f.store.config.WriteTimeout)
+	defer cancel()
+	return f.log.Settled(ctx, shards)
+}
+
+// progress says where the shards stand after a page. A shard that was read to its end is complete up to when it was settled before.
+func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Record, settled map[int16]time.Time, full bool) map[int16]checkpoint {
 	moved := map[int16]checkpoint{}
 	for _, r := range records {
 		c := f.shards[r.Shard].at
@@ -216,10 +237,6 @@ func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Re
 		c.Complete = max(c.Complete, c.At-1) // others may come with the same time
 		moved[r.Shard] = c
 	}
-	if len(records) == 0 && f.now().Sub(f.beat) < f.store.config.Heartbeat && !f.unsettled(asked) {
-		return nil
-	}
-	f.beat = f.now()
 	ended := len(cursors)
 	if full {
 		last := records[len(records)-1].Shard
@@ -229,27 +246,19 @@ func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Re
 			}
 		}
 	}
-	settled := asked.Add(-f.store.config.Settle).UnixMicro()
 	for _, cursor := range cursors[:ended] {
+		at, known := settled[cursor.Shard]
+		if !known {
+			continue
+		}
 		c, ok := moved[cursor.Shard]
 		if !ok {
 			c = f.shards[cursor.Shard].at
 		}
-		c.Complete = max(c.Complete, settled)
+		c.Complete = max(c.Complete, at.UnixMicro()-1) // others may come with this very time
 		moved[cursor.Shard] = c
 	}
 	return moved
-}
-
-// unsettled says that rows are projected which lists over all products don't show yet, and could now.
-func (f *follower) unsettled(asked time.Time) bool {
-	settled := asked.Add(-f.store.config.Settle).UnixMicro()
-	for _, s := range f.shards {
-		if s.at.At > s.at.Complete && s.at.At <= settled {
-			return true
-		}
-	}
-	return false
 }
 
 // checkpoint moves the checkpoints. Shards that have gone to another owner are left to it.

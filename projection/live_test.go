@@ -233,34 +233,37 @@ func TestWaitFor(t *testing.T) {
 	}
 }
 
-// Ensure that a list over all products shows what is projected a moment later, also while other shards are idle.
-func TestWatermarkFollowsTheClock(t *testing.T) {
+// Ensure that a list over all products waits for the batches that are being decided anywhere, whose rows may be stamped already, and shows what is
+// projected as soon as there is none, also while other shards are idle.
+func TestWatermarkWaitsForBatches(t *testing.T) {
 	s := open(t)
-	s.config.Settle, s.config.Heartbeat = 50*time.Millisecond, 10*time.Minute
+	s.config.Heartbeat = 10 * time.Minute
 	l := newMemoryLog()
-	l.clock = time.Now()
+	l.deciding = map[int16]bool{7: true}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	p := project(t, s, l, &leases{epoch: 1})
 	go func() { done <- p.Run(ctx) }()
 	r := NewReader(s, nil)
-	l.do(testID(0xaa, 0), 0, product.Create{Name: "P", InitialStock: 5})
-	within(t, 10*time.Second, func() bool {
+	shown := func() bool {
 		page, err := r.Movements(ctx, MovementFilter{}, Range{First: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(page.Edges) == 1
-	})
-	lags, err := r.Lag(ctx, l)
-	if err != nil {
+	}
+	id := testID(0xaa, 0)
+	l.do(id, 0, product.Create{Name: "P", InitialStock: 5})
+	if err := r.WaitFor(ctx, id, 1); err != nil {
 		t.Fatal(err)
 	}
-	for _, lag := range lags {
-		if lag.Events != 0 || lag.Through.Before(l.clock) {
-			t.Errorf("lag %+v", lag)
-		}
+	if shown() {
+		t.Error("a row is listed, while one with an earlier time may follow")
 	}
+	l.mu.Lock()
+	l.deciding = nil
+	l.mu.Unlock()
+	within(t, 10*time.Second, shown)
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -364,8 +367,14 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	p := project(t, s, l, &leases{epoch: 1})
 	go func() { done <- p.Run(ctx) }()
 	within(t, 20*time.Second, func() bool {
-		lags, err := NewReader(s, nil).Lag(ctx, l)
-		return err == nil && lags[l.of(testID(0xaa, 0))[0].Shard].Events == 0 && lags[l.of(testID(0xaa, 1))[0].Shard].Events == 0
+		saved, err := s.loadCheckpoints(ctx, "1")
+		last, _ := l.Positions(ctx)
+		for n, c := range saved {
+			if err != nil || c.Pos < last[n] {
+				return false
+			}
+		}
+		return err == nil
 	})
 	stop()
 	if err := <-done; err != nil {

@@ -24,6 +24,7 @@ type memoryLog struct {
 	clock    time.Time
 	fail     func(call string) error // nil: nothing fails
 	pruned   map[int64]bool          // positions that At doesn't find any more
+	deciding map[int16]bool          // shards in which a batch is being decided
 }
 
 func newMemoryLog() *memoryLog {
@@ -194,6 +195,22 @@ func (l *memoryLog) Positions(context.Context) (last [eventstore.Shards]int64, e
 		last[n] = int64(len(l.shards[n]))
 	}
 	return last, nil
+}
+
+func (l *memoryLog) Settled(_ context.Context, shards []int16) (map[int16]time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.failing("settled"); err != nil {
+		return nil, err
+	}
+	l.clock = l.clock.Add(time.Microsecond) // it goes on while nothing happens
+	settled := make(map[int16]time.Time, len(shards))
+	for _, n := range shards {
+		if !l.deciding[n] {
+			settled[n] = l.clock
+		}
+	}
+	return settled, nil
 }
 
 func (l *memoryLog) Committed() <-chan struct{} { return make(chan struct{}) }

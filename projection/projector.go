@@ -22,6 +22,7 @@ type Log interface {
 	At(ctx context.Context, places []eventstore.Cursor) ([]eventstore.Record, error)
 	ProductRecords(ctx context.Context, productID uuid.UUID) iter.Seq2[eventstore.Record, error]
 	Positions(ctx context.Context) ([eventstore.Shards]int64, error)
+	Settled(ctx context.Context, shards []int16) (map[int16]time.Time, error)
 	Committed() <-chan struct{}
 }
 
