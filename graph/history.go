@@ -81,7 +81,7 @@ func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) 
 }
 
 // timeline answers stockTimeline.
-func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBucket, error) {
+func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBuckets, error) {
 	id, err := parseID(productID)
 	if err != nil {
 		return nil, err
@@ -93,13 +93,11 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 	if err != nil {
 		return nil, err
 	}
-	fields := model.BucketFields(graphql.CollectFieldsCtx(ctx, []string{"StockBucket"}))
-	all, buckets := make([]model.StockBucket, len(found)), make([]*model.StockBucket, len(found))
-	for i := range found {
-		all[i] = showBucket(&found[i], fields)
-		buckets[i] = &all[i]
+	if len(found) == 0 {
+		return []*model.StockBuckets{}, nil
 	}
-	return buckets, nil
+	fields := model.BucketFields(graphql.CollectFieldsCtx(ctx, []string{"StockBucket"}))
+	return []*model.StockBuckets{{All: found, Shown: fields}}, nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -72,14 +72,6 @@ func showMovement(m *projection.Movement) *model.StockMovement {
 	}
 }
 
-func showBucket(b *projection.Bucket, fields []model.BucketField) model.StockBucket {
-	return model.StockBucket{
-		Shown: fields,
-		Start: b.Start, End: b.End, Opening: b.Opening, Closing: b.Closing, MinAvailable: b.Min, MaxAvailable: b.Max,
-		ReservedQuantity: b.ReservedQuantity, ReleasedQuantity: b.ReleasedQuantity, AdjustedQuantity: b.AdjustedQuantity, Movements: b.Movements,
-	}
-}
-
 func pageInfo[T any](p projection.Page[T]) *model.PageInfo {
 	info := &model.PageInfo{HasNextPage: p.HasNext, HasPreviousPage: p.HasPrevious}
 	if n := len(p.Edges); n > 0 {

@@ -4,25 +4,18 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"product-service/projection"
 )
 
-// StockBucket is an hour or a day of a timeline. It writes itself, what Shown says: a year by the hour is 8,784 of them, and the generated code takes
-// a context, several objects and a microsecond for each field of each.
-type StockBucket struct {
-	Start, End       time.Time
-	Opening          int64
-	Closing          int64
-	MinAvailable     int64
-	MaxAvailable     int64
-	ReservedQuantity int64
-	ReleasedQuantity int64
-	AdjustedQuantity int64
-	Movements        int64
-
-	Shown []BucketField // by all buckets of a list
+// StockBuckets are the buckets of a timeline, all of them in one element of the list: what is written between two of them is what gqlgen writes
+// between elements. They write themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a goroutine, several
+// contexts and objects for each, and a microsecond for each of its fields.
+type StockBuckets struct {
+	All   []projection.Bucket
+	Shown []BucketField
 }
 
 // BucketField is a field that is selected.
@@ -38,18 +31,29 @@ func BucketFields(selected []graphql.CollectedField) []BucketField {
 }
 
 // MarshalGQL implements [graphql.Marshaler].
-func (b StockBucket) MarshalGQL(w io.Writer) {
-	text := append(make([]byte, 0, 320), '{')
-	for i, f := range b.Shown {
+func (s *StockBuckets) MarshalGQL(w io.Writer) {
+	text := make([]byte, 0, 320)
+	for i := range s.All {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = b.append(append(text, f.key...), f.name)
+		_, _ = w.Write(s.append(text, &s.All[i]))
+		text = text[:0]
 	}
-	_, _ = w.Write(append(text, '}'))
 }
 
-func (b *StockBucket) append(text []byte, field string) []byte {
+func (s *StockBuckets) append(text []byte, b *projection.Bucket) []byte {
+	text = append(text, '{')
+	for i, f := range s.Shown {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = appendField(append(text, f.key...), f.name, b)
+	}
+	return append(text, '}')
+}
+
+func appendField(text []byte, field string, b *projection.Bucket) []byte {
 	n := int64(0)
 	switch field {
 	case "__typename":
@@ -63,9 +67,9 @@ func (b *StockBucket) append(text []byte, field string) []byte {
 	case "closing":
 		n = b.Closing
 	case "minAvailable":
-		n = b.MinAvailable
+		n = b.Min
 	case "maxAvailable":
-		n = b.MaxAvailable
+		n = b.Max
 	case "reservedQuantity":
 		n = b.ReservedQuantity
 	case "releasedQuantity":
@@ -79,4 +83,4 @@ func (b *StockBucket) append(text []byte, field string) []byte {
 }
 
 // UnmarshalGQL is there because a type that writes itself must have one.
-func (b *StockBucket) UnmarshalGQL(any) error { return errors.New("a StockBucket is no input") }
+func (s *StockBuckets) UnmarshalGQL(any) error { return errors.New("a StockBucket is no input") }
