@@ -3,7 +3,6 @@ package projection
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -113,19 +112,15 @@ func (e *entry) keep(m *movement) error {
 
 // stream is the history of one product, read from its blocks and its tail.
 type stream struct {
-	reader *Reader
-	in     *mongo.Collection
-	d      *document
-	id     uuid.UUID
-	tail   []movement
-	field  string // that blocks are looked for by: "_id", or "rare"
-
-	ended func(context.Context) error // called when a query came to its end, before what follows is handed on; nil: there is nothing to check
+	shelf // its field is "_id", or "rare"
+	d     *document
+	id    uuid.UUID
+	tail  []movement
 }
 
 func (r *Reader) stream(g generation, id uuid.UUID, d *document) (*stream, error) {
 	tail, err := unpackAll(id, d.Tail)
-	return &stream{reader: r, in: g.movements, d: d, id: id, tail: tail, field: "_id"}, err
+	return &stream{shelf: shelf{reader: r, in: g.movements, field: "_id"}, d: d, id: id, tail: tail}, err
 }
 
 // version reads the lowest version of the movements from a key on: an id, or what is just above one.
@@ -191,31 +186,16 @@ func (s *stream) blocks(ctx context.Context, first, end int64, ascending bool) i
 		if first >= end {
 			return
 		}
-		o := s.reader.many(ctx).SetSort(bson.D{{Key: s.field, Value: direction(ascending)}}).SetProjection(bson.D{{Key: "rows", Value: 1}}).SetBatchSize(exportBatch)
-		c, err := s.in.Find(ctx, s.span(first, end), o)
-		if err != nil {
-			yield(nil, fmt.Errorf("read the movements of product %s: %w", s.id, err))
-			return
-		}
-		defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
-		for c.Next(ctx) {
-			_, packed := c.Current.Lookup("rows").Binary()
-			rows, err := unpackAll(s.id, packed)
+		for packed, err := range s.packed(ctx, s.span(first, end), ascending) {
+			var rows []movement
+			if err == nil {
+				rows, err = unpackAll(s.id, packed)
+			}
 			if !yield(rows, err) || err != nil {
 				return
 			}
 		}
-		if err := errors.Join(c.Err(), checked(ctx, s.ended)); err != nil {
-			yield(nil, fmt.Errorf("read the movements of product %s: %w", s.id, err))
-		}
 	}
-}
-
-func checked(ctx context.Context, check func(context.Context) error) error {
-	if check == nil {
-		return nil
-	}
-	return check(ctx)
 }
 
 func direction(ascending bool) int {

@@ -8,9 +8,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// exportBatch is how many blocks or segments are asked for at once: with a few more, what a long list holds in memory.
-const exportBatch = 100
-
 // Export calls each with every movement of a list, the oldest first, and stops at its first error. With after it goes on behind that
 // movement, which must be one of the list. A list over all products ends at the watermark, as [Reader.Movements] does. It takes as long as
 // the list is, also beyond the end of the generation it began in; only ctx bounds it. It returns [ErrBadRange] where after is no movement
@@ -64,11 +61,8 @@ func (r *Reader) export(ctx context.Context, g generation, where MovementFilter,
 	if err != nil {
 		return err
 	}
-	switch from := s.source.(type) {
-	case *stream:
-		from.ended = r.current(g.name)
-	case *ledger:
-		from.ended = r.current(g.name)
+	if s.source != nil {
+		s.watch(r.current(g.name))
 	}
 	if after != (MovementID{}) {
 		key, err := r.exportKey(ctx, g, s, after)

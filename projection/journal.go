@@ -3,7 +3,6 @@ package projection
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -165,13 +164,8 @@ func inOrder(a, b *movement) int {
 	return int(min(1, max(-1, a.Pos-b.Pos)))
 }
 
-// ledger reads the journal.
-type ledger struct {
-	reader *Reader
-	in     *mongo.Collection
-	field  string // that segments are looked for by: "order", or "rare"
-	ended  func(context.Context) error
-}
+// ledger reads the journal. Its field is "order", or "rare".
+type ledger struct{ shelf }
 
 // microsAt reads the time from an order, and lowestAt is the lowest order at a time.
 func microsAt(order string) (at int64) {
@@ -239,22 +233,14 @@ func (l *ledger) rows(ctx context.Context, lo, hi string, ascending bool) iter.S
 // segments reads those whose order is from lo up to but without hi.
 func (l *ledger) segments(ctx context.Context, lo, hi string, ascending bool) iter.Seq2[run, error] {
 	return func(yield func(run, error) bool) {
-		o := l.reader.many(ctx).SetSort(bson.D{{Key: l.field, Value: direction(ascending)}}).SetProjection(bson.D{{Key: "rows", Value: 1}}).SetBatchSize(exportBatch)
-		c, err := l.in.Find(ctx, l.within(lo, hi), o)
-		if err != nil {
-			yield(run{}, fmt.Errorf("read the journal: %w", err))
-			return
-		}
-		defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
-		for c.Next(ctx) {
-			_, packed := c.Current.Lookup("rows").Binary()
-			rows, err := unpackSegment(packed)
+		for packed, err := range l.packed(ctx, l.within(lo, hi), ascending) {
+			var rows []movement
+			if err == nil {
+				rows, err = unpackSegment(packed)
+			}
 			if !yield(run{rows}, err) || err != nil {
 				return
 			}
-		}
-		if err := errors.Join(c.Err(), checked(ctx, l.ended)); err != nil {
-			yield(run{}, fmt.Errorf("read the journal: %w", err))
 		}
 	}
 }

@@ -168,7 +168,7 @@ func (r *Reader) spanOfAll(ctx context.Context, g generation, where MovementFilt
 	if err != nil {
 		return span{}, err
 	}
-	history, types := &ledger{reader: r, in: g.journal, field: "order"}, where.shown()
+	history, types := &ledger{shelf{reader: r, in: g.journal, field: "order"}}, where.shown()
 	if !slices.ContainsFunc(types, common) {
 		history.field = "rare"
 	}

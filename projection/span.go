@@ -16,6 +16,7 @@ import (
 type source interface {
 	rows(ctx context.Context, lo, hi string, ascending bool) iter.Seq2[movement, error]
 	count(ctx context.Context, lo, hi string, types []MovementType) (int64, error)
+	watch(ended func(context.Context) error)
 }
 
 // span is a stretch of history between two keys, from lo up to but without hi, and a list of it with the highest first.
