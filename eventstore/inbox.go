@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 var (
@@ -63,42 +62,6 @@ func (s *Store) Head(ctx context.Context, productID uuid.UUID) (Head, error) {
 		return Head{ProductID: productID}, err
 	}
 	return heads[0], nil
-}
-
-// Heads returns those of the products' heads that there are.
-func (s *Store) Heads(ctx context.Context, productIDs []uuid.UUID) ([]Head, error) {
-	heads, err := collect(ctx, s, scanHead, loadHeads, uuids(productIDs))
-	if err != nil {
-		return nil, fmt.Errorf("read heads: %w", err)
-	}
-	return heads, nil
-}
-
-func scanHead(row pgx.CollectableRow) (Head, error) {
-	var h Head
-	err := row.Scan((*[16]byte)(&h.ProductID), &h.Version, &h.Status, &h.StockTotal, &h.Reserved, &h.LowStockThreshold, &h.Variants)
-	return h, err
-}
-
-// Reservations returns those of the reservations that there are.
-func (s *Store) Reservations(ctx context.Context, keys []ReservationKey) ([]Reservation, error) {
-	products, ids := make(uuids, len(keys)), make(uuids, len(keys))
-	for i, k := range keys {
-		products[i], ids[i] = k.ProductID, k.ReservationID
-	}
-	reservations, err := collect(ctx, s, scanReservation, loadReservations, products, ids)
-	if err != nil {
-		return nil, fmt.Errorf("read reservations: %w", err)
-	}
-	return reservations, nil
-}
-
-func scanReservation(row pgx.CollectableRow) (Reservation, error) {
-	var r Reservation
-	var expires pgtype.Timestamptz
-	err := row.Scan((*[16]byte)(&r.ProductID), (*[16]byte)(&r.ReservationID), &r.SagaID, &r.Quantity, &r.Held, &r.State, &expires)
-	r.ExpiresAt = expires.Time
-	return r, err
 }
 
 // LetterDone notes that a dead letter was dealt with now.

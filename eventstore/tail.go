@@ -68,6 +68,15 @@ func (s *Store) Stream(ctx context.Context, productID uuid.UUID, afterVersion in
 	return records, nil
 }
 
+// Facts returns the facts about a product after a position, in order, at most limit of them.
+func (s *Store) Facts(ctx context.Context, productID uuid.UUID, after int64, limit int) ([]Record, error) {
+	records, err := s.records(ctx, limit, readFacts, productID, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the facts about product %s: %w", productID, err)
+	}
+	return records, nil
+}
+
 // ProductRecords returns all of a product's records, events and facts, in the order of the log, as of the call: what is written
 // while it reads page by page is left out. It ends at the first error.
 func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Seq2[Record, error] {
@@ -82,7 +91,7 @@ func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Se
 			return s.Stream(ctx, productID, after, page)
 		}}
 		facts := pager{last: last, key: func(r Record) int64 { return r.Pos }, read: func(after int64) ([]Record, error) {
-			return s.records(ctx, page, readFacts, productID, after, page)
+			return s.Facts(ctx, productID, after, page)
 		}}
 		for {
 			event, err := events.peek()
@@ -92,7 +101,7 @@ func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Se
 			}
 			fact, err := facts.peek()
 			if err != nil {
-				yield(Record{}, fmt.Errorf("read the facts about product %s: %w", productID, err))
+				yield(Record{}, err)
 				return
 			}
 			next := &events

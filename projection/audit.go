@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"product-service/eventstore"
 	"product-service/product"
@@ -21,13 +20,16 @@ import (
 // Books are what the write side keeps beside its log: [eventstore.Store] implements it.
 type Books interface {
 	Heads(ctx context.Context, productIDs []uuid.UUID) ([]eventstore.Head, error)
-	Reservations(ctx context.Context, keys []eventstore.ReservationKey) ([]eventstore.Reservation, error)
+	Reservations(ctx context.Context, productID, after uuid.UUID, limit int) ([]eventstore.Reservation, error)
+	Kept(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) // the products it keeps anything of
+	Unlogged(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error) // those of them that the log has nothing of
 }
 
 // AuditLog is the log as an audit reads it: [eventstore.Store] implements it.
 type AuditLog interface {
 	Log
 	Stream(ctx context.Context, productID uuid.UUID, afterVersion int64, limit int) ([]eventstore.Record, error)
+	Facts(ctx context.Context, productID uuid.UUID, after int64, limit int) ([]eventstore.Record, error)
 }
 
 // AuditOptions say how to audit.
@@ -49,8 +51,8 @@ type Difference struct {
 type AuditResult struct{ Products, Rows, Differences, Healed int64 }
 
 // Audit folds the whole log again, product by product, and compares what comes out with the heads and reservations of the write side and with the
-// documents that are read, each as of the row it was written for: what is merely late is no difference. It calls report with each
-// difference. An error means that the audit couldn't be done.
+// documents that are read, each as of the row it was written for: what is merely late is no difference. Then it looks for what is kept of
+// products that the log doesn't name. It calls report with each difference. An error means that the audit couldn't be done.
 func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slog.Logger, o AuditOptions, report func(Difference)) (AuditResult, error) {
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
@@ -60,7 +62,7 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 	if err != nil {
 		return AuditResult{}, err
 	}
-	a := &audit{folder: newFollower(s, g, log, logger, m).folder, stream: log, books: books, options: o, report: report}
+	a := &audit{folder: newFollower(s, g, log, logger, m).folder, stream: log, books: books, options: o, report: report, strange: map[uuid.UUID]bool{}}
 	if _, err := a.loadParked(ctx); err != nil {
 		return a.result, err
 	}
@@ -73,7 +75,7 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 			return a.result, fmt.Errorf("audit shard %d: %w", shard, err)
 		}
 	}
-	return a.result, a.unknown(ctx)
+	return a.result, a.strangers(ctx)
 }
 
 type audit struct {
@@ -83,6 +85,7 @@ type audit struct {
 	options AuditOptions
 	report  func(Difference)
 	result  AuditResult
+	strange map[uuid.UUID]bool // products that were compared though the log doesn't name them
 }
 
 func (a *audit) shard(ctx context.Context, shard int16, ids []uuid.UUID) error {
@@ -112,6 +115,7 @@ type account struct {
 	folded  product.Product // as of the head's version
 	entry   *entry          // as of the document's position and the checkpoint
 	last    int64           // version in the log
+	pos     int64           // of the last row in the log, and then of the last fact
 	held    map[uuid.UUID]product.Reservation
 	touched map[uuid.UUID]bool // reservations with events after the head was read
 	part    int64              // of the reservations, in which they are compared: all at once could be millions
@@ -203,12 +207,12 @@ func (a *audit) read(ctx context.Context, shard int16, c *account) error {
 
 func (c *account) fold(it item) error {
 	key := reservationOf(it.event)
-	c.last = max(c.last, it.Version)
+	c.last, c.pos = max(c.last, it.Version), it.Pos
 	if it.Version > 0 && it.Version > c.head.Version {
 		c.touched[key] = true
 	} else {
 		c.folded = c.folded.Apply(it.event)
-		if key != uuid.Nil && int64(key[15])%c.parts == c.part {
+		if key != uuid.Nil && c.inPart(key) {
 			c.held[key] = c.held[key].Apply(it.event)
 		}
 	}
@@ -218,6 +222,9 @@ func (c *account) fold(it item) error {
 	_, _, err := c.entry.fold(it)
 	return err
 }
+
+// inPart says whether a reservation is one of the part that is compared.
+func (c *account) inPart(id uuid.UUID) bool { return int64(id[15])%c.parts == c.part }
 
 // reservationOf is the reservation an event is about.
 func reservationOf(e product.Event) uuid.UUID {
@@ -241,59 +248,93 @@ func (c *account) compareHead() {
 	if c.head.Version == 0 {
 		c.head = eventstore.Head{ProductID: c.id}
 	}
-	if want != c.head && (want.Version > 0 || c.head.Version > 0) {
+	switch {
+	case c.last == 0 && c.head.Version > 0:
+		c.differ("head", "there is a head, but the log has no such product")
+	case want != c.head && (want.Version > 0 || c.head.Version > 0):
 		c.differ("head", "the log comes to %+v, the head says %+v", want, c.head)
 	}
 }
 
-// compareReservations leaves out those that changed while they were read.
+// compareReservations walks those that are kept, and then looks at what is left of the log's. It leaves out those that changed while they were read.
 func (a *audit) compareReservations(ctx context.Context, c *account) error {
-	var keys []eventstore.ReservationKey
-	for id := range c.held {
-		keys = append(keys, eventstore.ReservationKey{ProductID: c.id, ReservationID: id})
-	}
-	for chunk := range slices.Chunk(keys, 1000) {
-		rows, err := a.books.Reservations(ctx, chunk)
+	const page = 1000
+	for after := uuid.Nil; ; {
+		rows, err := a.books.Reservations(ctx, c.id, after, page)
 		if err != nil {
 			return err
 		}
-		kept := make(map[uuid.UUID]product.Reservation, len(rows))
+		differing := map[uuid.UUID]string{}
 		for _, r := range rows {
-			kept[r.ReservationID] = product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held,
-				State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
+			if after = r.ReservationID; !c.inPart(after) {
+				continue
+			}
+			if what := c.compareReservation(r); what != "" {
+				differing[after] = what
+			}
+			delete(c.held, after)
 		}
-		if err := a.touch(ctx, c); err != nil {
-			return err
-		}
-		for _, key := range chunk {
-			want, got := c.held[key.ReservationID], kept[key.ReservationID]
-			same := want.Held == got.Held && want.State == got.State && want.Quantity == got.Quantity && want.SagaID == got.SagaID && want.ExpiresAt.Equal(got.ExpiresAt)
-			if !same && !c.touched[key.ReservationID] {
-				c.differ("reservation", "%s: the log comes to %+v, kept is %+v", key.ReservationID, want, got)
+		if len(differing) > 0 {
+			if err := a.touch(ctx, c); err != nil {
+				return err
 			}
 		}
+		for id, what := range differing {
+			if !c.touched[id] {
+				c.differ("reservation", "%s: %s", id, what)
+			}
+		}
+		if len(rows) < page {
+			break
+		}
+	}
+	for id, want := range c.held { // none is ever deleted
+		c.differ("reservation", "%s: the log comes to %+v, there is none", id, want)
 	}
 	return nil
 }
 
-// touch notes the reservations that have changed since the head was read.
+// compareReservation says in words how a reservation differs; "" where it doesn't.
+func (c *account) compareReservation(r eventstore.Reservation) string {
+	want, logged := c.held[r.ReservationID]
+	got := product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held, State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
+	same := want.Held == got.Held && want.State == got.State && want.Quantity == got.Quantity && want.SagaID == got.SagaID && want.ExpiresAt.Equal(got.ExpiresAt)
+	switch {
+	case !logged:
+		return fmt.Sprintf("the log has no such reservation, kept is %+v", got)
+	case !same:
+		return fmt.Sprintf("the log comes to %+v, kept is %+v", want, got)
+	}
+	return ""
+}
+
+// touch notes the reservations that have changed since the head and the log were read.
 func (a *audit) touch(ctx context.Context, c *account) error {
 	const page = 1000
-	for after := max(c.head.Version, c.last); ; {
-		later, err := a.stream.Stream(ctx, c.id, after, page)
-		if err != nil {
-			return err
-		}
-		for _, r := range later {
-			after = r.Version
-			if e, err := product.Decode(r.Type, r.Data); err == nil {
-				c.touched[reservationOf(e)] = true
+	events := func() ([]eventstore.Record, error) {
+		return a.stream.Stream(ctx, c.id, max(c.head.Version, c.last), page)
+	}
+	facts := func() ([]eventstore.Record, error) { return a.stream.Facts(ctx, c.id, c.pos, page) }
+	for _, read := range []func() ([]eventstore.Record, error){events, facts} {
+		for more := true; more; {
+			later, err := read()
+			if err != nil {
+				return err
 			}
-		}
-		if len(later) < page {
-			return nil
+			for _, r := range later {
+				if r.Version > 0 {
+					c.last = r.Version
+				} else {
+					c.pos = r.Pos // facts behind it, whatever events there are
+				}
+				if e, err := product.Decode(r.Type, r.Data); err == nil {
+					c.touched[reservationOf(e)] = true
+				}
+			}
+			more = len(later) == page
 		}
 	}
+	return nil
 }
 
 // conclude heals what can be and reports.
@@ -309,59 +350,16 @@ func (a *audit) conclude(ctx context.Context, id uuid.UUID, found []Difference) 
 	}
 	for _, d := range found {
 		d.Healed = heal && d.ofDocuments()
-		a.result.Differences++
-		a.report(d)
+		a.note(d)
 	}
 	return nil
+}
+
+func (a *audit) note(d Difference) {
+	a.result.Differences++
+	a.report(d)
 }
 
 func (d Difference) ofDocuments() bool {
 	return d.Where == "document" || d.Where == "movements" || d.Where == "days" || d.Where == "parked"
-}
-
-// unknown finds documents of products that were never written.
-func (a *audit) unknown(ctx context.Context) error {
-	cursor, err := a.into.products.Find(ctx, bson.D{}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
-	var ids []uuid.UUID
-	for cursor.Next(ctx) {
-		name, _ := cursor.Current.Lookup("_id").StringValueOK()
-		id, err := uuid.Parse(name)
-		if err != nil {
-			a.result.Differences++
-			a.report(Difference{Where: "document", What: "there is a document of no product: " + cursor.Current.Lookup("_id").String()})
-			continue
-		}
-		if ids = append(ids, id); len(ids) == 1000 {
-			if err := a.headless(ctx, ids); err != nil {
-				return err
-			}
-			ids = ids[:0]
-		}
-	}
-	if err := cursor.Err(); err != nil {
-		return err
-	}
-	return a.headless(ctx, ids)
-}
-
-func (a *audit) headless(ctx context.Context, ids []uuid.UUID) error {
-	heads, err := a.books.Heads(ctx, ids)
-	if err != nil {
-		return err
-	}
-	known := make(map[uuid.UUID]bool, len(heads))
-	for _, h := range heads {
-		known[h.ProductID] = h.Version > 0
-	}
-	for _, id := range ids {
-		if !known[id] {
-			a.result.Differences++
-			a.report(Difference{Product: id, Where: "document", What: "there is a document, but no head: the product was never created"})
-		}
-	}
-	return nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 const parkedWords = "the product is parked: its documents end before a row that could not be folded in"
@@ -24,7 +23,7 @@ func (a *audit) compareDocuments(ctx context.Context, c *account) error {
 	if err := a.compareBlocks(ctx, c); err != nil {
 		return err
 	}
-	if err := a.compareLater(ctx, c); err != nil {
+	if err := a.compareNames(ctx, c); err != nil {
 		return err
 	}
 	if err := a.compareDays(ctx, c); err != nil {
@@ -42,6 +41,8 @@ func (c *account) compareProduct() {
 		return
 	}
 	switch {
+	case c.exists && c.last == 0 && want.Version == 0:
+		c.differ("document", "there is a document, but the log has no such product")
 	case c.damage != nil:
 		c.differ("document", "it can't be read: %v", c.damage)
 	case !c.exists:
@@ -112,63 +113,6 @@ func (c *account) compareRows(want, got block) {
 		}
 	}
 	c.differ("movements", "the block %s has more movements than the log", want.ID)
-}
-
-// compareLater looks for blocks of versions that the log doesn't have.
-func (a *audit) compareLater(ctx context.Context, c *account) error {
-	beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: movementID(c.id.String(), c.last)}, {Key: "$lt", Value: c.id.String() + "/"}}}, {Key: "product", Value: c.id.String()}}
-	cursor, err := a.into.movements.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(MaxIDs))
-	if err != nil {
-		return err
-	}
-	var blocks []block
-	if err := cursor.All(ctx, &blocks); err != nil || len(blocks) == 0 {
-		return err
-	}
-	later, err := a.stream.Stream(ctx, c.id, c.last, MaxIDs*blockSize) // committed since
-	if err != nil {
-		return err
-	}
-	for _, b := range blocks {
-		if b.ID > movementID(c.id.String(), c.last+int64(len(later))) {
-			c.differ("movements", "the block %s is of versions the log doesn't have", b.ID)
-		}
-	}
-	return nil
-}
-
-func (a *audit) compareDays(ctx context.Context, c *account) error {
-	cursor, err := a.into.days.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: c.id.String() + "."}, {Key: "$lt", Value: c.id.String() + "/"}}}, {Key: "product", Value: c.id.String()}})
-	if err != nil {
-		return err
-	}
-	var days []bson.Raw
-	if err := cursor.All(ctx, &days); err != nil {
-		return err
-	}
-	stored := map[int64]hour{}
-	for _, raw := range days {
-		var d day
-		if err := bson.Unmarshal(raw, &d); err != nil {
-			c.differ("days", "%s can't be read: %v", raw.Lookup("_id"), err)
-		}
-		for _, h := range d.Hours {
-			stored[h.Number] = h
-		}
-	}
-	running := c.entry.doc.Hour
-	for _, want := range c.entry.ended {
-		if got := stored[want.Number]; got != want {
-			c.differ("days", "the log comes to %+v, stored is %+v", want, got)
-		}
-		delete(stored, want.Number)
-	}
-	for number, h := range stored {
-		if running.Movements == 0 || number < running.Number { // the running one may have ended just now
-			c.differ("days", "stored is %+v, in which nothing moved", h)
-		}
-	}
-	return nil
 }
 
 // compareInventory asks whether the Inventory Service has the records it is said to have.

@@ -243,6 +243,13 @@ func (c *journalCheck) bound(pos int64) {
 	c.now = stretch{from: pos}
 }
 
+// rest waits between two pages, if there is a pace to keep: nobody is to feel it.
+func (a *audit) rest(ctx context.Context, since time.Time) {
+	if a.options.PerSecond > 0 {
+		wait(ctx, nil, 4*time.Since(since))
+	}
+}
+
 // journal compares the journal of a shard, and returns the products that the shard's log names.
 func (a *audit) journal(ctx context.Context, shard int16) (ids []uuid.UUID, err error) {
 	known, last := map[uuid.UUID]bool{}, time.Now()
@@ -252,9 +259,7 @@ func (a *audit) journal(ctx context.Context, shard int16) (ids []uuid.UUID, err 
 				known[id], ids = true, append(ids, id)
 			}
 		}
-		if a.options.PerSecond > 0 {
-			wait(ctx, nil, 4*time.Since(last)) // nobody is to feel it
-		}
+		a.rest(ctx, last)
 		last = time.Now()
 	})
 	if err != nil || len(c.bad) == 0 {
@@ -276,8 +281,7 @@ func (a *audit) journal(ctx context.Context, shard int16) (ids []uuid.UUID, err 
 		a.result.Healed += int64(len(c.bad))
 	}
 	for i := range c.bad {
-		a.result.Differences++
-		a.report(Difference{Product: c.bad[i].product, Where: "journal", What: c.bad[i].words(shard), Healed: heal})
+		a.note(Difference{Product: c.bad[i].product, Where: "journal", What: c.bad[i].words(shard), Healed: heal})
 	}
 	return ids, nil
 }

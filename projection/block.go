@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -37,6 +38,22 @@ func (d *document) tailStart() int64 { return d.Version/blockSize*blockSize + 1 
 
 // cancelledID names the block of a cancelled reservation.
 func cancelledID(product string, pos int64) string { return fmt.Sprintf("%s/%012d", product, pos) }
+
+// blockNamed reads the name of a block of a product: the last version in it, or the position of a cancellation. Both are 0 where it names none.
+func blockNamed(product, name string) (last, pos int64) {
+	if len(name) < len(product)+2 {
+		return 0, 0
+	}
+	switch n, err := strconv.ParseInt(name[len(product)+1:], 10, 64); {
+	case err != nil || n < 1:
+		return 0, 0
+	case name == cancelledID(product, n):
+		return 0, n
+	case name == movementID(product, n) && n == blockStart(n):
+		return n + blockSize - 1, 0
+	}
+	return 0, 0
+}
 
 // newBlock makes the block of some packed movements.
 func newBlock(id string, product uuid.UUID, packed []byte) (b block, err error) {

@@ -1,10 +1,12 @@
 package projection
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,6 +165,18 @@ func (l *memoryLog) Stream(_ context.Context, id uuid.UUID, after int64, limit i
 	return rows, nil
 }
 
+func (l *memoryLog) Facts(_ context.Context, id uuid.UUID, after int64, limit int) ([]eventstore.Record, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var rows []eventstore.Record
+	for _, r := range l.of(id) {
+		if r.Version == 0 && r.Pos > after && len(rows) < limit {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
 func (l *memoryLog) Heads(_ context.Context, ids []uuid.UUID) ([]eventstore.Head, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,16 +190,43 @@ func (l *memoryLog) Heads(_ context.Context, ids []uuid.UUID) ([]eventstore.Head
 	return heads, nil
 }
 
-func (l *memoryLog) Reservations(_ context.Context, keys []eventstore.ReservationKey) ([]eventstore.Reservation, error) {
+func (l *memoryLog) Reservations(_ context.Context, id, after uuid.UUID, limit int) ([]eventstore.Reservation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var kept []eventstore.Reservation
-	for _, key := range keys {
-		if r := l.held[key]; r.Exists() {
+	for key, r := range l.held {
+		if key.ProductID == id && r.Exists() && bytes.Compare(key.ReservationID[:], after[:]) > 0 {
 			kept = append(kept, eventstore.Reservation{ReservationKey: key, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held, State: string(r.State), ExpiresAt: r.ExpiresAt})
 		}
 	}
-	return kept, nil
+	slices.SortFunc(kept, func(a, b eventstore.Reservation) int { return bytes.Compare(a.ReservationID[:], b.ReservationID[:]) })
+	return kept[:min(limit, len(kept))], nil
+}
+
+func (l *memoryLog) Kept(_ context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var kept []uuid.UUID
+	for id, p := range l.products {
+		if p.Version > 0 {
+			kept = append(kept, id)
+		}
+	}
+	for key, r := range l.held {
+		if r.Exists() {
+			kept = append(kept, key.ProductID)
+		}
+	}
+	kept = slices.DeleteFunc(kept, func(id uuid.UUID) bool { return bytes.Compare(id[:], after[:]) <= 0 })
+	slices.SortFunc(kept, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	kept = slices.Compact(kept)
+	return kept[:min(limit, len(kept))], nil
+}
+
+func (l *memoryLog) Unlogged(_ context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return len(l.of(id)) > 0 }), nil
 }
 
 func (l *memoryLog) Positions(context.Context) (last [eventstore.Shards]int64, err error) {

@@ -36,15 +36,14 @@ func (f *folder) refold(ctx context.Context, id uuid.UUID) error {
 // anew is a product that is being folded anew.
 type anew struct {
 	*entry
-	keep    map[string]bool // blocks and days the log accounts for
-	missed  *missed         // nil: it wasn't parked
+	missed  *missed // nil: it wasn't parked
 	skipped segments
 	bad     *eventstore.Record // the row that can't be folded in
 	why     error
 }
 
 func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
-	a := &anew{entry: newEntry(id), keep: map[string]bool{}}
+	a := &anew{entry: newEntry(id)}
 	old, err := f.into.products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
@@ -70,10 +69,10 @@ func (f *folder) refoldOnce(ctx context.Context, id uuid.UUID) error {
 	if err := f.replaceAll(ctx, f.into.days, a.allDays()); err != nil {
 		return err
 	}
-	if err := f.sweep(ctx, id.String(), a.entry, a.keep); err != nil {
+	if err := f.sweep(ctx, id, a.entry); err != nil {
 		return err
 	}
-	if err := f.replaceProduct(ctx, a.entry, old); err != nil {
+	if err := f.replaceProduct(ctx, id, a, old); err != nil {
 		return err
 	}
 	if a.bad != nil {
@@ -102,9 +101,6 @@ func (f *folder) foldAnew(ctx context.Context, id uuid.UUID, a *anew) error {
 		m, _, err := a.fold(item{Record: r, event: event})
 		if err != nil {
 			return err
-		}
-		if m.Type == cancelled {
-			a.keep[cancelledID(a.doc.ID, m.Pos)] = true
 		}
 		if m.Type.visible() && a.missed.has(m.Pos) {
 			a.skipped.add(&m)
@@ -213,24 +209,46 @@ func (f *folder) replaceAll(ctx context.Context, in *mongo.Collection, models []
 	return nil
 }
 
-// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile.
-func (f *folder) replaceProduct(ctx context.Context, e *entry, old bson.Raw) error {
-	if e.doc.Version == 0 && old == nil {
-		return nil // only facts are known of it
-	}
-	if old == nil {
-		if _, err := f.into.products.InsertOne(ctx, &e.doc); mongo.IsDuplicateKeyError(err) {
+// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
+func (f *folder) replaceProduct(ctx context.Context, id uuid.UUID, a *anew, old bson.Raw) error {
+	in := f.into.products
+	switch {
+	case old == nil && a.doc.Version == 0 && a.bad == nil:
+		return f.eventless(ctx, id)
+	case old == nil && a.doc.Version == 0:
+		return nil
+	case old == nil:
+		if _, err := in.InsertOne(ctx, &a.doc); mongo.IsDuplicateKeyError(err) {
 			return errStale
 		} else if err != nil {
 			return err
 		}
 		return nil
+	case a.doc.Version == 0:
+		result, err := in.DeleteOne(ctx, guardRaw(old))
+		if err == nil && result.DeletedCount == 0 {
+			err = errStale
+		}
+		return err
 	}
-	result, err := f.into.products.ReplaceOne(ctx, guardRaw(old), &e.doc)
+	result, err := in.ReplaceOne(ctx, guardRaw(old), &a.doc)
 	if err == nil && result.MatchedCount == 0 {
 		err = errStale
 	}
 	return err
+}
+
+// eventless fails if the product has events by now. Without a document there is no guard: blocks may have been swept away that were just written.
+func (f *folder) eventless(ctx context.Context, id uuid.UUID) error {
+	for r, err := range f.log.ProductRecords(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if r.Version > 0 {
+			return errStale
+		}
+	}
+	return nil
 }
 
 // guardRaw matches a document in the state it was read in, whatever was in it.
@@ -246,31 +264,41 @@ func guardRaw(old bson.Raw) bson.D {
 	return filter
 }
 
-// sweep removes rows and days that the log doesn't account for: versions above the last, and whatever isn't in keep.
-func (f *folder) sweep(ctx context.Context, id string, e *entry, keep map[string]bool) error {
-	for _, h := range e.ended {
-		keep[dayID(id, h.Number/24)] = true
-	}
-	for _, part := range []struct {
-		in    *mongo.Collection
-		above string
-	}{{f.into.movements, movementID(id, e.doc.tailStart()-1)}, {f.into.days, id}} {
-		beyond := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: part.above}, {Key: "$lt", Value: id + "0"}}}}
-		cursor, err := part.in.Find(ctx, beyond, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+// sweep removes blocks and days that the log doesn't account for. Blocks of cancellations it has no guard for: it asks the log again, which has got
+// those that somebody wrote meanwhile.
+func (f *folder) sweep(ctx context.Context, id uuid.UUID, e *entry) error {
+	for names, err := range names(ctx, f.into.movements, e.doc.ID+".", e.doc.ID+"0") {
 		if err != nil {
 			return err
 		}
-		for cursor.Next(ctx) {
-			found := cursor.Current.Lookup("_id").StringValue()
-			if keep[found] {
-				continue
-			}
-			if _, err := part.in.DeleteOne(ctx, bson.D{{Key: "_id", Value: found}}); err != nil {
-				return errors.Join(err, cursor.Close(ctx))
-			}
+		stray, err := f.stray(ctx, id, e.doc.Version, names)
+		if err == nil {
+			err = deleteAll(ctx, f.into.movements, stray)
 		}
-		if err := errors.Join(cursor.Err(), cursor.Close(ctx)); err != nil {
+		if err != nil {
 			return err
+		}
+	}
+	keep := map[string]bool{}
+	for _, h := range e.ended {
+		keep[dayID(e.doc.ID, h.Number/24)] = true
+	}
+	for names, err := range names(ctx, f.into.days, e.doc.ID+".", e.doc.ID+"0") {
+		if err == nil {
+			err = deleteAll(ctx, f.into.days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteAll deletes documents by name.
+func deleteAll(ctx context.Context, in *mongo.Collection, names []string) error {
+	for _, name := range names {
+		if _, err := in.DeleteOne(ctx, bson.D{{Key: "_id", Value: name}}); err != nil {
+			return fmt.Errorf("sweep %s: %w", in.Name(), err)
 		}
 	}
 	return nil

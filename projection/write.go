@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -48,6 +49,45 @@ func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 		}
 	}
 	return nil
+}
+
+// idOnly asks for no more of documents than their ids.
+var idOnly = bson.D{{Key: "_id", Value: 1}}
+
+// names reads the ids that are strings from lo up to but without hi, or to the last where hi is empty, in order and page by page: no cursor is
+// open while somebody looks at them.
+func names(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2[[]string, error] {
+	const page = 1000
+	return func(yield func([]string, error) bool) {
+		for from := "$gte"; ; from = "$gt" {
+			span := bson.D{{Key: from, Value: lo}}
+			if hi != "" {
+				span = append(span, bson.E{Key: "$lt", Value: hi})
+			}
+			cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: span}}, options.Find().SetSort(idOnly).SetProjection(idOnly).SetLimit(page).SetBatchSize(page))
+			var found []struct {
+				ID string `bson:"_id"`
+			}
+			if err == nil {
+				err = cursor.All(ctx, &found)
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read the ids of %s: %w", in.Name(), err))
+				return
+			}
+			ids := make([]string, len(found))
+			for i := range found {
+				lo = found[i].ID
+				ids[i] = lo
+			}
+			if len(ids) > 0 && !yield(ids, nil) {
+				return
+			}
+			if len(ids) < page {
+				return
+			}
+		}
+	}
 }
 
 // write writes a page: movements and ended hours before the products, so that a product that is there vouches for them.
