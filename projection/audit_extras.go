@@ -146,19 +146,20 @@ func (a *audit) later(ctx context.Context, c *account) (map[int64]bool, error) {
 // strangers compares the products that the log doesn't name, and of which something is kept all the same: a head, reservations, documents of any
 // kind, or that they are parked.
 func (a *audit) strangers(ctx context.Context) error {
+	const page = 1000
 	if err := a.unlogged(ctx, slices.Collect(maps.Keys(a.parked))); err != nil {
 		return err
 	}
 	for after := uuid.Nil; ; {
 		began := time.Now()
-		ids, err := a.books.Kept(ctx, after, MaxIDs)
+		ids, err := a.books.Kept(ctx, after, page)
 		if err == nil {
 			err = a.unlogged(ctx, ids)
 		}
 		if err != nil {
 			return err
 		}
-		if len(ids) < MaxIDs {
+		if len(ids) < page {
 			break
 		}
 		after = ids[len(ids)-1]

@@ -83,4 +83,17 @@ func TestAudit(t *testing.T) {
 	if code != 1 || !strings.Contains(out, product) || !strings.Contains(out, "1 differences") {
 		t.Errorf("audit ends with %d: %s%s", code, out, errs)
 	}
+	extra, stranger := uuid.NewString(), uuid.NewString()
+	for _, sql := range []string{
+		`insert into reservation values ('` + product + `', '` + extra + `', 's', 1, 1, 'ACTIVE', null)`,
+		`insert into product_head values ('` + stranger + `', 1, 2, 10, 0, 1, 0)`,
+	} {
+		if _, err := w.sql().Exec(context.Background(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, errs, code = w.run(nil, "audit")
+	if code != 1 || !strings.Contains(out, extra) || !strings.Contains(out, stranger) || !strings.Contains(out, "3 differences") {
+		t.Errorf("audit ends with %d: %s%s", code, out, errs)
+	}
 }
