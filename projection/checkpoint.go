@@ -28,6 +28,7 @@ type checkpoint struct {
 	At       int64  `bson:"at"`       // that row's time
 	Complete int64  `bson:"complete"` // every row up to this time is in the documents
 	Epoch    int64  `bson:"epoch"`    // of the lease it was written under: an older one may not write
+	CaughtUp bool   `bson:"caughtUp"` // the shard has been read to its end under that lease
 }
 
 func shardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // Export calls each with every movement of a list, the oldest first, and stops at its first error. With after it goes on behind that
@@ -16,13 +17,13 @@ func (r *Reader) Export(ctx context.Context, where MovementFilter, after Movemen
 	if after != (MovementID{}) && where.ProductID != uuid.Nil && where.ProductID != after.ProductID {
 		return fmt.Errorf("movement %s.%d isn't one of product %s: %w", after.ProductID, after.Version, where.ProductID, ErrBadRange)
 	}
+	g, err := r.store.generation(ctx)
+	if err != nil {
+		return err
+	}
 	for {
-		m, err := r.store.loadMeta(ctx)
-		if err != nil {
-			return err
-		}
 		var refused error
-		err = r.export(ctx, r.store.collections(m.Generation), where, after, func(row *movement) error {
+		err = r.export(ctx, g, where, after, func(row *movement) error {
 			after = MovementID{row.Product, row.Version}
 			shown := row.shown()
 			refused = each(&shown)
@@ -32,24 +33,32 @@ func (r *Reader) Export(ctx context.Context, where MovementFilter, after Movemen
 			return err
 		}
 		// A generation that is dropped while it is read has no more movements, or fails. Its successor has the same.
-		switch replaced := r.current(m.Generation)(ctx); {
-		case replaced == nil:
+		switch dropped := r.whole(g)(ctx); {
+		case dropped == nil:
 			return err
-		case !errors.Is(replaced, errReplaced):
-			return errors.Join(err, replaced)
+		case !errors.Is(dropped, errDropped):
+			return errors.Join(err, dropped)
 		}
+		m, err := r.store.loadMeta(ctx)
+		if err != nil {
+			return err
+		}
+		if m.Generation == g.name {
+			return errDropped
+		}
+		g = r.store.named(m)
 	}
 }
 
-var errReplaced = errors.New("the generation that is being read has been replaced")
+var errDropped = errors.New("the generation that is being read has been dropped")
 
-// current returns a check of whether a generation is still the one to read, and so whether what was read of it is whole: it is dropped some time after
-// it was replaced. Reads that end in time need no such check.
-func (r *Reader) current(generation string) func(context.Context) error {
+// whole returns a check of whether nothing of a generation has been dropped yet, and so whether what was read of it is whole. Reads that end in time
+// need no such check.
+func (r *Reader) whole(g generation) func(context.Context) error {
 	return func(ctx context.Context) error {
-		m, err := r.store.loadMeta(ctx)
-		if err == nil && m.Generation != generation {
-			err = errReplaced
+		_, err := r.store.loadCheckpoints(ctx, g.name)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			err = errDropped
 		}
 		return err
 	}
@@ -62,7 +71,7 @@ func (r *Reader) export(ctx context.Context, g generation, where MovementFilter,
 		return err
 	}
 	if s.source != nil {
-		s.watch(r.current(g.name))
+		s.watch(r.whole(g))
 	}
 	if after != (MovementID{}) {
 		key, err := r.exportKey(ctx, g, s, after)

@@ -66,7 +66,11 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 		f.cache.purge()
 		return 0, false, err
 	}
-	full = len(records) >= f.limit
+	if full = len(records) >= f.limit; !full {
+		for _, c := range cursors {
+			f.shards[c.Shard].at.CaughtUp = true
+		}
+	}
 	eventstore.CrashPoint("projected")
 	if err := f.checkpoint(ctx, f.progress(cursors, records, settled, full)); err != nil {
 		return 0, false, err
@@ -138,7 +142,7 @@ func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []in
 		journaled[n] = saved[n].Pos
 		delete(f.journal, n)
 		held[n].at = saved[n]
-		held[n].at.Epoch = held[n].epoch
+		held[n].at.Epoch, held[n].at.CaughtUp = held[n].epoch, false
 		if pos := saved[n].Pos; pos > 0 {
 			places = append(places, eventstore.Cursor{Shard: n, Pos: pos})
 		}

@@ -11,7 +11,7 @@ import (
 
 // inPlace folds single products anew.
 func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
-	g, err := r.store.generation(ctx)
+	g, err := r.store.fed(ctx)
 	if err != nil {
 		return err
 	}

@@ -100,17 +100,18 @@ var errNewer = errors.New("the documents have the shape of a newer version of th
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
 	for {
-		if _, err := p.store.generation(ctx); err != nil { // which shape it has
+		g, err := p.store.fed(ctx)
+		if err != nil {
 			return err
 		}
-		switch by := p.store.ahead(); {
+		switch by := g.schema - schema; {
 		case by > 0:
 			return errNewer
 		case ctx.Err() != nil, by == 0:
 			return nil
 		}
 		said := time.Now()
-		err := Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
+		err = Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
 			if time.Since(said) > 5*time.Second {
 				said = time.Now()
 				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
@@ -124,9 +125,9 @@ func (p *Projector) upgrade(ctx context.Context) error {
 	}
 }
 
-// sweep folds one page of the shards held into the generation that is read. It says whether there is more.
+// sweep folds one page of the shards held into the generation that is read, or about to be. It says whether there is more.
 func (p *Projector) sweep(ctx context.Context) (rows int, full bool, err error) {
-	g, err := p.store.generation(ctx)
+	g, err := p.store.fed(ctx)
 	if err != nil {
 		return 0, false, err
 	}

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"product-service/eventstore"
 )
@@ -66,18 +62,6 @@ type rebuild struct {
 	claim   building
 }
 
-// building names the generation that is being filled, and who does it.
-type building struct {
-	ID         string `bson:"_id"`
-	Generation string `bson:"generation"`
-	Schema     int    `bson:"schema"`
-	Owner      string `bson:"owner"`
-	Until      int64  `bson:"until"` // others may go on after it
-}
-
-// claimTime is how long an interrupted rebuild waits for another process.
-const claimTime = 15 * time.Second
-
 // indexTime is how long the indexes of a filled generation may take: minutes for millions of rows.
 const indexTime = 12 * time.Hour
 
@@ -96,7 +80,7 @@ func (r *rebuild) whole(ctx context.Context) error {
 		return err
 	}
 	if err := r.fill(ctx, f, target); errors.Is(err, errOtherLog) {
-		return errors.Join(err, r.forget(ctx))
+		return errors.Join(err, r.store.forget(ctx, r.claim))
 	} else if err != nil {
 		return err
 	}
@@ -159,7 +143,8 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 	}
 }
 
-// catchUp sweeps until the new generation holds all that readers see now. It may be less by what is projected until the change, which follows at once.
+// catchUp sweeps until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
+// hasn't looked for long may read it at once.
 func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
 	for {
 		behind, err := r.behind(ctx, f)
@@ -205,75 +190,6 @@ func (r *rebuild) rated(p Progress) Progress {
 	return p
 }
 
-// begin claims the rebuild: a new one, or one that was interrupted.
-func (r *rebuild) begin(ctx context.Context) error {
-	current, err := r.store.loadMeta(ctx)
-	if err != nil {
-		return err
-	}
-	meta := r.store.db.Collection(metaName)
-	var found building
-	err = meta.FindOne(ctx, bson.D{{Key: "_id", Value: "building"}}).Decode(&found)
-	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-		return fmt.Errorf("find an interrupted rebuild: %w", err)
-	}
-	r.claim = building{ID: "building", Generation: next(current.Generation, found.Generation), Schema: schema, Owner: uuid.NewString(), Until: time.Now().Add(claimTime).UnixMicro()}
-	if err == nil {
-		return r.takeOver(ctx, current, found)
-	}
-	if _, err := meta.InsertOne(ctx, r.claim); mongo.IsDuplicateKeyError(err) {
-		return ErrRebuilding
-	} else if err != nil {
-		return fmt.Errorf("claim the rebuild: %w", err)
-	}
-	return r.store.clean(ctx, current.Generation) // under the claim, or it could be another's generation
-}
-
-// next is a generation that was never before.
-func next(current, building string) string {
-	a, _ := strconv.Atoi(current) // both were written by next, or are "1"
-	b, _ := strconv.Atoi(building)
-	return strconv.Itoa(max(a, b) + 1)
-}
-
-// takeOver goes on with an interrupted rebuild; one of another shape of documents, or that was done but for cleaning up, begins again.
-func (r *rebuild) takeOver(ctx context.Context, current meta, found building) error {
-	if found.Until > time.Now().UnixMicro() {
-		return ErrRebuilding
-	}
-	keep := []string{current.Generation}
-	if found.Schema == schema && found.Generation != current.Generation {
-		r.claim.Generation, keep = found.Generation, append(keep, found.Generation)
-		r.logger.InfoContext(ctx, "going on with an interrupted rebuild", "generation", found.Generation)
-	}
-	result, err := r.store.db.Collection(metaName).ReplaceOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: found.Owner}}, r.claim)
-	if err != nil {
-		return fmt.Errorf("claim the rebuild: %w", err)
-	}
-	if result.MatchedCount == 0 {
-		return ErrRebuilding
-	}
-	return r.store.clean(ctx, keep...)
-}
-
-// renew keeps the claim.
-func (r *rebuild) renew(ctx context.Context) error {
-	if time.Until(time.UnixMicro(r.claim.Until)) > claimTime*2/3 {
-		return nil
-	}
-	until := time.Now().Add(claimTime).UnixMicro()
-	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: r.claim.Owner}}
-	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, own, set(bson.D{{Key: "until", Value: until}}))
-	if err != nil {
-		return fmt.Errorf("renew the claim of the rebuild: %w", err)
-	}
-	if result.MatchedCount == 0 {
-		return ErrRebuilding
-	}
-	r.claim.Until = until
-	return nil
-}
-
 // indexed builds the indexes the filling did without, and keeps the claim while that takes.
 func (r *rebuild) indexed(ctx context.Context, g generation) error {
 	done := make(chan error, 1)
@@ -296,13 +212,16 @@ func (r *rebuild) indexed(ctx context.Context, g generation) error {
 	}
 }
 
-// change makes the new generation the one that is read, and returns the one that was.
+// change names the new generation as the one that is read, and returns the one that was.
 func (r *rebuild) change(ctx context.Context) (old string, err error) {
+	if err := r.renewNow(ctx); err != nil { // nobody else may drop the old one before all have changed over
+		return "", err
+	}
 	current, err := r.store.loadMeta(ctx)
 	if err != nil {
 		return "", err
 	}
-	fields := bson.D{{Key: "generation", Value: r.claim.Generation}, {Key: "schema", Value: schema}}
+	fields := bson.D{{Key: "generation", Value: r.claim.Generation}, {Key: "schema", Value: schema}, {Key: "from", Value: time.Now().Add(notice).UnixMicro()}}
 	was := bson.D{{Key: "_id", Value: "current"}, {Key: "generation", Value: current.Generation}}
 	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, was, set(fields))
 	if err != nil {
@@ -318,17 +237,12 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 // errOtherLog says that the log isn't the one the interrupted rebuild read.
 var errOtherLog = errors.New("the log has changed since the rebuild was interrupted; begin again")
 
-// forget ends the claim.
-func (r *rebuild) forget(ctx context.Context) error {
-	if _, err := r.store.db.Collection(metaName).DeleteOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: r.claim.Owner}}); err != nil {
-		return fmt.Errorf("end the rebuild: %w", err)
-	}
-	return nil
-}
-
-// handOver follows the log until every reader and projector has noticed the change, and then drops what nobody reads any more.
+// handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See [Store.look].
 func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
-	for end := time.Now().Add(2*staleMeta + r.store.config.ReadTimeout); time.Now().Before(end); {
+	for end := time.Now().Add(r.store.patience + r.store.config.ReadTimeout); time.Now().Before(end); {
+		if err := r.renew(ctx); err != nil {
+			return err
+		}
 		if _, _, err := f.sweep(ctx, everyShard()); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
 			r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
 		}
@@ -337,39 +251,12 @@ func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 			return err
 		}
 	}
-	r.claim.Until = 0 // to be renewed: what is dropped must not be another's
-	if err := r.renew(ctx); err != nil {
+	if err := r.renewNow(ctx); err != nil {
 		return err
 	}
 	r.logger.InfoContext(ctx, "dropping the old generation of the projection", "generation", old)
 	if err := r.store.clean(ctx, f.into.name); err != nil {
 		return err
 	}
-	return r.forget(ctx)
-}
-
-// kinds are the collections of a generation.
-var kinds = []string{"products", "movements", "journal", "days"}
-
-// clean drops every generation but those to be kept.
-func (s *Store) clean(ctx context.Context, keep ...string) error {
-	names, err := s.db.ListCollectionNames(ctx, bson.D{})
-	if err != nil {
-		return fmt.Errorf("list the generations: %w", err)
-	}
-	for _, name := range names {
-		kind, generation, ok := strings.Cut(name, "_")
-		if !ok || !slices.Contains(kinds, kind) || slices.Contains(keep, generation) {
-			continue
-		}
-		if err := s.db.Collection(name).Drop(ctx); err != nil {
-			return fmt.Errorf("drop %s: %w", name, err)
-		}
-	}
-	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
-		if _, err := s.db.Collection(part.in).DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$nin", Value: keep}}}}); err != nil {
-			return fmt.Errorf("forget old generations: %w", err)
-		}
-	}
-	return nil
+	return r.store.forget(ctx, r.claim)
 }

@@ -19,7 +19,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
-	"golang.org/x/sync/singleflight"
 
 	"product-service/eventstore"
 )
@@ -44,11 +43,13 @@ type Store struct {
 
 	waiting waiters
 
-	loading singleflight.Group
+	looks flights[use] // for the generation in use
 
 	mu      sync.Mutex
-	current meta
-	read    time.Time // when current was
+	current meta      // that is read
+	read    time.Time // when that was last found to be the one that is named
+
+	patience time.Duration // changeTime, but in tests
 }
 
 // server is what the database can do, asked once.
@@ -58,13 +59,6 @@ type server struct {
 	lookups    bool // it finds documents by a list of ids without reading the whole collection
 	indexes    bool // its queries use indexes
 	sums       bool // it adds up fields of embedded documents
-}
-
-// meta names the generation that is read.
-type meta struct {
-	ID         string `bson:"_id"`
-	Generation string `bson:"generation"`
-	Schema     int    `bson:"schema"`
 }
 
 // Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to read, with its indexes.
@@ -78,7 +72,7 @@ func watched(ctx context.Context, c Config, monitor *event.CommandMonitor) (*Sto
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
 	}
-	s := &Store{config: c, client: client, db: client.Database(c.Database), waiting: newWaiters()}
+	s := &Store{config: c, client: client, db: client.Database(c.Database), waiting: newWaiters(), patience: changeTime}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, client.Disconnect(ctx))
 	}
@@ -113,19 +107,6 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	return s.indexHistory(ctx, s.collections(m.Generation))
-}
-
-// tidy drops what a rebuild left that changed over and then ended before it could clean up.
-func (s *Store) tidy(ctx context.Context, current meta) error {
-	left := bson.D{{Key: "_id", Value: "building"}, {Key: "generation", Value: current.Generation}, {Key: "until", Value: bson.D{{Key: "$lt", Value: time.Now().UnixMicro()}}}}
-	result, err := s.db.Collection(metaName).DeleteOne(ctx, left)
-	if err != nil {
-		return fmt.Errorf("tidy up after a rebuild: %w", err)
-	}
-	if result.DeletedCount == 0 {
-		return nil
-	}
-	return s.clean(ctx, current.Generation)
 }
 
 // ask finds out what the server can do. FerretDB 1 answers buildInfo with its own version beside MongoDB's. It holds a connection of
@@ -166,65 +147,3 @@ func (s *Store) Close(ctx context.Context) error { return s.client.Disconnect(ct
 
 // Ping says whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.client.Ping(ctx, nil) }
-
-// generation holds the collections of one read model.
-type generation struct {
-	name      string
-	products  *mongo.Collection
-	movements *mongo.Collection // in blocks, by product
-	journal   *mongo.Collection // the same in segments, by time
-	days      *mongo.Collection
-}
-
-func (s *Store) collections(name string) generation {
-	of := func(what string) *mongo.Collection { return s.db.Collection(what + "_" + name) }
-	return generation{name: name, products: of("products"), movements: of("movements"), journal: of("journal"), days: of("days")}
-}
-
-// staleMeta is how long a process may go on reading a generation that another has replaced.
-const staleMeta = time.Second
-
-// generation returns the generation that is read now.
-func (s *Store) generation(ctx context.Context) (generation, error) {
-	s.mu.Lock()
-	known, fresh := s.current, time.Since(s.read) < staleMeta
-	s.mu.Unlock()
-	if fresh {
-		return s.collections(known.Generation), nil
-	}
-	// One of those who ask reads it for all, outside the lock: while MongoDB is silent nobody waits for more than one try.
-	loaded := s.loading.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ReadTimeout)
-		defer cancel()
-		began := time.Now()
-		m, err := s.loadMeta(ctx)
-		if err == nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.current, s.read = m, began // not when the answer came: a slow one is old by then
-		}
-		return m, err
-	})
-	select {
-	case r := <-loaded:
-		m, _ := r.Val.(meta)
-		return s.collections(m.Generation), r.Err
-	case <-ctx.Done():
-		return generation{}, fmt.Errorf("find the generation to read: %w", context.Cause(ctx))
-	}
-}
-
-// ahead says how many shapes the documents of the generation that is read are ahead of this program's.
-func (s *Store) ahead() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current.Schema - schema
-}
-
-func (s *Store) loadMeta(ctx context.Context) (meta, error) {
-	var m meta
-	if err := s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "current"}}).Decode(&m); err != nil {
-		return m, fmt.Errorf("find the generation to read: %w", err)
-	}
-	return m, nil
-}

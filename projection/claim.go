@@ -1,0 +1,165 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// building names the generation that is being filled, and who does it. It is the claim to fill generations and to drop them.
+type building struct {
+	ID         string `bson:"_id"`
+	Generation string `bson:"generation"`
+	Schema     int    `bson:"schema"`
+	Owner      string `bson:"owner"`
+	Until      int64  `bson:"until"` // others may go on after it
+}
+
+// claimTime is how long an interrupted rebuild waits for another process. It is longer than changeTime: until then nobody else drops what is read.
+const claimTime = 15 * time.Second
+
+// claiming is a claim of somebody new.
+func claiming(generation string) building {
+	return building{ID: "building", Generation: generation, Schema: schema, Owner: uuid.NewString(), Until: time.Now().Add(claimTime).UnixMicro()}
+}
+
+// claimed returns the claim there is, of whoever it is.
+func (s *Store) claimed(ctx context.Context) (found building, ok bool, err error) {
+	err = s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "building"}}).Decode(&found)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return found, false, nil
+	}
+	if err != nil {
+		return found, false, fmt.Errorf("find an interrupted rebuild: %w", err)
+	}
+	return found, true, nil
+}
+
+// takeOver puts a claim in the place of one that has run out, and then drops all generations but those to be kept: under the claim, or it could be
+// another's. It returns [ErrRebuilding] where the old one hasn't run out, or somebody was faster.
+func (s *Store) takeOver(ctx context.Context, old, claim building, keep ...string) error {
+	if old.Until > time.Now().UnixMicro() {
+		return ErrRebuilding
+	}
+	result, err := s.db.Collection(metaName).ReplaceOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: old.Owner}}, claim)
+	if err != nil {
+		return fmt.Errorf("claim the rebuild: %w", err)
+	}
+	if result.MatchedCount == 0 {
+		return ErrRebuilding
+	}
+	return s.clean(ctx, keep...)
+}
+
+// forget ends a claim.
+func (s *Store) forget(ctx context.Context, claim building) error {
+	if _, err := s.db.Collection(metaName).DeleteOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}); err != nil {
+		return fmt.Errorf("end the rebuild: %w", err)
+	}
+	return nil
+}
+
+// tidy drops what a rebuild left that changed over and then ended before it could clean up.
+func (s *Store) tidy(ctx context.Context, current meta) error {
+	left, ok, err := s.claimed(ctx)
+	if err != nil || !ok || left.Generation != current.Generation {
+		return err
+	}
+	claim := claiming(current.Generation)
+	if err := s.takeOver(ctx, left, claim, current.Generation); errors.Is(err, ErrRebuilding) {
+		return nil // it is theirs
+	} else if err != nil {
+		return fmt.Errorf("tidy up after a rebuild: %w", err)
+	}
+	return s.forget(ctx, claim)
+}
+
+// begin claims the rebuild: a new one, or one that was interrupted. One of another shape of documents, or that was done but for cleaning up,
+// begins again.
+func (r *rebuild) begin(ctx context.Context) error {
+	current, err := r.store.loadMeta(ctx)
+	if err != nil {
+		return err
+	}
+	found, interrupted, err := r.store.claimed(ctx)
+	if err != nil {
+		return err
+	}
+	r.claim = claiming(next(current.Generation, found.Generation))
+	keep := []string{current.Generation}
+	if interrupted {
+		if found.Schema == schema && found.Generation != current.Generation {
+			r.claim.Generation, keep = found.Generation, append(keep, found.Generation)
+			r.logger.InfoContext(ctx, "going on with an interrupted rebuild", "generation", found.Generation)
+		}
+		return r.store.takeOver(ctx, found, r.claim, keep...)
+	}
+	if _, err := r.store.db.Collection(metaName).InsertOne(ctx, r.claim); mongo.IsDuplicateKeyError(err) {
+		return ErrRebuilding
+	} else if err != nil {
+		return fmt.Errorf("claim the rebuild: %w", err)
+	}
+	return r.store.clean(ctx, keep...) // under the claim, as above
+}
+
+// next is a generation that was never before.
+func next(current, building string) string {
+	a, _ := strconv.Atoi(current) // both were written by next, or are "1"
+	b, _ := strconv.Atoi(building)
+	return strconv.Itoa(max(a, b) + 1)
+}
+
+// renew keeps the claim.
+func (r *rebuild) renew(ctx context.Context) error {
+	if time.Until(time.UnixMicro(r.claim.Until)) > claimTime*2/3 {
+		return nil
+	}
+	until := time.Now().Add(claimTime).UnixMicro()
+	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: r.claim.Owner}}
+	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, own, set(bson.D{{Key: "until", Value: until}}))
+	if err != nil {
+		return fmt.Errorf("renew the claim of the rebuild: %w", err)
+	}
+	if result.MatchedCount == 0 {
+		return ErrRebuilding
+	}
+	r.claim.Until = until
+	return nil
+}
+
+// renewNow keeps the claim for all of its time: what is done next must not be another's.
+func (r *rebuild) renewNow(ctx context.Context) error {
+	r.claim.Until = 0
+	return r.renew(ctx)
+}
+
+// clean drops every generation but those to be kept. It begins with the checkpoints: a generation that has them is whole.
+func (s *Store) clean(ctx context.Context, keep ...string) error {
+	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
+		if _, err := s.db.Collection(part.in).DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$nin", Value: keep}}}}); err != nil {
+			return fmt.Errorf("forget old generations: %w", err)
+		}
+	}
+	names, err := s.db.ListCollectionNames(ctx, bson.D{})
+	if err != nil {
+		return fmt.Errorf("list the generations: %w", err)
+	}
+	for _, name := range names {
+		kind, generation, ok := strings.Cut(name, "_")
+		if !ok || !slices.Contains(kinds, kind) || slices.Contains(keep, generation) {
+			continue
+		}
+		if err := s.db.Collection(name).Drop(ctx); err != nil {
+			return fmt.Errorf("drop %s: %w", name, err)
+		}
+	}
+	return nil
+}

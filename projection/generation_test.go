@@ -1,0 +1,228 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"product-service/eventstore"
+	"product-service/product"
+)
+
+// seen is the most that any reader of any process has been shown: versions by product, and by uuid.Nil of how many movements there are.
+type seen struct {
+	mu   sync.Mutex
+	most map[uuid.UUID]int64
+}
+
+// check reads, and fails where that shows less than was shown before it began.
+func (s *seen) check(ctx context.Context, t *testing.T, what string, read func() (map[uuid.UUID]int64, error), asked func(uuid.UUID) bool) bool {
+	s.mu.Lock()
+	before := maps.Clone(s.most)
+	s.mu.Unlock()
+	got, err := read()
+	if ctx.Err() != nil {
+		return false
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true // a slow machine: it saw nothing, and so nothing wrong
+	}
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return false
+	}
+	for id, n := range before {
+		if asked(id) && got[id] < n {
+			t.Errorf("%s: %s is at %d, and was seen at %d", what, id, got[id], n)
+			return false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, n := range got {
+		s.most[id] = max(s.most[id], n)
+	}
+	return true
+}
+
+// watch reads all the time, in three ways, as the clients of one process do.
+func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGroup, process string, r *Reader) {
+	one := func(id uuid.UUID) func() (map[uuid.UUID]int64, error) {
+		return func() (map[uuid.UUID]int64, error) {
+			p, ok, err := r.Product(ctx, id)
+			if !ok {
+				return nil, err
+			}
+			return map[uuid.UUID]int64{id: p.Version}, err
+		}
+	}
+	list := func() (map[uuid.UUID]int64, error) {
+		page, err := r.Products(ctx, ProductFilter{}, ProductOrder{}, Range{First: MaxPage, Count: true})
+		got := map[uuid.UUID]int64{}
+		for _, e := range page.Edges {
+			got[e.Node.ID] = e.Node.Version
+		}
+		if err == nil && page.Total < int64(len(got)) {
+			err = errors.New("the list is longer than its count")
+		}
+		return got, err
+	}
+	movements := func() (map[uuid.UUID]int64, error) {
+		page, err := r.Movements(ctx, MovementFilter{}, Range{First: 1, Count: true})
+		return map[uuid.UUID]int64{uuid.Nil: page.Total}, err
+	}
+	background.Go(func() {
+		for n := 0; ; n = (n + 1) % 6 {
+			id := testID(0xaa, n)
+			if wait(ctx, nil, 2*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+				return
+			}
+		}
+	})
+	background.Go(func() {
+		for s.check(ctx, t, process+" lists products", list, func(of uuid.UUID) bool { return of != uuid.Nil }) {
+			wait(ctx, nil, 10*time.Millisecond)
+		}
+	})
+	background.Go(func() {
+		for s.check(ctx, t, process+" counts movements", movements, func(of uuid.UUID) bool { return of == uuid.Nil }) {
+			wait(ctx, nil, 40*time.Millisecond)
+		}
+	})
+}
+
+// Ensure that whatever a reader of one process has seen, no reader of it or of another sees less later, through changes of the generation
+// while commands go on being taken.
+func TestReadersNeverSeeLess(t *testing.T) {
+	a := open(t)
+	l := stocked(t, 6)
+	l.clock = time.Now()
+	var background sync.WaitGroup
+	running, stop := context.WithCancel(t.Context())
+	defer func() {
+		stop()
+		background.Wait()
+	}()
+	s := &seen{most: map[uuid.UUID]int64{}}
+	stores, rebuilding := []*Store{a, another(t, a)}, another(t, a)
+	for _, store := range append(stores, rebuilding) {
+		store.patience = time.Minute // a slow machine is to be waited for
+	}
+	for i, store := range stores {
+		var half []int16
+		for n := int16(i); n < eventstore.Shards; n += 2 {
+			half = append(half, n)
+		}
+		p := project(t, store, l, &leases{epoch: 1, of: half})
+		if err := drain(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		background.Go(func() { _ = p.Run(running) })
+	}
+	for i, store := range stores {
+		s.watch(running, t, &background, []string{"one", "another"}[i], NewReader(store, nil))
+	}
+	background.Go(func() { trade(running, l) })
+
+	for range 2 {
+		ctx, interrupt := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		named := make(chan struct{})
+		go func() {
+			done <- Rebuild(ctx, rebuilding, l, quiet, RebuildOptions{}, func(at Progress) {
+				if at.Phase == "clean up" {
+					close(named)
+				}
+			})
+		}()
+		<-named
+		within(t, 40*time.Second, func() bool { return changed(t, stores) || t.Failed() })
+		interrupt()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if t.Failed() {
+			return
+		}
+		expire(t, a)
+	}
+}
+
+// another is what another process opens.
+func another(t *testing.T, s *Store) *Store {
+	t.Helper()
+	other, err := Open(t.Context(), s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close(context.Background()) })
+	return other
+}
+
+// changed says whether all use the generation that is named.
+func changed(t *testing.T, stores []*Store) bool {
+	m, err := stores[0].loadMeta(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stores {
+		s.mu.Lock()
+		in := s.current.Generation
+		s.mu.Unlock()
+		if in != m.Generation {
+			return false
+		}
+	}
+	return changedOver(t, stores[0])
+}
+
+// trade goes on taking commands as fast as pages come, and makes a product now and then.
+func trade(ctx context.Context, l *memoryLog) {
+	for i := 0; ctx.Err() == nil; i++ {
+		l.mu.Lock()
+		l.clock = time.Now()
+		l.mu.Unlock()
+		if n := 6 + i/20; i%20 == 0 && n < MaxPage {
+			l.do(testID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
+		}
+		l.do(testID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+		wait(ctx, nil, 5*time.Millisecond)
+	}
+}
+
+// Ensure that a process that has no projector to wait for, or one that is stuck, changes over in the end, and one that hasn't looked for long at once.
+func TestChangingOverInTheEnd(t *testing.T) {
+	s, l := open(t), stocked(t, 2)
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.create(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	next := bson.D{{Key: "generation", Value: "2"}, {Key: "from", Value: time.Now().Add(time.Hour).UnixMicro()}} // by a clock that is far ahead
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(next)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		ago       time.Duration // of the last look
+		read, fed string
+	}{
+		{0, "1", "1"},
+		{staleMeta + notice/2, "1", "1"},
+		{staleMeta + notice, "1", "2"},
+		{changeTime, "2", "2"},
+		{time.Hour, "2", "2"},
+	} {
+		s.current, s.read = meta{Generation: "1", Schema: schema}, time.Now().Add(-c.ago)
+		u, err := s.using(t.Context())
+		if err != nil || u.read.Generation != c.read || u.fed.Generation != c.fed {
+			t.Errorf("%s after a look it uses %+v, error %v", c.ago, u, err)
+		}
+	}
+}
