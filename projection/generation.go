@@ -129,12 +129,12 @@ func (s *Store) look(ctx context.Context) (use, error) {
 
 // takenOver says whether the owner of every shard has left an old generation for a new one that holds all that the old one shows. The new one is
 // looked at first: an owner who came to the old one meanwhile then shows there.
-func (s *Store) takenOver(ctx context.Context, old, new string) (bool, error) {
-	is, err := s.loadCheckpoints(ctx, new)
+func (s *Store) takenOver(ctx context.Context, from, to string) (bool, error) {
+	is, err := s.loadCheckpoints(ctx, to)
 	if err != nil {
 		return false, err
 	}
-	was, err := s.loadCheckpoints(ctx, old)
+	was, err := s.loadCheckpoints(ctx, from)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return true, nil // it is being dropped
 	} else if err != nil {

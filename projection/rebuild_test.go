@@ -346,3 +346,28 @@ func corrupt(t *testing.T, s *Store, id uuid.UUID) {
 		t.Fatal(err)
 	}
 }
+
+// Ensure that a reservation is found in blocks of an older shape, which name it in another way.
+func TestReservationInBlocksOfAnotherShape(t *testing.T) {
+	s, l := open(t), stocked(t, 2)
+	id := testID(0xaa, 0)
+	fillBlocks(l, id) // which push the reservations out of the tail
+	l.do(id, time.Second, product.Release{ReservationID: testID(0xcc, 2)})
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection("movements_1").UpdateMany(t.Context(), bson.D{}, set(bson.D{{Key: "reservations", Value: bson.A{int64(1)}}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema - 1}})); err != nil {
+		t.Fatal(err)
+	}
+	upgraded := another(t, s)
+	upgraded.server.indexes = true
+	for reservation, state := range map[int]product.ReservationState{0: product.StateReleased, 1: product.StateActive, 2: product.StateReleased} {
+		found, ok, err := NewReader(upgraded, nil).Reservation(t.Context(), id, testID(0xcc, reservation))
+		if err != nil || !ok || found.State != state || found.Quantity != 2 {
+			t.Errorf("reservation %d is %+v, %v, %v", reservation, found, ok, err)
+		}
+	}
+}

@@ -41,11 +41,7 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 	if err != nil {
 		return Reservation{}, false, err
 	}
-	filter := bson.D{{Key: "product", Value: productID.String()}}
-	if r.store.server.indexes {
-		filter = append(bson.D{{Key: "reservations", Value: shortened(reservationID)}}, filter...)
-	}
-	c, err := g.movements.Find(ctx, filter, r.many(ctx).SetProjection(bson.D{{Key: "rows", Value: 1}}))
+	c, err := g.movements.Find(ctx, r.blocksWith(g, productID, reservationID), r.many(ctx).SetProjection(bson.D{{Key: "rows", Value: 1}}))
 	if err != nil {
 		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
 	}
@@ -68,6 +64,21 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 		found.fold(&rows[i])
 	}
 	return found, len(rows) > 0, nil
+}
+
+// blocksWith is the condition for the blocks that may name a reservation. Those of another shape may name it in another way: there it is every block of
+// the product, whose ids begin with the product's.
+func (r *Reader) blocksWith(g generation, product, reservation uuid.UUID) bson.D {
+	id := product.String()
+	of := bson.E{Key: "product", Value: id}
+	switch {
+	case !r.store.server.indexes:
+		return bson.D{of}
+	case g.schema != schema:
+		return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id}, {Key: "$lt", Value: id + "0"}}}, of}
+	default:
+		return bson.D{{Key: "reservations", Value: shortened(reservation)}, of}
+	}
 }
 
 func (r *Reservation) fold(m *movement) {

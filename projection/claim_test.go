@@ -1,0 +1,53 @@
+package projection
+
+import (
+	"errors"
+	"slices"
+	"testing"
+)
+
+// Ensure that what a rebuild left is dropped by the next program to start, but not while somebody has the claim.
+func TestTidyingUp(t *testing.T) {
+	s := open(t)
+	left := claiming("2")
+	put := func(c building) {
+		t.Helper()
+		if _, err := s.db.Collection(metaName).InsertOne(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(when string, generations ...string) {
+		t.Helper()
+		for _, name := range []string{"1", "2"} {
+			_, err := s.loadCheckpoints(t.Context(), name)
+			if want := slices.Contains(generations, name); (err == nil) != want {
+				t.Errorf("%s generation %s is there: %v, want %v", when, name, err, want)
+			}
+		}
+	}
+	if err := s.create(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	current := meta{Generation: "2", Schema: schema}
+	put(left)
+	if err := s.tidy(t.Context(), current); err != nil {
+		t.Fatal(err)
+	}
+	is("while the rebuild may be alive", "1", "2")
+	expire(t, s)
+	if err := s.tidy(t.Context(), meta{Generation: "1", Schema: schema}); err != nil {
+		t.Fatal(err)
+	}
+	is("while it can be gone on with", "1", "2")
+	if err := s.takeOver(t.Context(), building{Owner: "somebody else"}, claiming("3"), "2"); !errors.Is(err, ErrRebuilding) {
+		t.Errorf("a claim that another has taken over: %v", err)
+	}
+	is("after another took over", "1", "2")
+	if err := s.tidy(t.Context(), current); err != nil {
+		t.Fatal(err)
+	}
+	is("in the end", "2")
+	if c, ok, err := s.claimed(t.Context()); ok || err != nil {
+		t.Errorf("a claim is left: %+v, %v", c, err)
+	}
+}
