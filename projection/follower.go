@@ -66,11 +66,7 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 		f.cache.purge()
 		return 0, false, err
 	}
-	if full = len(records) >= f.limit; !full {
-		for _, c := range cursors {
-			f.shards[c.Shard].at.CaughtUp = true
-		}
-	}
+	full = len(records) >= f.limit
 	eventstore.CrashPoint("projected")
 	if err := f.checkpoint(ctx, f.progress(cursors, records, settled, full)); err != nil {
 		return 0, false, err
@@ -251,16 +247,18 @@ func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Re
 		}
 	}
 	for _, cursor := range cursors[:ended] {
-		at, known := settled[cursor.Shard]
-		if !known {
-			continue
-		}
 		c, ok := moved[cursor.Shard]
 		if !ok {
 			c = f.shards[cursor.Shard].at
 		}
-		c.Complete = max(c.Complete, at.UnixMicro()-1) // others may come with this very time
-		moved[cursor.Shard] = c
+		before := c
+		c.CaughtUp = true
+		if at, known := settled[cursor.Shard]; known {
+			c.Complete = max(c.Complete, at.UnixMicro()-1) // others may come with this very time
+		}
+		if c != before {
+			moved[cursor.Shard] = c
+		}
 	}
 	return moved
 }
