@@ -158,7 +158,7 @@ func TestMendingEndsAtTheCheckpoint(t *testing.T) {
 			if err := a.apply(t.Context(), short); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.checkpoint(t.Context(), a.progress(a.cursors(), short, nil, false)); err != nil {
+			if err := a.checkpoint(t.Context(), a.progress(&reading{cursors: a.cursors(), records: short, limit: 100})); err != nil {
 				t.Fatal(err)
 			}
 			if found := differences(t, s, l, AuditOptions{}); len(found) > 0 {

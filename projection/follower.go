@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -19,8 +18,9 @@ import (
 type follower struct {
 	folder
 	shards map[int16]*shard
-	turn   int // which shard is read first
-	limit  int // rows of the next page
+	turn   int             // which shard is read first
+	limit  int             // rows of the next page
+	ahead  <-chan *reading // nil: the next page isn't read yet
 	beat   time.Time
 	gauged time.Time
 }
@@ -50,48 +50,23 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 	if err := f.adopt(ctx, leases); err != nil {
 		return 0, false, err
 	}
-	cursors := f.cursors()
-	if len(cursors) == 0 {
-		return 0, false, nil
+	r := f.read(ctx)
+	if r.err != nil {
+		return 0, false, r.err
 	}
-	settled, err := f.settled(ctx, cursors) // before the rows are read, which then are all up to it
-	if err != nil {
-		return 0, false, err
-	}
-	records, err := f.tail(ctx, cursors)
-	if err != nil {
-		return 0, false, err
-	}
-	if err := f.apply(ctx, records); err != nil {
+	if err := f.apply(ctx, r.records); err != nil {
 		f.cache.purge()
 		return 0, false, err
 	}
-	full = len(records) >= f.limit
 	eventstore.CrashPoint("projected")
-	if err := f.checkpoint(ctx, f.progress(cursors, records, settled, full)); err != nil {
+	if err := f.checkpoint(ctx, f.progress(r)); err != nil {
 		return 0, false, err
 	}
-	f.resize(full, len(records))
-	f.metrics.rows.Add(float64(len(records)))
-	if len(records) > 0 {
+	f.metrics.rows.Add(float64(len(r.records)))
+	if len(r.records) > 0 {
 		f.metrics.batches.Inc()
 	}
-	return len(records), full, nil
-}
-
-func (f *follower) tail(ctx context.Context, cursors []eventstore.Cursor) ([]eventstore.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.store.config.WriteTimeout)
-	defer cancel()
-	return f.log.Tail(ctx, cursors, f.limit)
-}
-
-func (f *follower) resize(full bool, rows int) {
-	switch {
-	case full:
-		f.limit = min(f.limit*2, f.store.config.MaxPage)
-	case rows < f.limit/4:
-		f.limit = max(f.limit/2, f.store.config.MinPage)
-	}
+	return len(r.records), r.full(), nil
 }
 
 // adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
@@ -194,66 +169,27 @@ func (f *follower) compare(ctx context.Context, held map[int16]*shard, places []
 	return nil
 }
 
-// cursors are where to read on, beginning with another shard each time.
-func (f *follower) cursors() []eventstore.Cursor {
-	cursors := make([]eventstore.Cursor, 0, len(f.shards))
-	f.turn = (f.turn + 1) % eventstore.Shards
-	for i := range int16(eventstore.Shards) {
-		n := (int16(f.turn) + i) % eventstore.Shards
-		if s := f.shards[n]; s != nil && !s.stopped {
-			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
-		}
-	}
-	return cursors
-}
-
-// settled asks up to when the shards are settled, if it is time to, or if lists over all products don't show yet what is projected.
-func (f *follower) settled(ctx context.Context, cursors []eventstore.Cursor) (map[int16]time.Time, error) {
-	shards := make([]int16, len(cursors))
-	latest, complete := int64(0), int64(math.MaxInt64)
-	for i, c := range cursors {
-		shards[i] = c.Shard
-		at := f.shards[c.Shard].at
-		latest, complete = max(latest, at.At), min(complete, at.Complete)
-	}
-	if latest <= complete && f.now().Sub(f.beat) < f.store.config.Heartbeat {
-		return nil, nil
-	}
-	f.beat = f.now()
-	ctx, cancel := context.WithTimeout(ctx, f.store.config.WriteTimeout)
-	defer cancel()
-	return f.log.Settled(ctx, shards)
-}
-
 // progress says where the shards stand after a page. A shard that was read to its end is complete up to when it was settled before.
-func (f *follower) progress(cursors []eventstore.Cursor, records []eventstore.Record, settled map[int16]time.Time, full bool) map[int16]checkpoint {
+func (f *follower) progress(r *reading) map[int16]checkpoint {
 	moved := map[int16]checkpoint{}
-	for _, r := range records {
-		c := f.shards[r.Shard].at
-		if prior, ok := moved[r.Shard]; ok {
-			c = prior
+	for i := range r.records {
+		row := &r.records[i]
+		c, ok := moved[row.Shard]
+		if !ok {
+			c = f.shards[row.Shard].at
 		}
-		c.Pos, c.Mark, c.At = r.Pos, r.CommandID.String(), r.At.UnixMicro()
+		c.Pos, c.Mark, c.At = row.Pos, row.CommandID.String(), row.At.UnixMicro()
 		c.Complete = max(c.Complete, c.At-1) // others may come with the same time
-		moved[r.Shard] = c
+		moved[row.Shard] = c
 	}
-	ended := len(cursors)
-	if full {
-		last := records[len(records)-1].Shard
-		for i, c := range cursors {
-			if c.Shard == last {
-				ended = i
-			}
-		}
-	}
-	for _, cursor := range cursors[:ended] {
+	for _, cursor := range r.ended() {
 		c, ok := moved[cursor.Shard]
 		if !ok {
 			c = f.shards[cursor.Shard].at
 		}
 		before := c
 		c.CaughtUp = true
-		if at, known := settled[cursor.Shard]; known {
+		if at, known := r.settled[cursor.Shard]; known {
 			c.Complete = max(c.Complete, at.UnixMicro()-1) // others may come with this very time
 		}
 		if c != before {

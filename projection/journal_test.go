@@ -106,7 +106,7 @@ func TestCheckpointWithinASegment(t *testing.T) {
 	if err := a.apply(t.Context(), short); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.checkpoint(t.Context(), a.progress(a.cursors(), short, nil, false)); err != nil {
+	if err := a.checkpoint(t.Context(), a.progress(&reading{cursors: a.cursors(), records: short, limit: 100})); err != nil {
 		t.Fatal(err)
 	}
 	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
