@@ -26,6 +26,7 @@ type checkpoint struct {
 	Pos      int64  `bson:"pos"`      // of the last row that is in the documents
 	Mark     string `bson:"mark"`     // that row's command: a log that has another there isn't the log it was
 	At       int64  `bson:"at"`       // that row's time
+	First    int64  `bson:"first"`    // the time of the first row; 0 where it isn't known
 	Complete int64  `bson:"complete"` // every row up to this time is in the documents
 	Epoch    int64  `bson:"epoch"`    // of the lease it was written under: an older one may not write
 	CaughtUp bool   `bson:"caughtUp"` // the shard has been read to its end under that lease

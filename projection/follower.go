@@ -178,6 +178,9 @@ func (f *follower) progress(r *reading) map[int16]checkpoint {
 		if !ok {
 			c = f.shards[row.Shard].at
 		}
+		if c.Pos == 0 {
+			c.First = row.At.UnixMicro()
+		}
 		c.Pos, c.Mark, c.At = row.Pos, row.CommandID.String(), row.At.UnixMicro()
 		c.Complete = max(c.Complete, c.At-1) // others may come with the same time
 		moved[row.Shard] = c

@@ -3,7 +3,6 @@ package projection
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -162,9 +161,9 @@ func (w MovementFilter) shown() []MovementType {
 // lastMicro is the last microsecond that an order has room for, in the year 2286.
 const lastMicro = 9_999_999_999_999_999
 
-// spanOfAll is the list over all products. It ends at the watermark.
+// spanOfAll is the list over all products. It begins with the first row there is, and ends at the watermark.
 func (r *Reader) spanOfAll(ctx context.Context, g generation, where MovementFilter) (span, error) {
-	watermark, err := r.watermark(ctx, g)
+	first, watermark, err := r.projected(ctx, g)
 	if err != nil {
 		return span{}, err
 	}
@@ -175,9 +174,9 @@ func (r *Reader) spanOfAll(ctx context.Context, g generation, where MovementFilt
 	s := span{source: history, list: "all", types: types, width: 20_000, growth: 8, most: 4e15,
 		shape: (&movement{}).order(), at: microsAt, key: (*movement).order,
 		bound: func(at int64) string { return lowestAt(min(at, lastMicro)) }}
-	s.lo, s.hi = s.bound(0), s.bound(watermark+1)
+	s.lo, s.hi = s.bound(first), s.bound(watermark+1)
 	if !where.From.IsZero() {
-		s.lo = s.bound(where.From.UnixMicro())
+		s.lo = max(s.lo, s.bound(where.From.UnixMicro()))
 	}
 	if !where.To.IsZero() {
 		s.hi = min(s.hi, s.bound(where.To.UnixMicro()))
@@ -193,15 +192,18 @@ func (r *Reader) fit(s *span) {
 	}
 }
 
-// watermark is the time up to which every shard is projected.
-func (r *Reader) watermark(ctx context.Context, g generation) (int64, error) {
+// projected returns the time of the first row of all shards, and the watermark: the time up to which every one of them is projected.
+func (r *Reader) projected(ctx context.Context, g generation) (first, watermark int64, err error) {
 	shards, err := r.store.loadCheckpoints(ctx, g.name)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	least := int64(math.MaxInt64)
+	first, watermark = lastMicro, lastMicro
 	for _, c := range shards {
-		least = min(least, c.Complete)
+		if c.Pos > 0 {
+			first = min(first, c.First)
+		}
+		watermark = min(watermark, c.Complete)
 	}
-	return least, nil
+	return first, watermark, nil
 }

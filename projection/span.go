@@ -2,14 +2,8 @@ package projection
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
-
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // source is where movements are read from: the stream of a product, by id, or the ledger of all, by order.
@@ -96,12 +90,6 @@ func (s span) read(ctx context.Context, page Range) ([]movement, error) {
 // walk goes through the list from one of its ends, piece by piece.
 func (s span) walk(ctx context.Context, ascending bool) iter.Seq2[movement, error] {
 	return func(yield func(movement, error) bool) {
-		if ascending {
-			if err := s.start(ctx); err != nil {
-				yield(movement{}, err)
-				return
-			}
-		}
 		for s.lo < s.hi {
 			piece, read := s.piece(ascending), int64(0)
 			for m, err := range s.rows(ctx, piece.lo, piece.hi, ascending) {
@@ -143,26 +131,6 @@ func (s *span) widen(read int64) {
 	case read > fullPiece && s.width < s.most:
 		s.width = max(1, s.width*fullPiece/read)
 	}
-}
-
-// start moves the low end of an open list of all products to its first movement: reading from there on takes a few steps, from the beginning of time many.
-func (s *span) start(ctx context.Context) error {
-	l, ok := s.source.(*ledger)
-	if !ok || s.width == s.most || s.lo != s.bound(0) || s.lo >= s.hi {
-		return nil
-	}
-	var first bson.Raw
-	sort := options.FindOne().SetSort(bson.D{{Key: l.field, Value: 1}}).SetProjection(bson.D{{Key: l.field, Value: 1}})
-	err := l.in.FindOne(ctx, l.within(s.lo, later(s.hi)), sort).Decode(&first)
-	switch {
-	case errors.Is(err, mongo.ErrNoDocuments):
-		s.lo = s.hi
-		return nil
-	case err != nil:
-		return fmt.Errorf("find the first movement: %w", err)
-	}
-	s.lo = max(s.lo, lowestAt(microsAt(first.Lookup(l.field).StringValue())-segmentSpan.Microseconds()))
-	return nil
 }
 
 // total counts the movements of the span.
