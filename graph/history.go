@@ -81,7 +81,7 @@ func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) 
 }
 
 // timeline answers stockTimeline.
-func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBuckets, error) {
+func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBucket, error) {
 	id, err := parseID(productID)
 	if err != nil {
 		return nil, err
@@ -94,10 +94,10 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 		return nil, err
 	}
 	if len(found) == 0 {
-		return []*model.StockBuckets{}, nil
+		return []*model.StockBucket{}, nil
 	}
 	fields := model.BucketFields(graphql.CollectFieldsCtx(ctx, []string{"StockBucket"}))
-	return []*model.StockBuckets{{All: found, Shown: fields}}, nil
+	return []*model.StockBucket{{Bucket: found[0], Following: found[1:], Shown: fields}}, nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

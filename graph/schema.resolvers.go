@@ -7,7 +7,6 @@ package graph
 
 import (
 	"context"
-	"fmt"
 	"product-service/graph/generated"
 	"product-service/graph/model"
 	"product-service/projection"
@@ -46,7 +45,7 @@ func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product
 	return r.movements(ctx, &obj.ID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBuckets, error) {
+func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, obj.ID, from, to, interval)
 }
 
@@ -86,48 +85,8 @@ func (r *queryResolver) StockMovements(ctx context.Context, productID *string, f
 	return r.movements(ctx, productID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBuckets, error) {
+func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, productID, from, to, interval)
-}
-
-func (r *stockBucketResolver) Start(ctx context.Context, obj *model.StockBuckets) (*time.Time, error) {
-	panic(fmt.Errorf("not implemented: Start - start"))
-}
-
-func (r *stockBucketResolver) End(ctx context.Context, obj *model.StockBuckets) (*time.Time, error) {
-	panic(fmt.Errorf("not implemented: End - end"))
-}
-
-func (r *stockBucketResolver) Opening(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: Opening - opening"))
-}
-
-func (r *stockBucketResolver) Closing(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: Closing - closing"))
-}
-
-func (r *stockBucketResolver) MinAvailable(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: MinAvailable - minAvailable"))
-}
-
-func (r *stockBucketResolver) MaxAvailable(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: MaxAvailable - maxAvailable"))
-}
-
-func (r *stockBucketResolver) ReservedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: ReservedQuantity - reservedQuantity"))
-}
-
-func (r *stockBucketResolver) ReleasedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: ReleasedQuantity - releasedQuantity"))
-}
-
-func (r *stockBucketResolver) AdjustedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: AdjustedQuantity - adjustedQuantity"))
-}
-
-func (r *stockBucketResolver) Movements(ctx context.Context, obj *model.StockBuckets) (int64, error) {
-	panic(fmt.Errorf("not implemented: Movements - movements"))
 }
 
 func (r *updateProductPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
@@ -156,8 +115,6 @@ func (r *Resolver) ProductVariant() generated.ProductVariantResolver {
 
 func (r *Resolver) Query() generated.QueryResolver { return &queryResolver{r} }
 
-func (r *Resolver) StockBucket() generated.StockBucketResolver { return &stockBucketResolver{r} }
-
 func (r *Resolver) UpdateProductPayload() generated.UpdateProductPayloadResolver {
 	return &updateProductPayloadResolver{r}
 }
@@ -170,6 +127,5 @@ type (
 	productResolver                  struct{ *Resolver }
 	productVariantResolver           struct{ *Resolver }
 	queryResolver                    struct{ *Resolver }
-	stockBucketResolver              struct{ *Resolver }
 	updateProductPayloadResolver     struct{ *Resolver }
 )

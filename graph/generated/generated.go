@@ -39,7 +39,6 @@ type ResolverRoot interface {
 	Product() ProductResolver
 	ProductVariant() ProductVariantResolver
 	Query() QueryResolver
-	StockBucket() StockBucketResolver
 	UpdateProductPayload() UpdateProductPayloadResolver
 }
 
@@ -70,7 +69,7 @@ type MutationResolver interface {
 }
 type ProductResolver interface {
 	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBuckets, error)
+	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
 	StockAt(ctx context.Context, obj *model.Product, at time.Time) (*model.ProductStock, error)
 }
 type ProductVariantResolver interface {
@@ -84,19 +83,7 @@ type QueryResolver interface {
 	Nodes(ctx context.Context, ids []string) ([]model.Node, error)
 	Reservation(ctx context.Context, productID string, reservationID string) (*model.Reservation, error)
 	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBuckets, error)
-}
-type StockBucketResolver interface {
-	Start(ctx context.Context, obj *model.StockBuckets) (*time.Time, error)
-	End(ctx context.Context, obj *model.StockBuckets) (*time.Time, error)
-	Opening(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	Closing(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	MinAvailable(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	MaxAvailable(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	ReservedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	ReleasedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	AdjustedQuantity(ctx context.Context, obj *model.StockBuckets) (int64, error)
-	Movements(ctx context.Context, obj *model.StockBuckets) (int64, error)
+	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
 }
 type UpdateProductPayloadResolver interface {
 	Product(ctx context.Context, obj *model.Payload) (*model.Product, error)
@@ -3384,8 +3371,8 @@ func (ec *executionContext) _Product_stockTimeline(ctx context.Context, field gr
 			return ec.Resolvers.Product().StockTimeline(ctx, obj, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBuckets) graphql.Marshaler {
-			return ec.marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketsᚄ(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
+			return ec.marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx, selections, v)
 		},
 		true,
 		true,
@@ -4292,8 +4279,8 @@ func (ec *executionContext) _Query_stockTimeline(ctx context.Context, field grap
 			return ec.Resolvers.Query().StockTimeline(ctx, fc.Args["productId"].(string), fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBuckets) graphql.Marshaler {
-			return ec.marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketsᚄ(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
+			return ec.marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx, selections, v)
 		},
 		true,
 		true,
@@ -4606,7 +4593,7 @@ func (ec *executionContext) fieldContext_Reservation_updatedAt(_ context.Context
 	return graphql.NewScalarFieldContext("Reservation", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_start(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_start(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4615,21 +4602,21 @@ func (ec *executionContext) _StockBucket_start(ctx context.Context, field graphq
 			return ec.fieldContext_StockBucket_start(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().Start(ctx, obj)
+			return obj.Start, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
-			return ec.marshalNDateTime2ᚖtimeᚐTime(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNDateTime2timeᚐTime(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_start(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type DateTime does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_end(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_end(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4638,21 +4625,21 @@ func (ec *executionContext) _StockBucket_end(ctx context.Context, field graphql.
 			return ec.fieldContext_StockBucket_end(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().End(ctx, obj)
+			return obj.End, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
-			return ec.marshalNDateTime2ᚖtimeᚐTime(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNDateTime2timeᚐTime(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_end(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type DateTime does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_opening(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_opening(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4661,7 +4648,7 @@ func (ec *executionContext) _StockBucket_opening(ctx context.Context, field grap
 			return ec.fieldContext_StockBucket_opening(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().Opening(ctx, obj)
+			return obj.Opening, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4672,10 +4659,10 @@ func (ec *executionContext) _StockBucket_opening(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_opening(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_closing(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_closing(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4684,7 +4671,7 @@ func (ec *executionContext) _StockBucket_closing(ctx context.Context, field grap
 			return ec.fieldContext_StockBucket_closing(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().Closing(ctx, obj)
+			return obj.Closing, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4695,10 +4682,10 @@ func (ec *executionContext) _StockBucket_closing(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_closing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_minAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_minAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4707,7 +4694,7 @@ func (ec *executionContext) _StockBucket_minAvailable(ctx context.Context, field
 			return ec.fieldContext_StockBucket_minAvailable(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().MinAvailable(ctx, obj)
+			return obj.Min, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4718,10 +4705,10 @@ func (ec *executionContext) _StockBucket_minAvailable(ctx context.Context, field
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_minAvailable(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_maxAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_maxAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4730,7 +4717,7 @@ func (ec *executionContext) _StockBucket_maxAvailable(ctx context.Context, field
 			return ec.fieldContext_StockBucket_maxAvailable(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().MaxAvailable(ctx, obj)
+			return obj.Max, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4741,10 +4728,10 @@ func (ec *executionContext) _StockBucket_maxAvailable(ctx context.Context, field
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_maxAvailable(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_reservedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_reservedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4753,7 +4740,7 @@ func (ec *executionContext) _StockBucket_reservedQuantity(ctx context.Context, f
 			return ec.fieldContext_StockBucket_reservedQuantity(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().ReservedQuantity(ctx, obj)
+			return obj.ReservedQuantity, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4764,10 +4751,10 @@ func (ec *executionContext) _StockBucket_reservedQuantity(ctx context.Context, f
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_reservedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4776,7 +4763,7 @@ func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, f
 			return ec.fieldContext_StockBucket_releasedQuantity(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().ReleasedQuantity(ctx, obj)
+			return obj.ReleasedQuantity, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4787,10 +4774,10 @@ func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, f
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_releasedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4799,7 +4786,7 @@ func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, f
 			return ec.fieldContext_StockBucket_adjustedQuantity(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().AdjustedQuantity(ctx, obj)
+			return obj.AdjustedQuantity, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4810,10 +4797,10 @@ func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, f
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_adjustedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
-func (ec *executionContext) _StockBucket_movements(ctx context.Context, field graphql.CollectedField, obj *model.StockBuckets) (ret graphql.Marshaler) {
+func (ec *executionContext) _StockBucket_movements(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
@@ -4822,7 +4809,7 @@ func (ec *executionContext) _StockBucket_movements(ctx context.Context, field gr
 			return ec.fieldContext_StockBucket_movements(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.StockBucket().Movements(ctx, obj)
+			return obj.Movements, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
@@ -4833,7 +4820,7 @@ func (ec *executionContext) _StockBucket_movements(ctx context.Context, field gr
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_movements(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, true, true, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func (ec *executionContext) _StockMovement_id(ctx context.Context, field graphql.CollectedField, obj *model.StockMovement) (ret graphql.Marshaler) {
@@ -8455,7 +8442,7 @@ func (ec *executionContext) _Reservation(ctx context.Context, sel ast.SelectionS
 
 var stockBucketImplementors = []string{"StockBucket"}
 
-func (ec *executionContext) _StockBucket(ctx context.Context, sel ast.SelectionSet, obj *model.StockBuckets) graphql.Marshaler {
+func (ec *executionContext) _StockBucket(ctx context.Context, sel ast.SelectionSet, obj *model.StockBucket) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, stockBucketImplementors)
 
 	out := graphql.NewFieldSet(fields)
@@ -8466,385 +8453,55 @@ func (ec *executionContext) _StockBucket(ctx context.Context, sel ast.SelectionS
 		case "__typename":
 			out.Values[i] = graphql.MarshalString("StockBucket")
 		case "start":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_start(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_start(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "end":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_end(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_end(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "opening":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_opening(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_opening(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "closing":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_closing(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_closing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "minAvailable":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_minAvailable(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_minAvailable(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "maxAvailable":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_maxAvailable(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_maxAvailable(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "reservedQuantity":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_reservedQuantity(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_reservedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "releasedQuantity":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_releasedQuantity(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_releasedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "adjustedQuantity":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_adjustedQuantity(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_adjustedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "movements":
-			field := field
-
-			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
-				defer func() {
-					if r := recover(); r != nil {
-						ec.Error(ctx, ec.Recover(ctx, r))
-					}
-				}()
-				res = ec._StockBucket_movements(ctx, field, obj)
-				if res == graphql.Null {
-					atomic.AddUint32(&fs.Invalids, 1)
-				}
-				return res
+			out.Values[i] = ec._StockBucket_movements(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
-
-			if field.IsDeferred() {
-				deferredFieldSet.AddField(field)
-				fieldIndex := len(deferredFieldSet.Values) - 1
-				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
-					return innerFunc(ctx, deferredFieldSet)
-				})
-
-				for _, deferrable := range field.Deferrables {
-					view, ok := deferLabelToView[deferrable.Label]
-					if !ok {
-						view = deferredFieldSet.NewView()
-						deferLabelToView[deferrable.Label] = view
-					}
-					view.AddIndices(fieldIndex)
-				}
-
-				// don't run the out.Concurrently() call below
-				out.Values[i] = graphql.Null
-				continue
-			}
-
-			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -9711,28 +9368,6 @@ func (ec *executionContext) marshalNDateTime2timeᚐTime(ctx context.Context, se
 	return res
 }
 
-func (ec *executionContext) unmarshalNDateTime2ᚖtimeᚐTime(ctx context.Context, v any) (*time.Time, error) {
-	res, err := model.UnmarshalDateTime(v)
-	return &res, graphql.ErrorOnPath(ctx, err)
-}
-
-func (ec *executionContext) marshalNDateTime2ᚖtimeᚐTime(ctx context.Context, sel ast.SelectionSet, v *time.Time) graphql.Marshaler {
-	if v == nil {
-		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
-			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
-		}
-		return graphql.Null
-	}
-	_ = sel
-	res := model.MarshalDateTime(*v)
-	if res == graphql.Null {
-		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
-			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
-		}
-	}
-	return res
-}
-
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := graphql.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -10019,11 +9654,11 @@ func (ec *executionContext) marshalNReservationState2productᚑserviceᚋproduct
 	return res
 }
 
-func (ec *executionContext) marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketsᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockBuckets) graphql.Marshaler {
+func (ec *executionContext) marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockBuckets(ctx, sel, v[i])
+		return ec.marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucket(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {
@@ -10035,7 +9670,7 @@ func (ec *executionContext) marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraph�
 	return ret
 }
 
-func (ec *executionContext) marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockBuckets(ctx context.Context, sel ast.SelectionSet, v *model.StockBuckets) graphql.Marshaler {
+func (ec *executionContext) marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucket(ctx context.Context, sel ast.SelectionSet, v *model.StockBucket) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
 			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")

@@ -10,12 +10,13 @@ import (
 	"product-service/projection"
 )
 
-// StockBuckets are the buckets of a timeline, all of them in one element of the list: what is written between two of them is what gqlgen writes
-// between elements. They write themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a goroutine, several
+// StockBucket is a bucket of a timeline, and in the same element of the list those that follow it: what is written between two of them is what gqlgen
+// writes between elements. They write themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a goroutine, several
 // contexts and objects for each, and a microsecond for each of its fields.
-type StockBuckets struct {
-	All   []projection.Bucket
-	Shown []BucketField
+type StockBucket struct {
+	projection.Bucket
+	Following []projection.Bucket
+	Shown     []BucketField
 }
 
 // BucketField is a field that is selected.
@@ -31,18 +32,15 @@ func BucketFields(selected []graphql.CollectedField) []BucketField {
 }
 
 // MarshalGQL implements [graphql.Marshaler].
-func (s *StockBuckets) MarshalGQL(w io.Writer) {
-	text := make([]byte, 0, 320)
-	for i := range s.All {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		_, _ = w.Write(s.append(text, &s.All[i]))
-		text = text[:0]
+func (s *StockBucket) MarshalGQL(w io.Writer) {
+	text := s.append(make([]byte, 0, 320), &s.Bucket)
+	_, _ = w.Write(text)
+	for i := range s.Following {
+		_, _ = w.Write(s.append(append(text[:0], ','), &s.Following[i]))
 	}
 }
 
-func (s *StockBuckets) append(text []byte, b *projection.Bucket) []byte {
+func (s *StockBucket) append(text []byte, b *projection.Bucket) []byte {
 	text = append(text, '{')
 	for i, f := range s.Shown {
 		if i > 0 {
@@ -83,4 +81,4 @@ func appendField(text []byte, field string, b *projection.Bucket) []byte {
 }
 
 // UnmarshalGQL is there because a type that writes itself must have one.
-func (s *StockBuckets) UnmarshalGQL(any) error { return errors.New("a StockBucket is no input") }
+func (s *StockBucket) UnmarshalGQL(any) error { return errors.New("a StockBucket is no input") }
