@@ -94,24 +94,37 @@ func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16
 }
 
 // journalEnd reads the segments of a shard from the last one back to the one that a position is in, or that ends before it, and returns the
-// position where they end and the id of the one that it came to.
+// position where they end and the id of the one that it came to. It goes back in ever longer steps: some servers sort all of a range.
 func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int64) (first string, end int64, err error) {
 	first, end = segmentID(shard, 0), pos
-	of := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: first}, {Key: "$lt", Value: segmentID(shard+1, 0)}}}}
-	c, err := in.Find(ctx, of, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100))
+	from, until := pos, segmentID(shard+1, 0)
+	for step := int64(2 * segmentRows); ; step *= 8 {
+		from = max(0, from-step)
+		found, last, err := lastSegments(ctx, in, segmentID(shard, from), until, segmentID(shard, pos+1))
+		if end = max(end, last); err != nil || found != "" || from == 0 {
+			return max(first, found), end, err
+		}
+		until = segmentID(shard, from)
+	}
+}
+
+// lastSegments reads the segments of a stretch from the last one back to the first before a place, and returns that and the last position in any.
+func lastSegments(ctx context.Context, in *mongo.Collection, from, until, before string) (found string, last int64, err error) {
+	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}}}
+	c, err := in.Find(ctx, span, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100))
 	if err != nil {
-		return first, end, err
+		return "", 0, err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
 	for c.Next(ctx) {
 		s := segment{ID: c.Current.Lookup("_id").StringValue()}
 		s.Last, _ = c.Current.Lookup("last").AsInt64OK() // what is damaged doesn't count
-		end = max(end, s.Last)
-		if s.ID < segmentID(shard, pos+1) && !s.added() {
-			return s.ID, end, nil
+		last = max(last, s.Last)
+		if s.ID < before && !s.added() {
+			return s.ID, last, nil
 		}
 	}
-	return first, end, c.Err()
+	return "", last, c.Err()
 }
 
 // run is a segment that is being read.
