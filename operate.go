@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func migrate(*flag.FlagSet) func(context.Context, *server) error {
 		if err := command.CreateTopics(ctx, s.Kafka); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.out, "PostgreSQL is at schema version %d; the topics are there\n", version)
+		s.say(fmt.Sprintf("PostgreSQL is at schema version %d; the topics are there", version), map[string]any{"schemaVersion": version, "topics": true})
 		return nil
 	}
 }
@@ -74,7 +75,8 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 			if err := projection.Rebuild(ctx, documents, log, s.log, o, s.progress()); err != nil {
 				return err
 			}
-			fmt.Fprintf(s.out, "\nrebuilt in %s\n", time.Since(began).Round(time.Millisecond))
+			took := time.Since(began).Round(time.Millisecond)
+			s.say(fmt.Sprintf("\nrebuilt in %s", took), map[string]any{"rebuilt": true, "seconds": took.Seconds()})
 			return nil
 		})
 	}
@@ -109,7 +111,8 @@ func audit(flags *flag.FlagSet) func(context.Context, *server) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(s.out, "%d products, %d rows of the log: %d differences, %d of them healed\n", result.Products, result.Rows, result.Differences, result.Healed)
+			s.say(fmt.Sprintf("%d products, %d rows of the log: %d differences, %d of them healed", result.Products, result.Rows, result.Differences, result.Healed),
+				map[string]any{"products": result.Products, "rows": result.Rows, "differences": result.Differences, "healed": result.Healed})
 			if result.Differences > 0 {
 				return errDifferent
 			}
@@ -135,20 +138,22 @@ func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid
 	}
 }
 
-// difference prints one: a line for people, a JSON object for programs.
-func (s *server) difference(d projection.Difference) {
-	if !isTerminal(s.out) {
-		line, err := json.Marshal(map[string]string{"product": d.Product.String(), "where": d.Where, "what": d.What, "healed": strconv.FormatBool(d.Healed)})
-		if err == nil { // a map of strings has none
-			fmt.Fprintln(s.out, string(line))
-		}
-		return
+// say prints a line for people, or what it says as a JSON object for programs.
+func (s *server) say(line string, object map[string]any) {
+	if isTerminal(s.out) {
+		fmt.Fprintln(s.out, line)
+	} else if text, err := json.Marshal(object); err == nil { // of numbers and texts: it has none
+		fmt.Fprintln(s.out, string(text))
 	}
+}
+
+func (s *server) difference(d projection.Difference) {
 	healed := ""
 	if d.Healed {
 		healed = "  (healed)"
 	}
-	fmt.Fprintf(s.out, "%s  %-11s %s%s\n", d.Product, d.Where, d.What, healed)
+	s.say(fmt.Sprintf("%s  %-11s %s%s", d.Product, d.Where, d.What, healed),
+		map[string]any{"product": d.Product.String(), "where": d.Where, "what": d.What, "healed": d.Healed})
 }
 
 // withStores opens both databases for a command that ends.
@@ -165,24 +170,28 @@ func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *pro
 	return errors.Join(do(log, documents), documents.Close(context.WithoutCancel(ctx)))
 }
 
-// progress shows how far a rebuild is: in a terminal one line that changes, elsewhere a line now and then.
+// progress shows how far a rebuild is: in a terminal one line that changes, elsewhere an object with each phase and now and then.
 func (s *server) progress() func(projection.Progress) {
-	terminal, next := isTerminal(s.out), time.Time{}
+	terminal, next, phase := isTerminal(s.out), time.Time{}, ""
 	return func(p projection.Progress) {
-		if time.Now().Before(next) && p.Done < p.Total {
+		if time.Now().Before(next) && p.Phase == phase && p.Done < p.Total {
 			return
 		}
-		line := fmt.Sprintf("%-8s %12d of %d", p.Phase, p.Done, p.Total)
+		phase = p.Phase
+		if !terminal {
+			next = time.Now().Add(5 * time.Second)
+			s.say("", map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total, "perSecond": math.Round(p.PerSecond), "secondsLeft": p.Left.Seconds()})
+			return
+		}
+		line := p.Phase
+		if p.Total > 0 {
+			line = fmt.Sprintf("%-8s %12d of %d", p.Phase, p.Done, p.Total)
+		}
 		if p.PerSecond > 0 {
 			line += fmt.Sprintf("  %9.0f/s  %s left", p.PerSecond, p.Left.Round(time.Second))
 		}
-		if terminal {
-			next = time.Now().Add(time.Second / 5)
-			fmt.Fprintf(s.out, "\r\033[K%s", line)
-			return
-		}
-		next = time.Now().Add(5 * time.Second)
-		fmt.Fprintln(s.out, line)
+		next = time.Now().Add(time.Second / 5)
+		fmt.Fprintf(s.out, "\r\033[K%s", line)
 	}
 }
 
@@ -201,7 +210,7 @@ func replay(flags *flag.FlagSet) func(context.Context, *server) error {
 		case "records":
 			n, err := log.RestartVariants(ctx)
 			if err == nil {
-				fmt.Fprintf(s.out, "%d inventory records will be tried again\n", n)
+				s.say(fmt.Sprintf("%d inventory records will be tried again", n), map[string]any{"records": n})
 			}
 			return err
 		}
@@ -209,13 +218,13 @@ func replay(flags *flag.FlagSet) func(context.Context, *server) error {
 		err = letters.Replay(ctx, func(l command.Letter) bool { return *send == "all" || *send == l.Place() }, func(l command.Letter, refusal string) {
 			if refusal != "" {
 				refused++
-				fmt.Fprintf(s.out, "%s  not sent: %s\n", l.Place(), refusal)
+				s.say(fmt.Sprintf("%s  not sent: %s", l.Place(), refusal), map[string]any{"place": l.Place(), "refusal": refusal})
 				return
 			}
 			sent++
-			fmt.Fprintf(s.out, "%s  sent again to %s\n", l.Place(), l.From)
+			s.say(fmt.Sprintf("%s  sent again to %s", l.Place(), l.From), map[string]any{"place": l.Place(), "sent": l.From})
 		})
-		fmt.Fprintf(s.out, "%d sent again, %d refused\n", sent, refused)
+		s.say(fmt.Sprintf("%d sent again, %d refused", sent, refused), map[string]any{"sent": sent, "refused": refused})
 		if err == nil && sent+refused == 0 && *send != "all" {
 			return fmt.Errorf("there is no dead letter at %q", *send)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -135,12 +135,12 @@ func (p *past) rebuild(ctx context.Context) error {
 // lastFilled is the rate of filling that the subcommand printed last, 0 where it printed none.
 func lastFilled(text string) (rate float64) {
 	for line := range strings.Lines(text) {
-		fields := strings.Fields(line) // fill DONE of TOTAL RATE/s …
-		if len(fields) < 5 || fields[0] != "fill" {
-			continue
+		var at struct {
+			Phase     string
+			PerSecond float64
 		}
-		if r, err := strconv.ParseFloat(strings.TrimSuffix(fields[4], "/s"), 64); err == nil {
-			rate = r
+		if json.Unmarshal([]byte(line), &at) == nil && at.Phase == "fill" { // other lines are the log's
+			rate = at.PerSecond
 		}
 	}
 	return rate

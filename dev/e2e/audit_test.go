@@ -13,7 +13,7 @@ import (
 // audited has the service compare its own books.
 func (w *world) audited() {
 	w.t.Helper()
-	if out, errs, code := w.run(nil, "audit"); code != 0 || !strings.Contains(out, " 0 differences") {
+	if out, errs, code := w.run(nil, "audit"); code != 0 || !strings.Contains(out, `"differences":0`) {
 		w.t.Errorf("audit ends with %d: %s%s", code, out, errs)
 	}
 }
@@ -45,7 +45,7 @@ func TestRebuild(t *testing.T) {
 		}
 	}()
 	out, errs, code := w.run(nil, "rebuild")
-	if code != 0 || !strings.Contains(out, "rebuilt in") {
+	if code != 0 || !strings.Contains(out, `"rebuilt":true`) {
 		t.Errorf("rebuild ends with %d: %s%s", code, out, errs)
 	}
 	close(quit)
@@ -80,7 +80,7 @@ func TestAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, code := w.run(nil, "audit")
-	if code != 1 || !strings.Contains(out, product) || !strings.Contains(out, "1 differences") {
+	if code != 1 || !strings.Contains(out, product) || !strings.Contains(out, `"differences":1`) {
 		t.Errorf("audit ends with %d: %s%s", code, out, errs)
 	}
 	extra, stranger := uuid.NewString(), uuid.NewString()
@@ -93,7 +93,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	out, errs, code = w.run(nil, "audit")
-	if code != 1 || !strings.Contains(out, extra) || !strings.Contains(out, stranger) || !strings.Contains(out, "3 differences") {
+	if code != 1 || !strings.Contains(out, extra) || !strings.Contains(out, stranger) || !strings.Contains(out, `"differences":3`) {
 		t.Errorf("audit ends with %d: %s%s", code, out, errs)
 	}
 }

@@ -153,7 +153,7 @@ func (w *world) refusesAll(n int) {
 		w.t.Errorf("replay ends with %d and lists: %s", code, listed)
 	}
 	out, errs, code := w.run(nil, "replay", "-send", "all")
-	if code != 0 || !strings.Contains(out, fmt.Sprintf("0 sent again, %d refused", n)) {
+	if code != 0 || !strings.Contains(out, fmt.Sprintf(`"refused":%d,"sent":0`, n)) {
 		w.t.Errorf("replay -send all ends with %d: %s%s", code, out, errs)
 	}
 }
@@ -194,13 +194,13 @@ func TestReplayedLetter(t *testing.T) {
 	if err := json.Unmarshal([]byte(listed), &letter); err != nil || letter.State != "can be sent again" {
 		t.Fatalf("replay lists %s (%v)", listed, err)
 	}
-	if out, errs, code := w.run(nil, "replay", "-send", letter.Place); code != 0 || !strings.Contains(out, "1 sent again") {
+	if out, errs, code := w.run(nil, "replay", "-send", letter.Place); code != 0 || !strings.Contains(out, `"sent":1`) {
 		t.Fatalf("replay -send %s ends with %d: %s%s", letter.Place, code, out, errs)
 	}
 	if o := client.await(cursed.CommandID, time.Minute); o.Topic != reserved || o.Quantity != 2 {
 		t.Errorf("it is answered by %+v", o)
 	}
-	if out, _, _ := w.run(nil, "replay", "-send", "all"); !strings.Contains(out, "0 sent again, 1 refused") {
+	if out, _, _ := w.run(nil, "replay", "-send", "all"); !strings.Contains(out, `"refused":1,"sent":0`) {
 		t.Errorf("it can be replayed twice: %s", out)
 	}
 	w.settled(time.Minute)
