@@ -106,7 +106,7 @@ func TestPolicyNotOrderable(t *testing.T) {
 	if err := errors.Join(stopped(), w.orderable(variant, false)); err != nil {
 		t.Error(err)
 	}
-	if out, errs, code := w.run(nil, "replay", "-send", "records"); code != 0 || !strings.HasPrefix(out, "1 ") {
+	if out, errs, code := w.run(nil, "replay", "-send", "records"); code != 0 || !strings.Contains(out, `"records":1}`) {
 		t.Fatalf("replay -send records ends with %d: %s%s", code, out, errs)
 	}
 	within(t, 20*time.Second, "the variant becomes orderable", func() error { return w.orderable(variant, true) })
