@@ -66,6 +66,11 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 	if _, err := a.loadParked(ctx); err != nil {
 		return a.result, err
 	}
+	if o.Heal {
+		if err := a.sameLog(ctx); err != nil {
+			return a.result, err
+		}
+	}
 	for shard := range int16(eventstore.Shards) {
 		ids, err := a.journal(ctx, shard)
 		if err == nil {
@@ -76,6 +81,24 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 		}
 	}
 	return a.result, a.strangers(ctx)
+}
+
+// sameLog fails where the log ends before what was projected of it, as another or a restored one does: healing would take away what it lacks.
+func (a *audit) sameLog(ctx context.Context) error {
+	shards, err := a.store.loadCheckpoints(ctx, a.into.name)
+	if err != nil {
+		return err
+	}
+	last, err := a.log.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	for n, c := range shards {
+		if last[n] < c.Pos {
+			return fmt.Errorf("nothing is healed: the log of shard %d ends at position %d, but up to %d was projected; if the log is the right one, rebuild", n, last[n], c.Pos)
+		}
+	}
+	return nil
 }
 
 type audit struct {

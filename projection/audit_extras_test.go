@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"testing"
@@ -220,5 +221,39 @@ func TestHealingBesideWriters(t *testing.T) {
 		if reached = n >= moment; reached {
 			compare(t, s, l)
 		}
+	}
+}
+
+// Ensure that nothing is healed by a log that isn't the one the documents were made from.
+func TestNothingIsHealedByAnotherLog(t *testing.T) {
+	s, l := open(t), stocked(t, 2)
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	empty := newMemoryLog()
+	result, err := Audit(t.Context(), s, empty, empty, quiet, AuditOptions{Heal: true}, func(Difference) {})
+	if err == nil || result.Healed > 0 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	compare(t, s, l)
+}
+
+// Ensure that a damaged block fails the export that comes to it, and nothing else.
+func TestExportOfADamagedBlock(t *testing.T) {
+	s, l := open(t), newMemoryLog()
+	id := testID(0xaa, 0)
+	l.do(id, 0, product.Create{Name: "P", InitialStock: 100})
+	for range 40 {
+		l.do(id, 1, product.AdjustStock{Delta: 1, Reason: "counted"})
+	}
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection("movements_1").UpdateMany(t.Context(), bson.D{}, set(bson.D{{Key: "rows", Value: "none"}})); err != nil {
+		t.Fatal(err)
+	}
+	err := NewReader(s, nil).Export(t.Context(), MovementFilter{ProductID: id}, MovementID{}, func(*Movement) error { return nil })
+	if !errors.Is(err, errCut) {
+		t.Errorf("the export ends with %v", err)
 	}
 }

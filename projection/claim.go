@@ -107,7 +107,11 @@ func (r *rebuild) begin(ctx context.Context) error {
 	} else if err != nil {
 		return fmt.Errorf("claim the rebuild: %w", err)
 	}
-	return r.store.clean(ctx, keep...) // under the claim, as above
+	// Under the claim, as above. Another rebuild may have come and gone before it.
+	if now, err := r.store.loadMeta(ctx); err != nil || now.Generation != current.Generation {
+		return errors.Join(err, ErrRebuilding, r.store.forget(ctx, r.claim))
+	}
+	return r.store.clean(ctx, keep...)
 }
 
 // next is a generation that was never before.

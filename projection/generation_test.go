@@ -80,14 +80,14 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 	background.Go(func() {
 		for n := 0; ; n = (n + 1) % 6 {
 			id := testID(0xaa, n)
-			if wait(ctx, nil, 5*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+			if wait(ctx, nil, 20*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
 				return
 			}
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" lists products", list, func(of uuid.UUID) bool { return of != uuid.Nil }) {
-			wait(ctx, nil, 20*time.Millisecond)
+			wait(ctx, nil, 50*time.Millisecond)
 		}
 	})
 	background.Go(func() {
@@ -142,7 +142,7 @@ func TestReadersNeverSeeLess(t *testing.T) {
 			})
 		}()
 		<-named
-		within(t, 2*time.Minute, func() bool { return changed(t, stores) || t.Failed() })
+		within(t, 10*time.Minute, func() bool { return changed(t, stores) || t.Failed() })
 		interrupt()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)

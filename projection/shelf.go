@@ -46,7 +46,11 @@ func (s *shelf) query(ctx context.Context, filter bson.D, ascending bool) iter.S
 		defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
 		read, size := 0, 0
 		for c.Next(ctx) {
-			_, packed := c.Current.Lookup("rows").Binary()
+			_, packed, ok := c.Current.Lookup("rows").BinaryOK()
+			if !ok {
+				yield(nil, fmt.Errorf("read movements: %s of %s has none: %w", c.Current.Lookup("_id"), s.in.Name(), errCut))
+				return
+			}
 			if read, size = read+1, size+len(c.Current); c.RemainingBatchLength() == 0 {
 				c.SetBatchSize(int32(max(1, min(1<<14, read*batchBytes/size)))) // one row or hundreds are in a segment
 				read, size = 0, 0
