@@ -42,7 +42,7 @@ type AuditOptions struct {
 // Difference is something that isn't as the log has it.
 type Difference struct {
 	Product uuid.UUID // of the journal, which is a shard's, the first that something is wrong with
-	Where   string    // "head", "reservation", "document", "movements", "days", "parked", "journal" or "inventory"
+	Where   string    // "log", "head", "reservation", "document", "movements", "days", "parked", "journal" or "inventory"
 	What    string    // in words
 	Healed  bool
 }
@@ -83,19 +83,22 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 	return a.result, a.strangers(ctx)
 }
 
-// sameLog fails where the log ends before what was projected of it, as another or a restored one does: healing would take away what it lacks.
+// sameLog fails where the log isn't the one that was projected, as another or a restored one isn't: healing would take away what it lacks.
 func (a *audit) sameLog(ctx context.Context) error {
-	shards, err := a.store.loadCheckpoints(ctx, a.into.name)
+	saved, err := a.store.loadCheckpoints(ctx, a.into.name)
 	if err != nil {
 		return err
 	}
-	last, err := a.log.Positions(ctx)
-	if err != nil {
+	shards := make(map[int16]*shard, len(saved))
+	for n, c := range saved {
+		shards[n] = &shard{at: c}
+	}
+	if err := a.folder.compare(ctx, shards); err != nil {
 		return err
 	}
-	for n, c := range shards {
-		if last[n] < c.Pos {
-			return fmt.Errorf("nothing is healed: the log of shard %d ends at position %d, but up to %d was projected; if the log is the right one, rebuild", n, last[n], c.Pos)
+	for n, s := range shards {
+		if s.stopped {
+			return fmt.Errorf("nothing is healed: the log of shard %d isn't the one that was projected up to position %d; if it is the right one, rebuild", n, s.at.Pos)
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ import (
 // compareNames looks for blocks of the product that the log, as it is by now, doesn't come to.
 func (a *audit) compareNames(ctx context.Context, c *account) error {
 	id := c.id.String()
-	for names, err := range names(ctx, a.into.movements, id+".", id+"0") {
+	for names, err := range idPages(ctx, a.into.movements, id+".", id+"0") {
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (a *audit) strangers(ctx context.Context) error {
 // documentsOf compares the strangers that documents of a kind are of.
 func (a *audit) documentsOf(ctx context.Context, in *mongo.Collection, where, follows string) error {
 	began := time.Now()
-	for names, err := range names(ctx, in, "", "") {
+	for names, err := range idPages(ctx, in, "", "") {
 		if err != nil {
 			return err
 		}

@@ -107,18 +107,14 @@ func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []in
 	if err != nil {
 		return err
 	}
-	var places []eventstore.Cursor
-	journaled := map[int16]int64{}
+	begun, journaled := map[int16]*shard{}, map[int16]int64{}
 	for _, n := range gained {
-		journaled[n] = saved[n].Pos
+		begun[n], journaled[n] = held[n], saved[n].Pos
 		delete(f.journal, n)
 		held[n].at = saved[n]
 		held[n].at.Epoch, held[n].at.CaughtUp = held[n].epoch, false
-		if pos := saved[n].Pos; pos > 0 {
-			places = append(places, eventstore.Cursor{Shard: n, Pos: pos})
-		}
 	}
-	if err := f.compare(ctx, held, places); err != nil {
+	if err := f.compare(ctx, begun); err != nil {
 		return err
 	}
 	if err := f.journal.begin(ctx, f.into.journal, journaled); err != nil {
@@ -141,7 +137,13 @@ func (f *follower) retryParked(ctx context.Context, gained []int16) error {
 
 // compare stops the shards in which the log has another row at the checkpoint than when it was written. A fact may have been pruned there,
 // but not while it is the shard's last row.
-func (f *follower) compare(ctx context.Context, held map[int16]*shard, places []eventstore.Cursor) error {
+func (f *folder) compare(ctx context.Context, held map[int16]*shard) error {
+	var places []eventstore.Cursor
+	for n, s := range held {
+		if s.at.Pos > 0 {
+			places = append(places, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
+		}
+	}
 	if len(places) == 0 {
 		return nil
 	}

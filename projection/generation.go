@@ -15,7 +15,6 @@ type meta struct {
 	ID         string `bson:"_id"`
 	Generation string `bson:"generation"`
 	Schema     int    `bson:"schema"`
-	From       int64  `bson:"from"` // when projectors begin to feed it; 0: at once
 }
 
 // generation holds the collections of one read model.
@@ -39,7 +38,7 @@ func (s *Store) collections(name string) generation {
 const (
 	// staleMeta is how long a process may go without a look at which generation is read.
 	staleMeta = time.Second
-	// notice is how long before projectors feed a new generation it is named: by then every process has looked.
+	// notice is how long a process knows of a new generation before its projector feeds it: by then every process knows of it.
 	notice = staleMeta * 3 / 2
 	// changeTime is how long after its last look that found an old generation in use a process reads it at most.
 	changeTime = 5 * staleMeta
@@ -93,8 +92,8 @@ func (s *Store) known() (u use, fresh bool) {
 
 // look finds out which generation is named, and changes over to it such that no reader sees less than one did before, in this process or another.
 //
-// A new generation is named some time before projectors turn to it, so that all turn at once. Each ends its page of the old generation, and begins
-// with the new one where it stands. When it has read a shard to its end there, the new generation holds all that the old one ever will, and the
+// A projector turns to a new generation some time after its process has seen that it is named, when every other one has seen it too. It ends its page of
+// the old generation, and begins with the new one where it stands. No clock of another host is asked. When it has read a shard to its end there, the new generation holds all that the old one ever will, and the
 // checkpoint says so: under the epoch of the shard's owner, or a later one. Readers change over when that is so of every shard. Until then every
 // read looks for itself, those under way aside: when one finds the change done, so does each that begins after it, wherever.
 //
@@ -108,6 +107,10 @@ func (s *Store) look(ctx context.Context) (use, error) {
 	}
 	s.mu.Lock()
 	old, last := s.current, s.read
+	if s.seen != m.Generation {
+		s.seen, s.since = m.Generation, began
+	}
+	since := s.since
 	s.mu.Unlock()
 	if changes := old.Generation != "" && old.Generation != m.Generation; changes && began.Sub(last) < s.patience {
 		done, err := s.takenOver(ctx, old.Generation, m.Generation)
@@ -115,7 +118,7 @@ func (s *Store) look(ctx context.Context) (use, error) {
 		case err != nil:
 			return use{}, err
 		case done:
-		case began.UnixMicro() < m.From && began.Sub(last) < staleMeta+notice: // the latter where its clock is behind
+		case began.Sub(since) < notice:
 			return use{old, old}, nil
 		default:
 			return use{old, m}, nil

@@ -205,21 +205,23 @@ func TestChangingOverInTheEnd(t *testing.T) {
 	if err := s.create(t.Context(), "2"); err != nil {
 		t.Fatal(err)
 	}
-	next := bson.D{{Key: "generation", Value: "2"}, {Key: "from", Value: time.Now().Add(time.Hour).UnixMicro()}} // by a clock that is far ahead
+	next := bson.D{{Key: "generation", Value: "2"}}
 	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(next)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		ago       time.Duration // of the last look
+		ago       time.Duration // of the last look that found the old one
+		known     time.Duration // since the first that found the new one
 		read, fed string
 	}{
-		{0, "1", "1"},
-		{staleMeta + notice/2, "1", "1"},
-		{staleMeta + notice, "1", "2"},
-		{changeTime, "2", "2"},
-		{time.Hour, "2", "2"},
+		{staleMeta, 0, "1", "1"},
+		{staleMeta + notice, notice / 2, "1", "1"},
+		{staleMeta + notice, notice, "1", "2"},
+		{changeTime, notice, "2", "2"},
+		{time.Hour, 0, "2", "2"},
 	} {
 		s.current, s.read = meta{Generation: "1", Schema: schema}, time.Now().Add(-c.ago)
+		s.seen, s.since = "2", time.Now().Add(-c.known)
 		u, err := s.using(t.Context())
 		if err != nil || u.read.Generation != c.read || u.fed.Generation != c.fed {
 			t.Errorf("%s after a look it uses %+v, error %v", c.ago, u, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +41,8 @@ type Projector struct {
 	metrics *metrics
 	live    *follower
 	pace    pace
+
+	rebuilds sync.WaitGroup
 }
 
 // NewProjector prepares to project; Run does it.
@@ -55,6 +58,7 @@ func NewProjector(s *Store, log Log, leases Leases, logger *slog.Logger, registr
 func (p *Projector) Run(ctx context.Context) error {
 	hints := p.log.Committed()
 	work := context.WithoutCancel(ctx)
+	defer p.rebuilds.Wait()
 	failures := 0
 	for ctx.Err() == nil {
 		if err := p.upgrade(ctx); err != nil {
@@ -110,18 +114,39 @@ func (p *Projector) upgrade(ctx context.Context) error {
 		case ctx.Err() != nil, by == 0:
 			return nil
 		}
-		said := time.Now()
-		err = Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
-			if time.Since(said) > 5*time.Second {
-				said = time.Now()
-				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
-			}
-		})
+		err = p.rebuild(ctx)
 		if errors.Is(err, ErrRebuilding) {
 			wait(ctx, nil, staleMeta)
 		} else if err != nil {
 			return err
 		}
+	}
+}
+
+// rebuild fills a generation of this program's shape until it is named. Readers change over to it when this projector, too, has caught up in it: so the
+// rest of the rebuild goes on beside.
+func (p *Projector) rebuild(ctx context.Context) error {
+	said := time.Now()
+	named, failed := make(chan struct{}), make(chan error, 1)
+	p.rebuilds.Go(func() {
+		err := Rebuild(ctx, p.store, p.log, p.logger, RebuildOptions{}, func(at Progress) {
+			if at.Phase == "clean up" {
+				close(named)
+			}
+			if time.Since(said) > 5*time.Second {
+				said = time.Now()
+				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
+			}
+		})
+		if failed <- err; err != nil && ctx.Err() == nil && !errors.Is(err, ErrRebuilding) {
+			p.logger.ErrorContext(ctx, "a rebuild of the projection ended early; what it left is dropped by the next one, or at a start", "error", err)
+		}
+	})
+	select {
+	case <-named:
+		return nil
+	case err := <-failed:
+		return err
 	}
 }
 

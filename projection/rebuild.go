@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,7 +33,7 @@ type Progress struct {
 }
 
 // Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with checkpoints of its own, follows the log
-// until it has caught up, and then lets readers and projectors change over with one write; readers never see less than before, and the
+// until it has caught up, and names it; readers and projectors then change over to it without seeing less than before (see [Store.look]), and the
 // levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place, and what is
 // wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
@@ -221,7 +222,7 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 	if err != nil {
 		return "", err
 	}
-	fields := bson.D{{Key: "generation", Value: r.claim.Generation}, {Key: "schema", Value: schema}, {Key: "from", Value: time.Now().Add(notice).UnixMicro()}}
+	fields := bson.D{{Key: "generation", Value: r.claim.Generation}, {Key: "schema", Value: schema}}
 	was := bson.D{{Key: "_id", Value: "current"}, {Key: "generation", Value: current.Generation}}
 	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, was, set(fields))
 	if err != nil {
@@ -239,12 +240,15 @@ var errOtherLog = errors.New("the log has changed since the rebuild was interrup
 
 // handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See [Store.look].
 func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
+	left := everyShard() // those that nobody else has begun to project yet
 	for end := time.Now().Add(r.store.patience + r.store.config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.sweep(ctx, everyShard()); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
+		if _, _, err := f.sweep(ctx, left); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
 			r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
+		} else if err == nil {
+			left = slices.DeleteFunc(left, func(l eventstore.Lease) bool { return f.shards[l.Shard] == nil })
 		}
 		wait(ctx, nil, 50*time.Millisecond)
 		if err := ctx.Err(); err != nil {

@@ -225,15 +225,19 @@ func TestAnotherShapeIsRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = upgraded.Close(context.Background()) }()
+	upgraded.patience = time.Hour // it is to change over because it has caught up
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	r := NewReader(upgraded, nil)
+	if err := r.WaitFor(ctx, testID(0xaa, 0), 1); err != nil { // the old generation is in use
+		t.Fatal(err)
+	}
 	go func() { done <- project(t, upgraded, l, &leases{epoch: 2}).Run(ctx) }()
 	within(t, 20*time.Second, func() bool {
 		m, err := s.loadMeta(ctx)
 		return err == nil && m.Generation == "2" && m.Schema == schema
 	})
 	l.do(testID(0xaa, 0), time.Second, product.AdjustStock{Delta: 1, Reason: "later"})
-	r := NewReader(upgraded, nil)
 	within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, testID(0xaa, 0), 9) == nil })
 	stop()
 	if err := <-done; err != nil {

@@ -267,7 +267,7 @@ func guardRaw(old bson.Raw) bson.D {
 // sweep removes blocks and days that the log doesn't account for. Blocks of cancellations it has no guard for: it asks the log again, which has got
 // those that somebody wrote meanwhile.
 func (f *folder) sweep(ctx context.Context, id uuid.UUID, e *entry) error {
-	for names, err := range names(ctx, f.into.movements, e.doc.ID+".", e.doc.ID+"0") {
+	for names, err := range idPages(ctx, f.into.movements, e.doc.ID+".", e.doc.ID+"0") {
 		if err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func (f *folder) sweep(ctx context.Context, id uuid.UUID, e *entry) error {
 	for _, h := range e.ended {
 		keep[dayID(e.doc.ID, h.Number/24)] = true
 	}
-	for names, err := range names(ctx, f.into.days, e.doc.ID+".", e.doc.ID+"0") {
+	for names, err := range idPages(ctx, f.into.days, e.doc.ID+".", e.doc.ID+"0") {
 		if err == nil {
 			err = deleteAll(ctx, f.into.days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
 		}

@@ -48,6 +48,8 @@ type Store struct {
 	mu      sync.Mutex
 	current meta      // that is read
 	read    time.Time // when that was last found to be the one that is named
+	seen    string    // the generation that is named
+	since   time.Time // for how long this process has known it
 
 	patience time.Duration // changeTime, but in tests
 }

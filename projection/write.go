@@ -54,9 +54,9 @@ func find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 // idOnly asks for no more of documents than their ids.
 var idOnly = bson.D{{Key: "_id", Value: 1}}
 
-// names reads the ids that are strings from lo up to but without hi, or to the last where hi is empty, in order and page by page: no cursor is
+// idPages reads the ids that are strings from lo up to but without hi, or to the last where hi is empty, in order and page by page: no cursor is
 // open while somebody looks at them.
-func names(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2[[]string, error] {
+func idPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2[[]string, error] {
 	const page = 1000
 	return func(yield func([]string, error) bool) {
 		for from := "$gte"; ; from = "$gt" {
