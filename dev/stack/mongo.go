@@ -95,9 +95,19 @@ func startFerret(ctx context.Context, postgres *PostgresServer, log *slog.Logger
 	run, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(run) }()
+	stop := func() error { cancel(); return <-done }
+	address, err := url.Parse(server.MongoDBURI())
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	gate, err := openGate(address.Host)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("stand before FerretDB: %w", err), stop())
+	}
+	address.Host, address.RawQuery = gate.listener.Addr().String(), "directConnection=true"
 	return &MongoServer{
-		url: server.MongoDBURI() + "?directConnection=true", product: "FerretDB",
-		stop: func() error { cancel(); return <-done },
+		url: address.String(), product: "FerretDB",
+		stop: func() error { return errors.Join(gate.close(), stop()) },
 	}, nil
 }
 
