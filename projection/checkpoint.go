@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -28,8 +29,8 @@ type checkpoint struct {
 	At       int64  `bson:"at"`       // that row's time
 	First    int64  `bson:"first"`    // the time of the first row; 0 where it isn't known
 	Complete int64  `bson:"complete"` // every row up to this time is in the documents
-	Epoch    int64  `bson:"epoch"`    // of the lease it was written under: an older one may not write
-	CaughtUp bool   `bson:"caughtUp"` // the shard has been read to its end under that lease
+	Epoch    int64  `bson:"epoch"`    // of the latest owner's lease: an older one may not write
+	CaughtUp int64  `bson:"caughtUp"` // the epoch under which the shard was last read to its end
 }
 
 func shardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }
@@ -66,6 +67,36 @@ func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 		cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, c.Pos-1)}) // the row at the checkpoint proves that the log is the one it was
 	}
 	return cursors, nil
+}
+
+// fence makes shards of a generation their new owners', under the epochs of the leases: who had one before can't move its checkpoint any more. It
+// returns where they stand from then on. Shards that have gone to yet newer owners are not among them.
+func (s *Store) fence(ctx context.Context, generation string, epochs map[int16]int64) (map[int16]checkpoint, error) {
+	for {
+		filter, fields := bson.D{{Key: "_id", Value: generation}}, bson.D{}
+		for shard, epoch := range epochs {
+			key := "shards." + shardKey(shard) + ".epoch"
+			filter = append(filter, bson.E{Key: key, Value: bson.D{{Key: "$lte", Value: epoch}}})
+			fields = append(fields, bson.E{Key: key, Value: epoch})
+		}
+		result, err := s.db.Collection(checkpointName).UpdateOne(ctx, filter, set(fields))
+		if err != nil {
+			return nil, fmt.Errorf("take over the checkpoints of generation %s: %w", generation, err)
+		}
+		saved, err := s.loadCheckpoints(ctx, generation)
+		if err != nil {
+			return nil, err
+		}
+		asked := len(epochs)
+		maps.DeleteFunc(epochs, func(shard int16, epoch int64) bool { return saved[shard].Epoch > epoch })
+		switch {
+		case result.MatchedCount > 0, len(epochs) == 0:
+			maps.DeleteFunc(saved, func(shard int16, _ checkpoint) bool { _, own := epochs[shard]; return !own })
+			return saved, nil
+		case len(epochs) == asked:
+			return nil, fmt.Errorf("take over the checkpoints of generation %s: %w", generation, errFenced)
+		}
+	}
 }
 
 // errFenced says that a shard has gone to another owner.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,7 +26,6 @@ type follower struct {
 
 // shard is how far a shard that is held has been folded.
 type shard struct {
-	epoch   int64
 	at      checkpoint
 	stopped bool // the log isn't the one it was
 }
@@ -69,23 +67,23 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 	return len(r.records), r.full(), nil
 }
 
-// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
+// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone. One that has gone to a
+// newer owner, as a lease that has run out can tell late, isn't begun with.
 func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
-	held := make(map[int16]*shard, len(leases))
-	var gained []int16
+	held, gained := make(map[int16]*shard, len(leases)), map[int16]int64{}
 	for _, l := range leases {
-		if known := f.shards[l.Shard]; known != nil && known.epoch == l.Epoch {
+		if known := f.shards[l.Shard]; known != nil && known.at.Epoch == l.Epoch {
 			held[l.Shard] = known
-			continue
+		} else {
+			gained[l.Shard] = l.Epoch
 		}
-		held[l.Shard] = &shard{epoch: l.Epoch}
-		gained = append(gained, l.Shard)
 	}
 	if len(gained) > 0 {
-		f.cache.purge() // others wrote these documents
-		if err := f.begin(ctx, held, gained); err != nil {
+		begun, err := f.begin(ctx, gained)
+		if err != nil {
 			return err
 		}
+		maps.Copy(held, begun)
 	}
 	stopped := 0
 	for _, s := range held {
@@ -98,35 +96,35 @@ func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	return nil
 }
 
-// begin reads the checkpoints of gained shards, and stops those whose log has changed behind them.
-func (f *follower) begin(ctx context.Context, held map[int16]*shard, gained []int16) error {
-	if _, err := f.loadParked(ctx); err != nil {
-		return err
-	}
-	saved, err := f.store.loadCheckpoints(ctx, f.into.name)
+// begin takes gained shards over from who had them, whose page in hand is the last, reads where they stand, and stops those whose log has changed
+// behind them.
+func (f *follower) begin(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
+	saved, err := f.store.fence(ctx, f.into.name, gained)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	f.cache.purge() // others wrote these documents
+	if _, err := f.loadParked(ctx); err != nil {
+		return nil, err
 	}
 	begun, journaled := map[int16]*shard{}, map[int16]int64{}
-	for _, n := range gained {
-		begun[n], journaled[n] = held[n], saved[n].Pos
+	for n, c := range saved {
+		begun[n], journaled[n] = &shard{at: c}, c.Pos
 		delete(f.journal, n)
-		held[n].at = saved[n]
-		held[n].at.Epoch, held[n].at.CaughtUp = held[n].epoch, false
 	}
 	if err := f.compare(ctx, begun); err != nil {
-		return err
+		return nil, err
 	}
 	if err := f.journal.begin(ctx, f.into.journal, journaled); err != nil {
-		return err
+		return nil, err
 	}
-	return f.retryParked(ctx, gained)
+	return begun, f.retryParked(ctx, begun)
 }
 
 // retryParked tries the parked products of gained shards again: this program may know what another didn't.
-func (f *follower) retryParked(ctx context.Context, gained []int16) error {
+func (f *follower) retryParked(ctx context.Context, gained map[int16]*shard) error {
 	for id := range maps.Clone(f.parked) {
-		if slices.Contains(gained, eventstore.ShardOf(id)) {
+		if gained[eventstore.ShardOf(id)] != nil {
 			if err := f.refold(ctx, id); err != nil {
 				return err
 			}
@@ -193,7 +191,7 @@ func (f *follower) progress(r *reading) map[int16]checkpoint {
 			c = f.shards[cursor.Shard].at
 		}
 		before := c
-		c.CaughtUp = true
+		c.CaughtUp = c.Epoch
 		if at, known := r.settled[cursor.Shard]; known {
 			c.Complete = max(c.Complete, at.UnixMicro()-1) // others may come with this very time
 		}

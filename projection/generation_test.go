@@ -228,3 +228,85 @@ func TestChangingOverInTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// follow is a follower of a generation that takes every shard up under an epoch and folds one page of some rows.
+func follow(t *testing.T, s *Store, l *memoryLog, generation string, epoch int64, rows int) *follower {
+	t.Helper()
+	f := newFollower(s, s.collections(generation), l, quiet, project(t, s, l, &leases{}).metrics)
+	f.limit, s.config.MinPage = rows, rows
+	if _, _, err := f.sweep(t.Context(), (&leases{epoch: epoch}).Held(Role)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Ensure that who takes a shard up has it at once: before its first page, the one before it can't move the checkpoint any more.
+func TestANewOwnerIsTheOnlyOne(t *testing.T) {
+	s, l := open(t), stocked(t, 6)
+	before := follow(t, s, l, "1", 1, 1000)
+	tailing := errors.New("no page yet")
+	l.fail = func(call string) error {
+		if call == "tail" {
+			return tailing
+		}
+		return nil
+	}
+	f := newFollower(s, before.into, l, quiet, before.metrics)
+	if _, _, err := f.sweep(t.Context(), (&leases{epoch: 2}).Held(Role)); !errors.Is(err, tailing) {
+		t.Fatal(err)
+	}
+	l.fail = nil
+	l.do(testID(0xaa, 0), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil {
+		t.Fatal(err)
+	}
+	shard := eventstore.ShardOf(testID(0xaa, 0))
+	saved, err := s.loadCheckpoints(t.Context(), "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := saved[shard]; before.shards[shard] != nil || at.Epoch != 2 || at.Pos != int64(len(l.shards[shard])-1) {
+		t.Errorf("the checkpoint is %+v of %d rows, and its old owner goes on with it: %v", at, len(l.shards[shard]), before.shards[shard] != nil)
+	}
+	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil || before.shards[shard] != nil {
+		t.Errorf("the old owner takes it up again, error %v", err)
+	}
+}
+
+// Ensure that a process turns when another has, however late it came to know, and that what readers may change over to they still may when the
+// shards have gone to an owner who is behind; but not when that owner feeds the old generation.
+func TestChangingOverIsForGood(t *testing.T) {
+	s, l := open(t), stocked(t, 6)
+	follow(t, s, l, "1", 1, 1000)
+	if err := s.create(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	is := func(when string, begun, done bool) {
+		t.Helper()
+		if b, d, err := s.takenOver(t.Context(), "1", "2"); err != nil || b != begun || d != done {
+			t.Errorf("%s: begun %v, done %v, error %v", when, b, d, err)
+		}
+	}
+	follow(t, s, l, "2", 0, 10)
+	is("a rebuild fills it", false, false)
+	follow(t, s, l, "2", 1, 10)
+	is("owners have turned", true, false)
+	s.current, s.read = meta{Generation: "1", Schema: schema}, time.Now().Add(-staleMeta)
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "generation", Value: "2"}})); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := s.using(t.Context()); err != nil || u.read.Generation != "1" || u.fed.Generation != "2" {
+		t.Errorf("it has just come to know and uses %+v, error %v", u, err)
+	}
+	follow(t, s, l, "2", 1, 1000)
+	is("they have caught up", true, true)
+	for range 20 {
+		for n := range 6 {
+			l.do(testID(0xaa, n), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+		}
+	}
+	follow(t, s, l, "2", 2, 10)
+	is("others have taken over, and are behind", true, true)
+	follow(t, s, l, "1", 3, 10)
+	is("another feeds the old one", true, false)
+}
