@@ -80,19 +80,19 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 	background.Go(func() {
 		for n := 0; ; n = (n + 1) % 6 {
 			id := testID(0xaa, n)
-			if wait(ctx, nil, 20*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+			if wait(ctx, nil, 50*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
 				return
 			}
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" lists products", list, func(of uuid.UUID) bool { return of != uuid.Nil }) {
-			wait(ctx, nil, 50*time.Millisecond)
+			wait(ctx, nil, 200*time.Millisecond)
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" counts movements", movements, func(of uuid.UUID) bool { return of == uuid.Nil }) {
-			wait(ctx, nil, 100*time.Millisecond)
+			wait(ctx, nil, 200*time.Millisecond)
 		}
 	})
 }
@@ -188,11 +188,11 @@ func trade(ctx context.Context, l *memoryLog) {
 		l.mu.Lock()
 		l.clock = time.Now()
 		l.mu.Unlock()
-		if n := 6 + i/10; i%10 == 0 && n < MaxPage {
+		if n := 6 + i/50; i%50 == 0 && n < MaxPage {
 			l.do(testID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
 		}
 		l.do(testID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		wait(ctx, nil, 10*time.Millisecond)
+		wait(ctx, nil, 20*time.Millisecond)
 	}
 }
 

@@ -145,9 +145,9 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 }
 
 // catchUp sweeps until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
-// hasn't looked for long may read it at once.
+// hasn't looked for long may read it at once. Under load it may never be at one with the live view: then a page is what it lacks.
 func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
-	for {
+	for range 5 {
 		behind, err := r.behind(ctx, f)
 		if err != nil || !behind {
 			return err
@@ -159,6 +159,7 @@ func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
 			return fmt.Errorf("fill generation %s: %w", f.into.name, err)
 		}
 	}
+	return nil
 }
 
 // behind says whether the generation that is read holds rows of the log that the new one lacks. After a restore its checkpoints can lie beyond the log.
