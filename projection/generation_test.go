@@ -80,7 +80,7 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 	background.Go(func() {
 		for n := 0; ; n = (n + 1) % 6 {
 			id := testID(0xaa, n)
-			if wait(ctx, nil, 50*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+			if wait(ctx, nil, 10*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
 				return
 			}
 		}
@@ -192,7 +192,7 @@ func trade(ctx context.Context, l *memoryLog) {
 			l.do(testID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
 		}
 		l.do(testID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		wait(ctx, nil, 20*time.Millisecond)
+		wait(ctx, nil, 5*time.Millisecond)
 	}
 }
 
