@@ -52,7 +52,8 @@ type AuditResult struct{ Products, Rows, Differences, Healed int64 }
 
 // Audit folds the whole log again, product by product, and compares what comes out with the heads and reservations of the write side and with the
 // documents that are read, each as of the row it was written for: what is merely late is no difference. Then it looks for what is kept of
-// products that the log doesn't name. It calls report with each difference. An error means that the audit couldn't be done.
+// products that the log doesn't name. It calls report with each difference. An error means that the audit couldn't be done, as when a rebuild has named another
+// generation meanwhile.
 func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slog.Logger, o AuditOptions, report func(Difference)) (AuditResult, error) {
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
@@ -80,7 +81,10 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 			return a.result, fmt.Errorf("audit shard %d: %w", shard, err)
 		}
 	}
-	return a.result, a.strangers(ctx)
+	if err := a.strangers(ctx); err != nil {
+		return a.result, err
+	}
+	return a.result, s.still(ctx, g)
 }
 
 // sameLog fails where the log isn't the one that was projected, as another or a restored one isn't: healing would take away what it lacks.
@@ -365,6 +369,12 @@ func (a *audit) touch(ctx context.Context, c *account) error {
 
 // conclude heals what can be and reports.
 func (a *audit) conclude(ctx context.Context, id uuid.UUID, found []Difference) error {
+	if len(found) == 0 {
+		return nil
+	}
+	if err := a.store.still(ctx, a.into); err != nil { // or what was dropped meanwhile would be missed
+		return err
+	}
 	heal := a.options.Heal && slices.ContainsFunc(found, Difference.ofDocuments)
 	if heal {
 		if err := a.refold(ctx, id); err != nil {

@@ -163,7 +163,7 @@ func (a *audit) strangers(ctx context.Context) error {
 			break
 		}
 		after = ids[len(ids)-1]
-		a.rest(ctx, began)
+		a.pause(ctx, began)
 	}
 	for _, part := range []struct {
 		in      *mongo.Collection
@@ -195,10 +195,10 @@ func (a *audit) documentsOf(ctx context.Context, in *mongo.Collection, where, fo
 		if err := a.unlogged(ctx, ids); err != nil {
 			return err
 		}
-		a.rest(ctx, began)
+		a.pause(ctx, began)
 		began = time.Now()
 	}
-	others := bson.A{"number", "object", "binData", "objectId", "bool", "date", "timestamp"}
+	others := bson.A{"null", "number", "object", "binData", "objectId", "bool", "date", "timestamp"}
 	cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: others}}}}, options.Find().SetProjection(idOnly).SetLimit(MaxIDs))
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ func TestAuditFindsExtras(t *testing.T) {
 		"a block of a stranger":           {blocks(stranger, movementID(stranger.String(), 1)), "movements", stranger, false},
 		"a block of no product":           {blocks(id, "x"), "movements", uuid.Nil, true},
 		"a numbered document":             {func(t *testing.T, s *Store, _ *memoryLog) { plant(t, s, "days_1", bson.D{{Key: "_id", Value: 7}}) }, "days", uuid.Nil, true},
+		"a document named null":           {func(t *testing.T, s *Store, _ *memoryLog) { plant(t, s, "days_1", bson.D{{Key: "_id", Value: nil}}) }, "days", uuid.Nil, true},
 		"a day to come":                   {days(id, dayID(id.String(), afternoon.Number/24), afternoon), "days", id, false},
 		"a day under the name of another": {days(id, dayID(id.String(), 3), afternoon), "days", id, false},
 		"a day of a stranger":             {days(stranger, dayID(stranger.String(), afternoon.Number/24), afternoon), "days", stranger, false},

@@ -243,8 +243,8 @@ func (c *journalCheck) bound(pos int64) {
 	c.now = stretch{from: pos}
 }
 
-// rest waits between two pages, if there is a pace to keep: nobody is to feel it.
-func (a *audit) rest(ctx context.Context, since time.Time) {
+// pause waits between two pages, if there is a pace to keep: nobody is to feel it.
+func (a *audit) pause(ctx context.Context, since time.Time) {
 	if a.options.PerSecond > 0 {
 		wait(ctx, nil, 4*time.Since(since))
 	}
@@ -259,10 +259,13 @@ func (a *audit) journal(ctx context.Context, shard int16) (ids []uuid.UUID, err 
 				known[id], ids = true, append(ids, id)
 			}
 		}
-		a.rest(ctx, last)
+		a.pause(ctx, last)
 		last = time.Now()
 	})
 	if err != nil || len(c.bad) == 0 {
+		return ids, err
+	}
+	if err := a.store.still(ctx, a.into); err != nil {
 		return ids, err
 	}
 	// Once more: a product may have been parked or released meanwhile.

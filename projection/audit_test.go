@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -137,5 +138,27 @@ func TestAuditAsksForInventoryRecords(t *testing.T) {
 	}
 	if len(found) != 1 || found[0].Where != "inventory" || found[0].Product != testID(0xaa, 1) {
 		t.Errorf("found %+v", found)
+	}
+}
+
+// Ensure that an audit that a rebuild overtakes fails, instead of reporting what was dropped as missing, or healing what nobody reads.
+func TestAnAuditEndsWithItsGeneration(t *testing.T) {
+	s, l := open(t), stocked(t, 3)
+	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.generation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.products.DeleteMany(t.Context(), bson.D{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "generation", Value: "2"}})); err != nil {
+		t.Fatal(err)
+	}
+	result, err := Audit(t.Context(), s, l, l, quiet, AuditOptions{Heal: true}, func(Difference) {})
+	if !errors.Is(err, errRenamed) || result.Differences != 0 || result.Healed != 0 {
+		t.Errorf("it comes to %+v, error %v", result, err)
 	}
 }

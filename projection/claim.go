@@ -45,7 +45,7 @@ func (s *Store) claimed(ctx context.Context) (found building, ok bool, err error
 
 // takeOver puts a claim in the place of one that has run out, and then drops all generations but those to be kept: under the claim, or it could be
 // another's. It returns [ErrRebuilding] where the old one hasn't run out, or somebody was faster.
-func (s *Store) takeOver(ctx context.Context, old, claim building, keep ...string) error {
+func (s *Store) takeOver(ctx context.Context, old building, claim *building, keep ...string) error {
 	if old.Until > time.Now().UnixMicro() {
 		return ErrRebuilding
 	}
@@ -56,7 +56,7 @@ func (s *Store) takeOver(ctx context.Context, old, claim building, keep ...strin
 	if result.MatchedCount == 0 {
 		return ErrRebuilding
 	}
-	return s.clean(ctx, keep...)
+	return s.clean(ctx, claim, keep...)
 }
 
 // forget ends a claim.
@@ -74,7 +74,7 @@ func (s *Store) tidy(ctx context.Context, current meta) error {
 		return err
 	}
 	claim := claiming(current.Generation)
-	if err := s.takeOver(ctx, left, claim, current.Generation); errors.Is(err, ErrRebuilding) {
+	if err := s.takeOver(ctx, left, &claim, current.Generation); errors.Is(err, ErrRebuilding) {
 		return nil // it is theirs
 	} else if err != nil {
 		return fmt.Errorf("tidy up after a rebuild: %w", err)
@@ -100,7 +100,7 @@ func (r *rebuild) begin(ctx context.Context) error {
 			r.claim.Generation, keep = found.Generation, append(keep, found.Generation)
 			r.logger.InfoContext(ctx, "going on with an interrupted rebuild", "generation", found.Generation)
 		}
-		return r.store.takeOver(ctx, found, r.claim, keep...)
+		return r.store.takeOver(ctx, found, &r.claim, keep...)
 	}
 	if _, err := r.store.db.Collection(metaName).InsertOne(ctx, r.claim); mongo.IsDuplicateKeyError(err) {
 		return ErrRebuilding
@@ -111,7 +111,7 @@ func (r *rebuild) begin(ctx context.Context) error {
 	if now, err := r.store.loadMeta(ctx); err != nil || now.Generation != current.Generation {
 		return errors.Join(err, ErrRebuilding, r.store.forget(ctx, r.claim))
 	}
-	return r.store.clean(ctx, keep...)
+	return r.store.clean(ctx, &r.claim, keep...)
 }
 
 // next is a generation that was never before.
@@ -121,23 +121,25 @@ func next(current, building string) string {
 	return strconv.Itoa(max(a, b) + 1)
 }
 
-// renew keeps the claim.
-func (r *rebuild) renew(ctx context.Context) error {
-	if time.Until(time.UnixMicro(r.claim.Until)) > claimTime*2/3 {
+// renew keeps a claim. It returns [ErrRebuilding] where it has become another's.
+func (s *Store) renew(ctx context.Context, claim *building) error {
+	if time.Until(time.UnixMicro(claim.Until)) > claimTime*2/3 {
 		return nil
 	}
 	until := time.Now().Add(claimTime).UnixMicro()
-	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: r.claim.Owner}}
-	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, own, set(bson.D{{Key: "until", Value: until}}))
+	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}
+	result, err := s.db.Collection(metaName).UpdateOne(ctx, own, set(bson.D{{Key: "until", Value: until}}))
 	if err != nil {
 		return fmt.Errorf("renew the claim of the rebuild: %w", err)
 	}
 	if result.MatchedCount == 0 {
 		return ErrRebuilding
 	}
-	r.claim.Until = until
+	claim.Until = until
 	return nil
 }
+
+func (r *rebuild) renew(ctx context.Context) error { return r.store.renew(ctx, &r.claim) }
 
 // renewNow keeps the claim for all of its time: what is done next must not be another's.
 func (r *rebuild) renewNow(ctx context.Context) error {
@@ -145,9 +147,13 @@ func (r *rebuild) renewNow(ctx context.Context) error {
 	return r.renew(ctx)
 }
 
-// clean drops every generation but those to be kept. It begins with the checkpoints: a generation that has them is whole.
-func (s *Store) clean(ctx context.Context, keep ...string) error {
+// clean drops every generation but those to be kept, as long as the claim is its own. It begins with the checkpoints: a generation that has them is
+// whole.
+func (s *Store) clean(ctx context.Context, claim *building, keep ...string) error {
 	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
+		if err := s.renew(ctx, claim); err != nil {
+			return err
+		}
 		if _, err := s.db.Collection(part.in).DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$nin", Value: keep}}}}); err != nil {
 			return fmt.Errorf("forget old generations: %w", err)
 		}
@@ -160,6 +166,9 @@ func (s *Store) clean(ctx context.Context, keep ...string) error {
 		kind, generation, ok := strings.Cut(name, "_")
 		if !ok || !slices.Contains(kinds, kind) || slices.Contains(keep, generation) {
 			continue
+		}
+		if err := s.renew(ctx, claim); err != nil {
+			return err
 		}
 		if err := s.db.Collection(name).Drop(ctx); err != nil {
 			return fmt.Errorf("drop %s: %w", name, err)

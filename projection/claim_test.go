@@ -39,10 +39,16 @@ func TestTidyingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("while it can be gone on with", "1", "2")
-	if err := s.takeOver(t.Context(), building{Owner: "somebody else"}, claiming("3"), "2"); !errors.Is(err, ErrRebuilding) {
+	lost := claiming("3")
+	if err := s.takeOver(t.Context(), building{Owner: "somebody else"}, &lost, "2"); !errors.Is(err, ErrRebuilding) {
 		t.Errorf("a claim that another has taken over: %v", err)
 	}
 	is("after another took over", "1", "2")
+	lost.Until = 1
+	if err := s.clean(t.Context(), &lost, "2"); !errors.Is(err, ErrRebuilding) {
+		t.Errorf("cleaning up after a pause in which another took over: %v", err)
+	}
+	is("after a pause in which another took over", "1", "2")
 	if err := s.tidy(t.Context(), current); err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,8 @@ func TestAnExportOfWhatIsGoneFails(t *testing.T) {
 			if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "generation", Value: "2"}})); err != nil {
 				t.Fatal(err)
 			}
-			return s.clean(t.Context(), "2")
+			claim := claiming("2")
+			return s.clean(t.Context(), &claim, "2")
 		}
 		return nil
 	})

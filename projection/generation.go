@@ -153,6 +153,17 @@ func (s *Store) takenOver(ctx context.Context, from, to string) (begun, done boo
 	return begun, done, nil
 }
 
+// errRenamed says that what was looked at isn't what is read any more.
+var errRenamed = errors.New("a rebuild has named another generation meanwhile; begin again")
+
+// still fails where another generation than this has been named: it may have been dropped, and what is written to it nobody reads.
+func (s *Store) still(ctx context.Context, g generation) error {
+	if m, err := s.loadMeta(ctx); err != nil || m.Generation == g.name {
+		return err
+	}
+	return errRenamed
+}
+
 func (s *Store) loadMeta(ctx context.Context) (meta, error) {
 	var m meta
 	if err := s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "current"}}).Decode(&m); err != nil {

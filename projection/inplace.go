@@ -35,7 +35,10 @@ func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
 	if o.Shard != nil {
 		shard = *o.Shard
 	}
-	return f.mendJournal(ctx, shard)
+	if err := f.mendJournal(ctx, shard); err != nil {
+		return err
+	}
+	return r.store.still(ctx, g)
 }
 
 // productsOf finds every product that the log of a shard names.

@@ -260,7 +260,7 @@ func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 		return err
 	}
 	r.logger.InfoContext(ctx, "dropping the old generation of the projection", "generation", old)
-	if err := r.store.clean(ctx, f.into.name); err != nil {
+	if err := r.store.clean(ctx, &r.claim, f.into.name); err != nil {
 		return err
 	}
 	return r.store.forget(ctx, r.claim)

@@ -113,7 +113,8 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // ask finds out what the server can do. FerretDB 1 answers buildInfo with its own version beside MongoDB's. It holds a connection of
 // its pool for each operation of an update command, scans a collection for a list of ids, doesn't use indexes in its queries,
-// doesn't add up fields of embedded documents, and misses large numbers in arrays.
+// doesn't add up fields of embedded documents, misses large numbers in arrays, and may lose one of two updates of
+// a document at the same time: it is for trying things out.
 func (s *Store) ask(ctx context.Context) error {
 	var info struct {
 		Ferret string `bson:"ferretdbVersion"`
