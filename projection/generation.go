@@ -92,11 +92,11 @@ func (s *Store) known() (u use, fresh bool) {
 
 // look finds out which generation is named, and changes over to it such that no reader sees less than one did before, in this process or another.
 //
-// A projector turns to a new generation some time after its process has seen that it is named, when every other one has seen it too, or when another
-// has turned. It ends its page of the old generation, and begins with the new one where it stands. No clock of another host is asked. When it has
-// read a shard to its end there, the new generation holds all that the old one ever will, and the checkpoint says so: under the epoch of whoever
-// was the last to feed the old one, or a later one. Readers change over when that is so of every shard. Until then every read looks for itself, those
-// under way aside: when one finds the change done, so does each that begins after it, wherever.
+// A projector turns to a new generation some time after its process has seen that it is named, when every other one has seen it too. It ends its page of
+// the old generation, and begins with the new one where it stands. No clock of another host is asked. When it has read a shard to its end there, the
+// new generation holds all that the old one ever will, and the checkpoint says so: under the epoch of whoever was the last to feed the old one, or a
+// later one. Readers change over when that is so of every shard. Until then every read looks for itself, those under way aside: when one finds the
+// change done, so does each that begins after it, wherever.
 //
 // A shard without an owner, or with one of another shape of documents, holds this up. After changeTime a process changes over all the same,
 // because the old generation is dropped: what the rebuild adds to the new one meanwhile is then all there is to go by.
@@ -114,12 +114,12 @@ func (s *Store) look(ctx context.Context) (use, error) {
 	since := s.since
 	s.mu.Unlock()
 	if changes := old.Generation != "" && old.Generation != m.Generation; changes && began.Sub(last) < s.patience {
-		begun, done, err := s.takenOver(ctx, old.Generation, m.Generation)
+		done, err := s.takenOver(ctx, old.Generation, m.Generation)
 		switch {
 		case err != nil:
 			return use{}, err
 		case done:
-		case !begun && began.Sub(since) < notice:
+		case began.Sub(since) < notice:
 			return use{old, old}, nil
 		default:
 			return use{old, m}, nil
@@ -131,26 +131,25 @@ func (s *Store) look(ctx context.Context) (use, error) {
 	return use{m, m}, nil
 }
 
-// takenOver says whether an owner of a shard has left an old generation for a new one, and whether all have, and the new one holds all that the old
-// one shows. The new one is looked at first: an owner who came to the old one meanwhile then shows there.
-func (s *Store) takenOver(ctx context.Context, from, to string) (begun, done bool, err error) {
+// takenOver says whether the owner of every shard has left an old generation for a new one that holds all that the old one shows. The new one is
+// looked at first: an owner who came to the old one meanwhile then shows there.
+func (s *Store) takenOver(ctx context.Context, from, to string) (bool, error) {
 	is, err := s.loadCheckpoints(ctx, to)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	was, err := s.loadCheckpoints(ctx, from)
 	if errors.Is(err, mongo.ErrNoDocuments) {
-		return true, true, nil // it is being dropped
+		return true, nil // it is being dropped
 	} else if err != nil {
-		return false, false, err
+		return false, err
 	}
-	done = true
 	for n, c := range was {
-		at := is[n]
-		begun = begun || at.Epoch > 0 // a rebuild's is 0
-		done = done && at.CaughtUp >= c.Epoch && at.Complete >= c.Complete
+		if at := is[n]; at.CaughtUp < c.Epoch || at.Complete < c.Complete {
+			return false, nil
+		}
 	}
-	return begun, done, nil
+	return true, nil
 }
 
 // errRenamed says that what was looked at isn't what is read any more.
