@@ -63,6 +63,9 @@ func Audit(ctx context.Context, s *Store, log AuditLog, books Books, logger *slo
 	if err != nil {
 		return AuditResult{}, err
 	}
+	if g.schema != schema {
+		return AuditResult{}, errShape
+	}
 	a := &audit{folder: newFollower(s, g, log, logger, m).folder, stream: log, books: books, options: o, report: report, strange: map[uuid.UUID]bool{}}
 	if _, err := a.loadParked(ctx); err != nil {
 		return a.result, err

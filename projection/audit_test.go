@@ -157,6 +157,7 @@ func TestAnAuditEndsWithItsGeneration(t *testing.T) {
 	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "generation", Value: "2"}})); err != nil {
 		t.Fatal(err)
 	}
+	s.read = time.Now() // it begins with the old one
 	result, err := Audit(t.Context(), s, l, l, quiet, AuditOptions{Heal: true}, func(Difference) {})
 	if !errors.Is(err, errRenamed) || result.Differences != 0 || result.Healed != 0 {
 		t.Errorf("it comes to %+v, error %v", result, err)

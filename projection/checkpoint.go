@@ -24,13 +24,13 @@ type checkpoints struct {
 
 // checkpoint says how far one shard is.
 type checkpoint struct {
-	Pos      int64  `bson:"pos"`      // of the last row that is in the documents
-	Mark     string `bson:"mark"`     // that row's command: a log that has another there isn't the log it was
-	At       int64  `bson:"at"`       // that row's time
-	First    int64  `bson:"first"`    // the time of the first row; 0 where it isn't known
-	Complete int64  `bson:"complete"` // every row up to this time is in the documents
-	Epoch    int64  `bson:"epoch"`    // of the latest owner's lease: an older one may not write
-	CaughtUp int64  `bson:"caughtUp"` // the epoch under which the shard was last read to its end
+	Pos      int64  `bson:"pos"`           // of the last row that is in the documents
+	Mark     string `bson:"mark"`          // that row's command: a log that has another there isn't the log it was
+	At       int64  `bson:"at"`            // that row's time
+	First    int64  `bson:"first"`         // the time of the first row; 0 where it isn't known
+	Complete int64  `bson:"complete"`      // every row up to this time is in the documents
+	Epoch    int64  `bson:"epoch"`         // of the latest owner's lease: an older one may not write
+	CaughtUp int64  `bson:"caughtUpUnder"` // the epoch under which the shard was last read to its end
 }
 
 func shardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }
@@ -70,11 +70,11 @@ func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 }
 
 // fence makes shards of a generation their new owners', under the epochs of the leases: who had one before can't move its checkpoint any more. It
-// returns where they stand from then on. Shards that have gone to yet newer owners are not among them.
+// returns where they stand from then on. Shards that have a newer owner yet stay his: their epochs are above those asked for.
 func (s *Store) fence(ctx context.Context, generation string, epochs map[int16]int64) (map[int16]checkpoint, error) {
-	for {
+	for older := maps.Clone(epochs); ; {
 		filter, fields := bson.D{{Key: "_id", Value: generation}}, bson.D{}
-		for shard, epoch := range epochs {
+		for shard, epoch := range older {
 			key := "shards." + shardKey(shard) + ".epoch"
 			filter = append(filter, bson.E{Key: key, Value: bson.D{{Key: "$lte", Value: epoch}}})
 			fields = append(fields, bson.E{Key: key, Value: epoch})
@@ -87,13 +87,13 @@ func (s *Store) fence(ctx context.Context, generation string, epochs map[int16]i
 		if err != nil {
 			return nil, err
 		}
-		asked := len(epochs)
-		maps.DeleteFunc(epochs, func(shard int16, epoch int64) bool { return saved[shard].Epoch > epoch })
+		asked := len(older)
+		maps.DeleteFunc(older, func(shard int16, epoch int64) bool { return saved[shard].Epoch > epoch })
 		switch {
-		case result.MatchedCount > 0, len(epochs) == 0:
-			maps.DeleteFunc(saved, func(shard int16, _ checkpoint) bool { _, own := epochs[shard]; return !own })
+		case result.MatchedCount > 0, len(older) == 0:
+			maps.DeleteFunc(saved, func(shard int16, _ checkpoint) bool { _, ok := epochs[shard]; return !ok })
 			return saved, nil
-		case len(epochs) == asked:
+		case len(older) == asked:
 			return nil, fmt.Errorf("take over the checkpoints of generation %s: %w", generation, errFenced)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // building names the generation that is being filled, and who does it. It is the claim to fill generations and to drop them.
@@ -89,6 +90,9 @@ func (r *rebuild) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if current.Schema > schema {
+		return errNewer
+	}
 	found, interrupted, err := r.store.claimed(ctx)
 	if err != nil {
 		return err
@@ -148,13 +152,21 @@ func (r *rebuild) renewNow(ctx context.Context) error {
 }
 
 // clean drops every generation but those to be kept, as long as the claim is its own. It begins with the checkpoints: a generation that has them is
-// whole.
+// whole. What it drops it names, for the names are never used again: a late command drops nothing of a newer rebuild.
 func (s *Store) clean(ctx context.Context, claim *building, keep ...string) error {
 	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
+		in := s.db.Collection(part.in)
+		old, err := others(ctx, in, part.field, keep)
+		if err != nil {
+			return fmt.Errorf("list the generations: %w", err)
+		}
+		if len(old) == 0 {
+			continue
+		}
 		if err := s.renew(ctx, claim); err != nil {
 			return err
 		}
-		if _, err := s.db.Collection(part.in).DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$nin", Value: keep}}}}); err != nil {
+		if _, err := in.DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$in", Value: old}}}}); err != nil {
 			return fmt.Errorf("forget old generations: %w", err)
 		}
 	}
@@ -175,4 +187,25 @@ func (s *Store) clean(ctx context.Context, claim *building, keep ...string) erro
 		}
 	}
 	return nil
+}
+
+// others are the values of a field, each once, but for those to be kept.
+func others(ctx context.Context, in *mongo.Collection, field string, keep []string) ([]string, error) {
+	filter := bson.D{{Key: field, Value: bson.D{{Key: "$nin", Value: keep}}}}
+	cursor, err := in.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: field, Value: 1}}))
+	if err != nil {
+		return nil, err
+	}
+	var docs []bson.Raw
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, d := range docs {
+		if value, ok := d.Lookup(field).StringValueOK(); ok { // what isn't one isn't ours
+			values = append(values, value)
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values), nil
 }

@@ -28,6 +28,7 @@ type follower struct {
 type shard struct {
 	at      checkpoint
 	stopped bool // the log isn't the one it was
+	lost    bool // its checkpoint is of a newer lease than this one
 }
 
 func newFollower(s *Store, into generation, log Log, logger *slog.Logger, m *metrics) *follower {
@@ -67,8 +68,7 @@ func (f *follower) page(ctx context.Context, leases []eventstore.Lease) (rows in
 	return len(r.records), r.full(), nil
 }
 
-// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone. One that has gone to a
-// newer owner, as a lease that has run out can tell late, isn't begun with.
+// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
 func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	held, gained := make(map[int16]*shard, len(leases)), map[int16]int64{}
 	for _, l := range leases {
@@ -96,19 +96,23 @@ func (f *follower) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	return nil
 }
 
-// begin takes gained shards over from who had them, whose page in hand is the last, reads where they stand, and stops those whose log has changed
-// behind them.
+// begin takes gained shards over from who had them, who may still fold a page but can't move the checkpoints any more. It reads where they stand, and
+// stops those whose log has changed behind them.
 func (f *follower) begin(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
 	saved, err := f.store.fence(ctx, f.into.name, gained)
 	if err != nil {
 		return nil, err
 	}
 	f.cache.purge() // others wrote these documents
+	f.ahead = nil
 	if _, err := f.loadParked(ctx); err != nil {
 		return nil, err
 	}
 	begun, journaled := map[int16]*shard{}, map[int16]int64{}
 	for n, c := range saved {
+		if c.Epoch > gained[n] {
+			continue
+		}
 		begun[n], journaled[n] = &shard{at: c}, c.Pos
 		delete(f.journal, n)
 	}
@@ -118,7 +122,25 @@ func (f *follower) begin(ctx context.Context, gained map[int16]int64) (map[int16
 	if err := f.journal.begin(ctx, f.into.journal, journaled); err != nil {
 		return nil, err
 	}
-	return begun, f.retryParked(ctx, begun)
+	if err := f.retryParked(ctx, begun); err != nil {
+		return nil, err
+	}
+	for n, own := range gained {
+		if c := saved[n]; c.Epoch > own {
+			f.lose(ctx, n, c, own)
+			c.Epoch = own // until the lease is another
+			begun[n] = &shard{at: c, lost: true}
+		}
+	}
+	return begun, nil
+}
+
+// lose says that a shard isn't projected by its lease's owner. A rebuild has none: it only looks after shards until they have an owner.
+func (f *follower) lose(ctx context.Context, n int16, saved checkpoint, epoch int64) {
+	if epoch > 0 {
+		f.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
+			"shard", n, "epoch", epoch, "newer_epoch", saved.Epoch)
+	}
 }
 
 // retryParked tries the parked products of gained shards again: this program may know what another didn't.

@@ -240,8 +240,8 @@ func follow(t *testing.T, s *Store, l *memoryLog, generation string, epoch int64
 	return f
 }
 
-// Ensure that who takes a shard up has it at once: before its first page, the one before it can't move the checkpoint any more.
-func TestANewOwnerIsTheOnlyOne(t *testing.T) {
+// Ensure that who takes a shard up has its checkpoint at once: before its first page, the one before it can't move that any more.
+func TestANewOwnerHasTheCheckpoint(t *testing.T) {
 	s, l := open(t), stocked(t, 6)
 	before := follow(t, s, l, "1", 1, 1000)
 	tailing := errors.New("no page yet")
@@ -265,11 +265,15 @@ func TestANewOwnerIsTheOnlyOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := saved[shard]; before.shards[shard] != nil || at.Epoch != 2 || at.Pos != int64(len(l.shards[shard])-1) {
-		t.Errorf("the checkpoint is %+v of %d rows, and its old owner goes on with it: %v", at, len(l.shards[shard]), before.shards[shard] != nil)
+	if at := saved[shard]; at.Epoch != 2 || at.Pos != int64(len(l.shards[shard])-1) {
+		t.Errorf("the checkpoint is %+v of %d rows", at, len(l.shards[shard]))
 	}
-	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil || before.shards[shard] != nil {
-		t.Errorf("the old owner takes it up again, error %v", err)
+	rows, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role))
+	if s := before.shards[shard]; rows > 0 || err != nil || s == nil || !s.lost {
+		t.Errorf("the old owner folds %d rows of %+v, error %v", rows, s, err)
+	}
+	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 3}).Held(Role)); err != nil || before.shards[shard].lost {
+		t.Errorf("when the shard has come back it folds none, error %v", err)
 	}
 }
 
@@ -287,10 +291,16 @@ func TestChangingOverIsForGood(t *testing.T) {
 			t.Errorf("%s: done %v, error %v", when, done, err)
 		}
 	}
-	follow(t, s, l, "2", 0, 10)
-	is("a rebuild fills it", false)
-	follow(t, s, l, "2", 1, 10)
-	is("owners have turned, and not caught up", false)
+	follow(t, s, l, "2", 0, 1000)
+	is("a rebuild has filled it", false)
+	owners := map[int16]int64{}
+	for n := range int16(eventstore.Shards) {
+		owners[n] = 1
+	}
+	if _, err := s.fence(t.Context(), "2", owners); err != nil {
+		t.Fatal(err)
+	}
+	is("owners have turned, and not read on yet", false)
 	follow(t, s, l, "2", 1, 1000)
 	is("they have", true)
 	for range 20 {

@@ -15,6 +15,9 @@ func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
 	if err != nil {
 		return err
 	}
+	if g.schema != schema {
+		return errShape
+	}
 	f := newFollower(r.store, g, r.log, r.logger, r.metrics)
 	if _, err := f.loadParked(ctx); err != nil {
 		return err

@@ -100,6 +100,9 @@ func (p *Projector) rest(ctx context.Context, took time.Duration) {
 // errNewer says that a newer version of this program has taken over the documents, as in the middle of an upgrade.
 var errNewer = errors.New("the documents have the shape of a newer version of this program, to which they are left")
 
+// errShape says that the documents have yet to be rebuilt, or are a newer version's.
+var errShape = errors.New("the documents have the shape of another version of this program; run that one, or wait for their rebuild")
+
 // upgrade rebuilds a generation of an older shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
@@ -150,11 +153,15 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	}
 }
 
-// sweep folds one page of the shards held into the generation that is read, or about to be. It says whether there is more.
+// sweep folds one page of the shards held into the generation that is read, or about to be. It says whether there is more. Documents of another shape
+// it leaves alone: they may have come since the last look.
 func (p *Projector) sweep(ctx context.Context) (rows int, full bool, err error) {
 	g, err := p.store.fed(ctx)
 	if err != nil {
 		return 0, false, err
+	}
+	if g.schema != schema {
+		return 0, false, nil
 	}
 	if p.live == nil || p.live.into.name != g.name {
 		p.live = newFollower(p.store, g, p.log, p.logger, p.metrics)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,7 +126,7 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 		for n, last := range target {
 			p.Total += last
 			switch s := f.shards[int16(n)]; {
-			case s == nil: // somebody projects it already: it is asked for again
+			case s == nil, s.lost: // somebody projects it already
 			case s.stopped:
 				return fmt.Errorf("shard %d: %w", n, errOtherLog)
 			default:
@@ -241,15 +240,15 @@ var errOtherLog = errors.New("the log has changed since the rebuild was interrup
 
 // handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See [Store.look].
 func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
-	left := everyShard() // those that nobody else has begun to project yet
 	for end := time.Now().Add(r.store.patience + r.store.config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.sweep(ctx, left); err != nil && !errors.Is(err, errFenced) && ctx.Err() == nil {
-			r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
-		} else if err == nil {
-			left = slices.DeleteFunc(left, func(l eventstore.Lease) bool { return f.shards[l.Shard] == nil })
+		if _, _, err := f.sweep(ctx, everyShard()); err != nil {
+			clear(f.shards) // owners may have come meanwhile
+			if !errors.Is(err, errFenced) && !errors.Is(err, errStale) && ctx.Err() == nil {
+				r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
+			}
 		}
 		wait(ctx, nil, 50*time.Millisecond)
 		if err := ctx.Err(); err != nil {
