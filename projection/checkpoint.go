@@ -69,19 +69,36 @@ func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 	return cursors, nil
 }
 
+// errFenced says that a shard has gone to another owner.
+var errFenced = errors.New("another owner has written the checkpoint")
+
+// updateCheckpoints sets fields of a generation's checkpoints: none where a shard has a newer owner than that of its epoch here.
+func (s *Store) updateCheckpoints(ctx context.Context, generation string, epochs map[int16]int64, fields bson.D) error {
+	filter := bson.D{{Key: "_id", Value: generation}}
+	for shard, epoch := range epochs {
+		filter = append(filter, bson.E{Key: "shards." + shardKey(shard) + ".epoch", Value: bson.D{{Key: "$lte", Value: epoch}}})
+	}
+	result, err := s.db.Collection(checkpointName).UpdateOne(ctx, filter, set(fields))
+	if err == nil && result.MatchedCount == 0 {
+		err = errFenced
+	}
+	if err != nil {
+		return fmt.Errorf("write the checkpoints of generation %s: %w", generation, err)
+	}
+	return nil
+}
+
 // fence makes shards of a generation their new owners', under the epochs of the leases: who had one before can't move its checkpoint any more. It
-// returns where they stand from then on. Shards that have a newer owner yet stay his: their epochs are above those asked for.
+// returns where all shards stand from then on. Those that have a newer owner yet stay his: their epochs are above those asked for.
 func (s *Store) fence(ctx context.Context, generation string, epochs map[int16]int64) (map[int16]checkpoint, error) {
 	for older := maps.Clone(epochs); ; {
-		filter, fields := bson.D{{Key: "_id", Value: generation}}, bson.D{}
+		fields := bson.D{}
 		for shard, epoch := range older {
-			key := "shards." + shardKey(shard) + ".epoch"
-			filter = append(filter, bson.E{Key: key, Value: bson.D{{Key: "$lte", Value: epoch}}})
-			fields = append(fields, bson.E{Key: key, Value: epoch})
+			fields = append(fields, bson.E{Key: "shards." + shardKey(shard) + ".epoch", Value: epoch})
 		}
-		result, err := s.db.Collection(checkpointName).UpdateOne(ctx, filter, set(fields))
-		if err != nil {
-			return nil, fmt.Errorf("take over the checkpoints of generation %s: %w", generation, err)
+		fenced := s.updateCheckpoints(ctx, generation, older, fields)
+		if fenced != nil && !errors.Is(fenced, errFenced) {
+			return nil, fenced
 		}
 		saved, err := s.loadCheckpoints(ctx, generation)
 		if err != nil {
@@ -90,37 +107,24 @@ func (s *Store) fence(ctx context.Context, generation string, epochs map[int16]i
 		asked := len(older)
 		maps.DeleteFunc(older, func(shard int16, epoch int64) bool { return saved[shard].Epoch > epoch })
 		switch {
-		case result.MatchedCount > 0, len(older) == 0:
-			maps.DeleteFunc(saved, func(shard int16, _ checkpoint) bool { _, ok := epochs[shard]; return !ok })
+		case fenced == nil, len(older) == 0:
 			return saved, nil
 		case len(older) == asked:
-			return nil, fmt.Errorf("take over the checkpoints of generation %s: %w", generation, errFenced)
+			return nil, fenced
 		}
 	}
 }
 
-// errFenced says that a shard has gone to another owner.
-var errFenced = errors.New("another owner has written the checkpoint")
-
-// saveCheckpoints moves shards of a generation, all or none: none where one of them has a newer owner.
+// saveCheckpoints moves shards of a generation, all or none: none where one of them has a newer owner, which is [errFenced].
 func (s *Store) saveCheckpoints(ctx context.Context, generation string, moved map[int16]checkpoint) error {
 	if len(moved) == 0 {
 		return nil
 	}
-	filter, fields := bson.D{{Key: "_id", Value: generation}}, bson.D{}
+	epochs, fields := make(map[int16]int64, len(moved)), bson.D{}
 	for shard, c := range moved {
-		key := "shards." + shardKey(shard)
-		filter = append(filter, bson.E{Key: key + ".epoch", Value: bson.D{{Key: "$lte", Value: c.Epoch}}})
-		fields = append(fields, bson.E{Key: key, Value: c})
+		epochs[shard], fields = c.Epoch, append(fields, bson.E{Key: "shards." + shardKey(shard), Value: c})
 	}
-	result, err := s.db.Collection(checkpointName).UpdateOne(ctx, filter, set(fields))
-	if err != nil {
-		return fmt.Errorf("write the checkpoints of generation %s: %w", generation, err)
-	}
-	if result.MatchedCount == 0 {
-		return fmt.Errorf("write the checkpoints of generation %s: %w", generation, errFenced)
-	}
-	return nil
+	return s.updateCheckpoints(ctx, generation, epochs, fields)
 }
 
 // parkedProduct remembers why a product isn't kept up to date.

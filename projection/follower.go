@@ -31,6 +31,9 @@ type shard struct {
 	lost    bool // its checkpoint is of a newer lease than this one
 }
 
+// folds says that the shard's rows are folded in here.
+func (s *shard) folds() bool { return !s.stopped && !s.lost }
+
 func newFollower(s *Store, into generation, log Log, logger *slog.Logger, m *metrics) *follower {
 	return &follower{
 		folder: folder{store: s, into: into, log: log, logger: logger, metrics: m, now: time.Now,
@@ -109,12 +112,13 @@ func (f *follower) begin(ctx context.Context, gained map[int16]int64) (map[int16
 		return nil, err
 	}
 	begun, journaled := map[int16]*shard{}, map[int16]int64{}
-	for n, c := range saved {
-		if c.Epoch > gained[n] {
-			continue
+	for n, epoch := range gained {
+		if c := saved[n]; c.Epoch > epoch {
+			begun[n] = f.lose(ctx, n, c, epoch)
+		} else {
+			begun[n], journaled[n] = &shard{at: c}, c.Pos
+			delete(f.journal, n)
 		}
-		begun[n], journaled[n] = &shard{at: c}, c.Pos
-		delete(f.journal, n)
 	}
 	if err := f.compare(ctx, begun); err != nil {
 		return nil, err
@@ -122,31 +126,23 @@ func (f *follower) begin(ctx context.Context, gained map[int16]int64) (map[int16
 	if err := f.journal.begin(ctx, f.into.journal, journaled); err != nil {
 		return nil, err
 	}
-	if err := f.retryParked(ctx, begun); err != nil {
-		return nil, err
-	}
-	for n, own := range gained {
-		if c := saved[n]; c.Epoch > own {
-			f.lose(ctx, n, c, own)
-			c.Epoch = own // until the lease is another
-			begun[n] = &shard{at: c, lost: true}
-		}
-	}
-	return begun, nil
+	return begun, f.retryParked(ctx, begun)
 }
 
-// lose says that a shard isn't projected by its lease's owner. A rebuild has none: it only looks after shards until they have an owner.
-func (f *follower) lose(ctx context.Context, n int16, saved checkpoint, epoch int64) {
+// lose gives a shard up until its lease is another. A rebuild has none: it only looks after shards until they have an owner.
+func (f *follower) lose(ctx context.Context, n int16, at checkpoint, epoch int64) *shard {
 	if epoch > 0 {
 		f.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
-			"shard", n, "epoch", epoch, "newer_epoch", saved.Epoch)
+			"shard", n, "epoch", epoch, "newer_epoch", at.Epoch)
 	}
+	at.Epoch = epoch
+	return &shard{at: at, lost: true}
 }
 
 // retryParked tries the parked products of gained shards again: this program may know what another didn't.
 func (f *follower) retryParked(ctx context.Context, gained map[int16]*shard) error {
 	for id := range maps.Clone(f.parked) {
-		if gained[eventstore.ShardOf(id)] != nil {
+		if s := gained[eventstore.ShardOf(id)]; s != nil && s.folds() {
 			if err := f.refold(ctx, id); err != nil {
 				return err
 			}
@@ -234,9 +230,8 @@ func (f *follower) checkpoint(ctx context.Context, moved map[int16]checkpoint) e
 		}
 		for n, c := range saved {
 			if own, ok := moved[n]; ok && c.Epoch > own.Epoch {
-				f.logger.InfoContext(ctx, "a shard has gone to another projector", "shard", n, "epoch", own.Epoch, "newer_epoch", c.Epoch)
+				f.shards[n] = f.lose(ctx, n, c, own.Epoch)
 				delete(moved, n)
-				delete(f.shards, n)
 			}
 		}
 		if err := f.store.saveCheckpoints(ctx, f.into.name, moved); err != nil {

@@ -47,7 +47,7 @@ func (r *reading) following() []eventstore.Cursor {
 func (f *follower) cursors() []eventstore.Cursor {
 	var cursors []eventstore.Cursor
 	for n := range int16(eventstore.Shards) {
-		if s := f.shards[n]; s != nil && !s.stopped && !s.lost {
+		if s := f.shards[n]; s != nil && s.folds() {
 			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
 		}
 	}
@@ -105,7 +105,7 @@ func (f *follower) readFrom(ctx context.Context, cursors []eventstore.Cursor, li
 func (f *follower) due() bool {
 	latest, complete := int64(0), int64(math.MaxInt64)
 	for _, s := range f.shards {
-		if !s.stopped && !s.lost {
+		if s.folds() {
 			latest, complete = max(latest, s.at.At), min(complete, s.at.Complete)
 		}
 	}

@@ -126,7 +126,7 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 		for n, last := range target {
 			p.Total += last
 			switch s := f.shards[int16(n)]; {
-			case s == nil, s.lost: // somebody projects it already
+			case s.lost: // somebody projects it already
 			case s.stopped:
 				return fmt.Errorf("shard %d: %w", n, errOtherLog)
 			default:
