@@ -308,12 +308,24 @@ func (d *decider) recall(ctx context.Context, store *eventstore.Store) error {
 		return err
 	}
 	for _, record := range records {
-		d.versions[placeOfRecord(record)] = record.Version
+		if d.versions[placeOfRecord(record)], err = versionAfter(record); err != nil {
+			return err
+		}
 	}
 	for i, place := range d.repeats {
 		d.answers[i] = Answer{Version: d.versions[place], Repeated: true}
 	}
 	return nil
+}
+
+// versionAfter is the version that the stream had after a command of people.
+func versionAfter(r eventstore.Record) (int64, error) {
+	if r.Type != product.TypeOf(product.StockConfirmed{}) {
+		return r.Version, nil
+	}
+	event, err := product.Decode(r.Type, r.Data)
+	confirmed, _ := event.(product.StockConfirmed)
+	return confirmed.StreamVersion, err
 }
 
 // settle tells everyone.

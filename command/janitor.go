@@ -27,7 +27,7 @@ type Janitor struct {
 // forgettable are the facts that say no more than that a command came and nothing changed.
 var forgettable = []string{
 	product.TypeOf(product.ReservationFailed{}), product.TypeOf(product.ReservationConfirmed{}), product.TypeOf(product.ReleaseIgnored{}),
-	product.TypeOf(product.OutcomeResent{}),
+	product.TypeOf(product.OutcomeResent{}), product.TypeOf(product.StockConfirmed{}),
 }
 
 const (

@@ -36,6 +36,13 @@ type Service struct {
 // command id again answers the same, and changes nothing. An error says that it isn't known what came of the command; asking again
 // with the same id tells.
 func (s *Service) Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error) {
+	return s.Submit(ctx, productID, commandID, from, c)()
+}
+
+// Submit hands a command of people over and returns how to wait for what [Service.Execute] returns of it. Commands about one product
+// are decided in the order in which they were submitted; those submitted without waiting in between come into as few transactions as
+// the writer makes of them.
+func (s *Service) Submit(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) func() (int64, *product.Refusal, error) {
 	var added []uuid.UUID
 	switch create := c.(type) {
 	case product.Create:
@@ -48,29 +55,38 @@ func (s *Service) Execute(ctx context.Context, productID, commandID uuid.UUID, f
 		create.Unconfirmed = s.Rollback
 		added, c = []uuid.UUID{create.Variant.ID}, create
 	}
-	answer, err := ask(ctx, s.Writer, &Request{ID: commandID, ProductID: productID, From: from, Command: c})
-	if err != nil || answer.Refusal != nil || len(added) == 0 {
-		return answer.Version, answer.Refusal, err
+	wait := submit(ctx, s.Writer, &Request{ID: commandID, ProductID: productID, From: from, Command: c})
+	return func() (int64, *product.Refusal, error) {
+		answer, err := wait()
+		if err != nil || answer.Refusal != nil || len(added) == 0 {
+			return answer.Version, answer.Refusal, err
+		}
+		s.Created()
+		if s.Rollback {
+			return s.confirm(ctx, productID, answer, from, added)
+		}
+		return answer.Version, nil, nil
 	}
-	s.Created()
-	if s.Rollback {
-		return s.confirm(ctx, productID, answer, from, added)
-	}
-	return answer.Version, nil, nil
 }
 
 // ask submits a request and waits for its answer.
-func ask(ctx context.Context, w Submitter, r *Request) (Answer, error) {
+func ask(ctx context.Context, w Submitter, r *Request) (Answer, error) { return submit(ctx, w, r)() }
+
+// submit hands a request over and returns how to wait for its answer.
+func submit(ctx context.Context, w Submitter, r *Request) func() (Answer, error) {
 	answered := make(chan Answer, 1)
 	r.Settle = func(a Answer) { answered <- a }
-	if err := w.Submit(ctx, r); err != nil {
-		return Answer{}, fmt.Errorf("submit a command: %w", err)
-	}
-	select {
-	case a := <-answered:
-		return a, a.Err
-	case <-ctx.Done():
-		return Answer{}, fmt.Errorf("wait for a command to be decided: %w", context.Cause(ctx))
+	err := w.Submit(ctx, r)
+	return func() (Answer, error) {
+		if err != nil {
+			return Answer{}, fmt.Errorf("submit a command: %w", err)
+		}
+		select {
+		case a := <-answered:
+			return a, a.Err
+		case <-ctx.Done():
+			return Answer{}, fmt.Errorf("wait for a command to be decided: %w", context.Cause(ctx))
+		}
 	}
 }
 

@@ -54,6 +54,10 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 			return readCost, max(1, len(ids))
 		}
 		return 1, 1 // of a connection, which has counted them
+	case "bulkAdjustStock":
+		input, _ := f.ArgumentMap(variables)["input"].(map[string]any)
+		items, _ := input["items"].([]any)
+		return readCost, max(1, len(items))
 	case "variants":
 		return 1, variantsCost
 	case "stockTimeline":

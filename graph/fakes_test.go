@@ -135,6 +135,11 @@ func (f *fakes) Execute(ctx context.Context, productID, commandID uuid.UUID, fro
 	return f.execute(ctx, productID, commandID, from, c)
 }
 
+func (f *fakes) Submit(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) func() (int64, *product.Refusal, error) {
+	version, refusal, err := f.Execute(ctx, productID, commandID, from, c)
+	return func() (int64, *product.Refusal, error) { return version, refusal, err }
+}
+
 // testConfig is the default configuration, without authentication and with the settings given.
 func testConfig(t testing.TB, settings ...string) Config {
 	t.Helper()

@@ -104,14 +104,19 @@ type lookAheadWalk struct {
 	add func(variantID string, maxStaleness *int64)
 }
 
-// below takes the selections of a root field, whichever of the shapes it has: nodes, a connection, products, variants.
+// below takes the selections of a root field, whichever of the shapes it has: nodes, a connection, the rows of a bulk
+// mutation, products, variants.
 func (w *lookAheadWalk) below(selections ast.SelectionSet, products []*model.Product, variants []*model.ProductVariant) {
 	w.products(selections, products)
 	w.variants(selections, variants)
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductConnection", "ProductEdge"}) {
+	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductConnection", "ProductEdge", "BulkAdjustStockPayload", "BulkAdjustStockResult"}) {
 		switch f.Name {
-		case "edges", "nodes", "node":
+		case "edges", "nodes", "node", "results":
 			w.below(f.Selections, products, variants)
+		case "product":
+			if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "BulkAdjustStockResult" {
+				w.products(f.Selections, products)
+			}
 		}
 	}
 }

@@ -53,38 +53,57 @@ func (r *Resolver) addProductVariant(ctx context.Context, input model.AddProduct
 }
 
 func (r *Resolver) adjustStock(ctx context.Context, input model.AdjustStockInput) (*model.Payload, error) {
-	in := newIntake(input.CommandID)
-	id := in.id(&input.ProductID, nil, "productId")
-	c := product.AdjustStock{Delta: input.Delta, Reason: input.Reason}
+	in, id, c := adjustment(input)
+	return r.execute(ctx, in, id, c)
+}
+
+// adjustment reads the input of an adjustment.
+func adjustment(input model.AdjustStockInput) (in *intake, productID uuid.UUID, c product.AdjustStock) {
+	in = newIntake(input.CommandID)
+	productID = in.id(&input.ProductID, nil, "productId")
+	c = product.AdjustStock{Total: input.Total, Reason: input.Reason}
+	switch {
+	case input.Delta != nil && input.Total != nil:
+		in.failAt([]string{}, "delta and total are both given; give one of them")
+	case input.Delta != nil:
+		c.Delta = *input.Delta
+	case input.Total == nil:
+		in.failAt([]string{}, "neither delta nor total is given; give one of them")
+	}
 	if v := input.ExpectedVersion; v != nil {
 		if c.ExpectedVersion = *v; *v < 1 {
 			in.fail("expectedVersion", "it is %d; versions are 1 and more", *v)
 		}
 	}
-	return r.execute(ctx, in, id, c)
+	return in, productID, c
 }
 
 func (r *Resolver) execute(ctx context.Context, in *intake, productID uuid.UUID, c product.Command) (*model.Payload, error) {
 	if len(in.refused) > 0 {
 		return &model.Payload{UserErrors: in.refused}, nil
 	}
-	var version int64
-	var refusal *product.Refusal
-	err := idly(ctx, func() (err error) {
-		version, refusal, err = r.services.Commands.Execute(ctx, productID, in.commandID, originOf(ctx), c)
+	payload := &model.Payload{}
+	err := idly(ctx, func() error {
+		version, refusal, err := r.services.Commands.Execute(ctx, productID, in.commandID, originOf(ctx), c)
+		*payload = payloadOf(productID, version, refusal)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("execute %T: %w", c, err)
 	}
+	return payload, nil
+}
+
+// payloadOf is what came of a command.
+func payloadOf(productID uuid.UUID, version int64, refusal *product.Refusal) model.Payload {
 	if refusal != nil {
 		field := refusal.Field
 		if field == nil {
 			field = []string{}
 		}
-		return &model.Payload{UserErrors: []*model.UserError{{Field: field, Message: refusal.Message, Code: refusal.Code}}}, nil
+		return model.Payload{UserErrors: []*model.UserError{{Field: field, Message: refusal.Message, Code: refusal.Code}}}
 	}
-	return &model.Payload{ProductID: productID, Version: &version, UserErrors: []*model.UserError{}}, nil
+	return model.Payload{ProductID: productID, Version: &version, UserErrors: []*model.UserError{}}
 }
 
 // payloadProduct waits for the product as the mutation left it.

@@ -56,6 +56,8 @@ func TestMutationsBecomeCommands(t *testing.T) {
 			product.AddVariant{Variant: product.Variant{ID: uuid.MustParse(idC), SKU: "L-2", Name: "Large"}}, idA},
 		{"adjustStock", `mutation{adjustStock(input:{productId:"` + idA + `",delta:-5,reason:"broken",expectedVersion:8,commandId:"` + idB + `"}){version product{id} userErrors{code}}}`,
 			product.AdjustStock{Delta: -5, Reason: "broken", ExpectedVersion: 8}, idA},
+		{"adjustStock", `mutation{adjustStock(input:{productId:"` + idA + `",total:0,reason:"counted",commandId:"` + idB + `"}){version product{id} userErrors{code}}}`,
+			product.AdjustStock{Total: new(int64), Reason: "counted"}, idA},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			shown := projection.Product{ID: uuid.MustParse(idA), Version: 9}
@@ -95,6 +97,8 @@ func TestMutationsRefuseTheirInput(t *testing.T) {
 		{"expected version", `adjustStock(input:{productId:"` + idA + `",delta:1,reason:"x",expectedVersion:0})`, "[expectedVersion]"},
 		{"variant id", `createProduct(input:{name:"x",initialStock:1,variants:[{sku:"a",name:"a"},{id:"b",sku:"b",name:"b"}]})`, "[variants 1 id]"},
 		{"own id", `createProduct(input:{id:"x",name:"x",initialStock:1})`, "[id]"},
+		{"delta and total", `adjustStock(input:{productId:"` + idA + `",delta:1,total:1,reason:"x"})`, "[]"},
+		{"neither delta nor total", `adjustStock(input:{productId:"` + idA + `",delta:null,reason:"x"})`, "[]"},
 		{"update", `updateProduct(input:{productId:"x",name:"x"})`, "[productId]"},
 		{"variant of", `addProductVariant(input:{productId:"x",sku:"x",name:"x"})`, "[productId]"},
 	} {

@@ -70,6 +70,9 @@ type Commands interface {
 	// Execute returns the product's version after the command, or why it was refused. The same commandID again returns what
 	// it returned before.
 	Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (version int64, refusal *product.Refusal, err error)
+	// Submit hands a command over and returns how to wait for what Execute would return. Commands about one product are carried out
+	// in the order in which they were submitted.
+	Submit(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (wait func() (version int64, refusal *product.Refusal, err error))
 }
 
 // Resolver is the root of the generated resolvers.

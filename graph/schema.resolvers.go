@@ -41,6 +41,10 @@ func (r *mutationResolver) AdjustStock(ctx context.Context, input model.AdjustSt
 	return r.adjustStock(ctx, input)
 }
 
+func (r *mutationResolver) BulkAdjustStock(ctx context.Context, input model.BulkAdjustStockInput) (*model.BulkAdjustStockPayload, error) {
+	return r.bulkAdjustStock(ctx, input)
+}
+
 func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
 	return r.movements(ctx, &obj.ID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }

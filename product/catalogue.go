@@ -123,24 +123,45 @@ func (c AddVariant) decide(s State) Decision {
 
 func (c AdjustStock) decide(s State) Decision {
 	p := s.Product
-	total := p.StockTotal + c.Delta
 	switch {
 	case !p.Exists():
 		return refuse(NotFound, "productId", "there is no such product")
 	case c.ExpectedVersion != 0 && c.ExpectedVersion != p.Version:
 		return refuse(Conflict, "expectedVersion", "the product is at version %d, not %d", p.Version, c.ExpectedVersion)
-	case c.Delta == 0 || c.Delta > MaxStock || c.Delta < -MaxStock:
-		return refuse(BadInput, "delta", "delta is %d; it must change the stock, by at most %d", c.Delta, MaxStock)
-	case total < p.Reserved:
-		return refuse(BadInput, "delta", "the stock would be %d, but %d are reserved: delta can be %d at the least", total, p.Reserved, -p.Available())
-	case total > MaxStock:
-		return refuse(BadInput, "delta", "the stock would be %d; it can be %d at the most", total, MaxStock)
+	}
+	total, bad := c.total(p)
+	if bad != nil {
+		return Decision{Refusal: bad}
 	}
 	var in check
 	if in.text("reason", c.Reason, 1, MaxReason); in.refusal != nil {
 		return Decision{Refusal: in.refusal}
 	}
-	return events(StockAdjusted{Delta: c.Delta, Reason: c.Reason, StockTotal: total, Reserved: p.Reserved})
+	if total == p.StockTotal {
+		return events(StockConfirmed{StockTotal: total, Reason: c.Reason, StreamVersion: p.Version})
+	}
+	return events(StockAdjusted{Delta: total - p.StockTotal, Reason: c.Reason, StockTotal: total, Reserved: p.Reserved})
+}
+
+// total is what the command makes of the product's total, which never is less than what is reserved.
+func (c AdjustStock) total(p Product) (int64, *Refusal) {
+	var in check
+	if c.Total != nil {
+		if in.number("total", *c.Total); *c.Total < p.Reserved {
+			in.fail("total", "it is %d, but %d are reserved: total can be %d at the least", *c.Total, p.Reserved, p.Reserved)
+		}
+		return *c.Total, in.refusal
+	}
+	total := p.StockTotal + c.Delta
+	switch {
+	case c.Delta == 0 || c.Delta > MaxStock || c.Delta < -MaxStock:
+		in.fail("delta", "delta is %d; it must change the stock, by at most %d", c.Delta, MaxStock)
+	case total < p.Reserved:
+		in.fail("delta", "the stock would be %d, but %d are reserved: delta can be %d at the least", total, p.Reserved, -p.Available())
+	case total > MaxStock:
+		in.fail("delta", "the stock would be %d; it can be %d at the most", total, MaxStock)
+	}
+	return total, in.refusal
 }
 
 func (c Discard) decide(s State) Decision {

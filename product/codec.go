@@ -21,6 +21,7 @@ var types = map[string]func([]byte) (Event, error){
 	"ProductReservationRenewedEvent": decode[ReservationRenewed],
 	"ProductReleasedEvent":           decode[Released],
 	"ReservationConfirmed":           decode[ReservationConfirmed],
+	"StockConfirmed":                 decode[StockConfirmed],
 	"ReservationFailed":              decode[ReservationFailed],
 	"ReservationCancelled":           decode[ReservationCancelled],
 	"ReleaseIgnored":                 decode[ReleaseIgnored],

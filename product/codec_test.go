@@ -33,6 +33,7 @@ func goldens(from Origin) map[string]Event {
 		"ProductReservationRenewedEvent": ReservationRenewed{v, holdID, "saga", 4, &expires, 10, 8},
 		"ProductReleasedEvent":           Released{v, holdID, "saga", 3, 1, "EXPIRED", true, 10, 5},
 		"ReservationConfirmed":           ReservationConfirmed{f, holdID, "saga", 4, 10, 8, 9},
+		"StockConfirmed":                 StockConfirmed{f, 24, "count", 9},
 		"ReservationFailed":              ReservationFailed{f, holdID, "saga", 40, InsufficientStock, 2, "f00d"},
 		"ReservationCancelled":           ReservationCancelled{f, holdID, "saga", "gave up"},
 		"ReleaseIgnored":                 ReleaseIgnored{f, holdID, "saga", 2, "twice"},

@@ -63,9 +63,11 @@ type (
 		Unconfirmed bool // invisible until its inventory record is made
 	}
 
-	// AdjustStock changes the total by Delta. With an ExpectedVersion it is refused unless the product is at that version.
+	// AdjustStock changes the total by Delta, or to Total where that is given: what a count of the shelves found. A Total that is the
+	// present one is a StockConfirmed. With an ExpectedVersion it is refused unless the product is at that version.
 	AdjustStock struct {
 		Delta           int64
+		Total           *int64 `json:",omitempty"` // not in the fingerprints of those who have none, which were stored before it was there
 		Reason          string
 		ExpectedVersion int64 // 0: any
 	}

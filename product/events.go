@@ -135,6 +135,14 @@ type (
 		StreamVersion int64     `json:"streamVersion"`
 	}
 
+	// StockConfirmed answers a count that found as many units as there were. StreamVersion is the stream's, which it leaves as it was.
+	StockConfirmed struct {
+		fact
+		StockTotal    int64  `json:"stockTotal"`
+		Reason        string `json:"reason"`
+		StreamVersion int64  `json:"streamVersion"`
+	}
+
 	// ReservationFailed is a refused request. Fingerprint is set where the refused command's id was already spent on another content.
 	ReservationFailed struct {
 		fact

@@ -71,6 +71,7 @@ func (f *folder) skips(r *eventstore.Record) bool {
 // unshown are the facts no document shows anything of.
 var unshown = map[string]bool{
 	product.TypeOf(product.ReservationConfirmed{}): true,
+	product.TypeOf(product.StockConfirmed{}):       true,
 	product.TypeOf(product.ReservationFailed{}):    true,
 	product.TypeOf(product.ReleaseIgnored{}):       true,
 	product.TypeOf(product.OutcomeResent{}):        true,

@@ -66,6 +66,7 @@ type MutationResolver interface {
 	UpdateProduct(ctx context.Context, input model.UpdateProductInput) (*model.Payload, error)
 	AddProductVariant(ctx context.Context, input model.AddProductVariantInput) (*model.Payload, error)
 	AdjustStock(ctx context.Context, input model.AdjustStockInput) (*model.Payload, error)
+	BulkAdjustStock(ctx context.Context, input model.BulkAdjustStockInput) (*model.BulkAdjustStockPayload, error)
 }
 type ProductResolver interface {
 	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
@@ -114,6 +115,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	inputUnmarshalMap := graphql.BuildUnmarshalerMap(
 		ec.unmarshalInputAddProductVariantInput,
 		ec.unmarshalInputAdjustStockInput,
+		ec.unmarshalInputBulkAdjustStockInput,
 		ec.unmarshalInputCreateProductInput,
 		ec.unmarshalInputDateTimeRange,
 		ec.unmarshalInputIntRange,
@@ -413,7 +415,7 @@ type Mutation {
     input: AddProductVariantInput!
   ): AddProductVariantPayload!
   """
-  Changes a product's total stock.
+  Changes a product's total stock: by a difference, or to what a count found.
   """
   adjustStock(
     """
@@ -421,6 +423,16 @@ type Mutation {
     """
     input: AdjustStockInput!
   ): AdjustStockPayload!
+  """
+  Changes the total stock of many products, as a stocktaking does. Each row is decided by itself: one that is refused refuses no
+  other. Rows about one product are decided in their order.
+  """
+  bulkAdjustStock(
+    """
+    The changes.
+    """
+    input: BulkAdjustStockInput!
+  ): BulkAdjustStockPayload!
 }
 
 """
@@ -1256,7 +1268,7 @@ input AddProductVariantInput {
 }
 
 """
-A change of a product's total stock.
+A change of a product's total stock: exactly one of ` + "`" + `delta` + "`" + ` and ` + "`" + `total` + "`" + ` must be given.
 """
 input AdjustStockInput {
   """
@@ -1266,7 +1278,13 @@ input AdjustStockInput {
   """
   By how much, up or down. It can't take away what is reserved.
   """
-  delta: Int!
+  delta: Int
+  """
+  What a count found: all units there are, with those that are reserved, of which it can't be less. The difference is made when
+  the change is decided, so that nothing comes in between. A count of as many as there were changes nothing and is remembered
+  under its command id.
+  """
+  total: Int
   """
   Why: 1 to 500 characters, kept in the history.
   """
@@ -1279,6 +1297,16 @@ input AdjustStockInput {
   A UUID that makes the mutation safe to repeat.
   """
   commandId: ID
+}
+
+"""
+Many changes of stock.
+"""
+input BulkAdjustStockInput {
+  """
+  The changes, at most 100, in the order in which they are decided.
+  """
+  items: [AdjustStockInput!]!
 }
 
 """
@@ -1334,6 +1362,40 @@ type AddProductVariantPayload {
   version: Int
   """
   Why the mutation was refused; empty where it wasn't.
+  """
+  userErrors: [UserError!]!
+}
+
+"""
+What ` + "`" + `bulkAdjustStock` + "`" + ` came to.
+"""
+type BulkAdjustStockPayload {
+  """
+  What each row came to, in the order of ` + "`" + `items` + "`" + `, at most 100.
+  """
+  results: [BulkAdjustStockResult!]!
+}
+
+"""
+What one row of ` + "`" + `bulkAdjustStock` + "`" + ` came to. Where it isn't known what came of a row, the answer has an error at it, and the row has
+neither a version nor user errors: sent again under its command id, it tells.
+"""
+type BulkAdjustStockResult {
+  """
+  Which row: its place in ` + "`" + `items` + "`" + `, from 0.
+  """
+  index: Int!
+  """
+  The product as changed, or as a later row left it. Null where the row was refused; null with the error NOT_YET_AVAILABLE where
+  it can't be read within two seconds, and is changed all the same.
+  """
+  product: Product
+  """
+  The product's version after the row; null where it was refused.
+  """
+  version: Int
+  """
+  Why the row was refused; empty where it wasn't. Fields are named as in the row.
   """
   userErrors: [UserError!]!
 }
@@ -1426,6 +1488,28 @@ func (ec *executionContext) childFields_AdjustStockPayload(ctx context.Context, 
 		return ec.fieldContext_AdjustStockPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type AdjustStockPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_BulkAdjustStockPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "results":
+		return ec.fieldContext_BulkAdjustStockPayload_results(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type BulkAdjustStockPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_BulkAdjustStockResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "index":
+		return ec.fieldContext_BulkAdjustStockResult_index(ctx, field)
+	case "product":
+		return ec.fieldContext_BulkAdjustStockResult_product(ctx, field)
+	case "version":
+		return ec.fieldContext_BulkAdjustStockResult_version(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_BulkAdjustStockResult_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type BulkAdjustStockResult", field.Name)
 }
 
 func (ec *executionContext) childFields_CreateProductPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1852,6 +1936,20 @@ func (ec *executionContext) field_Mutation_adjustStock_args(ctx context.Context,
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.AdjustStockInput, error) {
 			return ec.unmarshalNAdjustStockInput2productᚑserviceᚋgraphᚋmodelᚐAdjustStockInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_bulkAdjustStock_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.BulkAdjustStockInput, error) {
+			return ec.unmarshalNBulkAdjustStockInput2productᚑserviceᚋgraphᚋmodelᚐBulkAdjustStockInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2504,6 +2602,148 @@ func (ec *executionContext) fieldContext_AdjustStockPayload_userErrors(_ context
 	return fc, nil
 }
 
+func (ec *executionContext) _BulkAdjustStockPayload_results(ctx context.Context, field graphql.CollectedField, obj *model.BulkAdjustStockPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BulkAdjustStockPayload_results(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Results, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.BulkRow) graphql.Marshaler {
+			return ec.marshalNBulkAdjustStockResult2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐBulkRowᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BulkAdjustStockPayload_results(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "BulkAdjustStockPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_BulkAdjustStockResult(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _BulkAdjustStockResult_index(ctx context.Context, field graphql.CollectedField, obj *model.BulkRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BulkAdjustStockResult_index(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Index, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BulkAdjustStockResult_index(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BulkAdjustStockResult", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _BulkAdjustStockResult_product(ctx context.Context, field graphql.CollectedField, obj *model.BulkRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BulkAdjustStockResult_product(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Product()
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Product) graphql.Marshaler {
+			return ec.marshalOProduct2ᚖproductᚑserviceᚋgraphᚋmodelᚐProduct(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_BulkAdjustStockResult_product(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "BulkAdjustStockResult",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Product(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _BulkAdjustStockResult_version(ctx context.Context, field graphql.CollectedField, obj *model.BulkRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BulkAdjustStockResult_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_BulkAdjustStockResult_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BulkAdjustStockResult", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _BulkAdjustStockResult_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.BulkRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BulkAdjustStockResult_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BulkAdjustStockResult_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "BulkAdjustStockResult",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _CreateProductPayload_product(ctx context.Context, field graphql.CollectedField, obj *model.Payload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2945,6 +3185,50 @@ func (ec *executionContext) fieldContext_Mutation_adjustStock(ctx context.Contex
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_adjustStock_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_bulkAdjustStock(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_bulkAdjustStock(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().BulkAdjustStock(ctx, fc.Args["input"].(model.BulkAdjustStockInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.BulkAdjustStockPayload) graphql.Marshaler {
+			return ec.marshalNBulkAdjustStockPayload2ᚖproductᚑserviceᚋgraphᚋmodelᚐBulkAdjustStockPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_bulkAdjustStock(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_BulkAdjustStockPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_bulkAdjustStock_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -6703,7 +6987,7 @@ func (ec *executionContext) unmarshalInputAdjustStockInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"productId", "delta", "reason", "expectedVersion", "commandId"}
+	fieldsInOrder := [...]string{"productId", "delta", "total", "reason", "expectedVersion", "commandId"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -6719,11 +7003,18 @@ func (ec *executionContext) unmarshalInputAdjustStockInput(ctx context.Context, 
 			it.ProductID = data
 		case "delta":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("delta"))
-			data, err := ec.unmarshalNInt2int64(ctx, v)
+			data, err := ec.unmarshalOInt2ᚖint64(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.Delta = data
+		case "total":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("total"))
+			data, err := ec.unmarshalOInt2ᚖint64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Total = data
 		case "reason":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
 			data, err := ec.unmarshalNString2string(ctx, v)
@@ -6745,6 +7036,36 @@ func (ec *executionContext) unmarshalInputAdjustStockInput(ctx context.Context, 
 				return it, err
 			}
 			it.CommandID = data
+		}
+	}
+	return it, nil
+}
+
+func (ec *executionContext) unmarshalInputBulkAdjustStockInput(ctx context.Context, obj any) (model.BulkAdjustStockInput, error) {
+	var it model.BulkAdjustStockInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"items"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "items":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("items"))
+			data, err := ec.unmarshalNAdjustStockInput2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐAdjustStockInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Items = data
 		}
 	}
 	return it, nil
@@ -7393,6 +7714,97 @@ func (ec *executionContext) _AdjustStockPayload(ctx context.Context, sel ast.Sel
 	return out
 }
 
+var bulkAdjustStockPayloadImplementors = []string{"BulkAdjustStockPayload"}
+
+func (ec *executionContext) _BulkAdjustStockPayload(ctx context.Context, sel ast.SelectionSet, obj *model.BulkAdjustStockPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, bulkAdjustStockPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("BulkAdjustStockPayload")
+		case "results":
+			out.Values[i] = ec._BulkAdjustStockPayload_results(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var bulkAdjustStockResultImplementors = []string{"BulkAdjustStockResult"}
+
+func (ec *executionContext) _BulkAdjustStockResult(ctx context.Context, sel ast.SelectionSet, obj *model.BulkRow) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, bulkAdjustStockResultImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("BulkAdjustStockResult")
+		case "index":
+			out.Values[i] = ec._BulkAdjustStockResult_index(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "product":
+			out.Values[i] = ec._BulkAdjustStockResult_product(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._BulkAdjustStockResult_version(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._BulkAdjustStockResult_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var createProductPayloadImplementors = []string{"CreateProductPayload"}
 
 func (ec *executionContext) _CreateProductPayload(ctx context.Context, sel ast.SelectionSet, obj *model.Payload) graphql.Marshaler {
@@ -7591,6 +8003,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "adjustStock":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_adjustStock(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "bulkAdjustStock":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_bulkAdjustStock(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -9311,6 +9730,25 @@ func (ec *executionContext) unmarshalNAdjustStockInput2productᚑserviceᚋgraph
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalNAdjustStockInput2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐAdjustStockInputᚄ(ctx context.Context, v any) ([]*model.AdjustStockInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*model.AdjustStockInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNAdjustStockInput2ᚖproductᚑserviceᚋgraphᚋmodelᚐAdjustStockInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalNAdjustStockInput2ᚖproductᚑserviceᚋgraphᚋmodelᚐAdjustStockInput(ctx context.Context, v any) (*model.AdjustStockInput, error) {
+	res, err := ec.unmarshalInputAdjustStockInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNAdjustStockPayload2ᚖproductᚑserviceᚋgraphᚋmodelᚐPayload(ctx context.Context, sel ast.SelectionSet, v *model.Payload) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -9335,6 +9773,47 @@ func (ec *executionContext) marshalNBoolean2bool(ctx context.Context, sel ast.Se
 		}
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNBulkAdjustStockInput2productᚑserviceᚋgraphᚋmodelᚐBulkAdjustStockInput(ctx context.Context, v any) (model.BulkAdjustStockInput, error) {
+	res, err := ec.unmarshalInputBulkAdjustStockInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNBulkAdjustStockPayload2ᚖproductᚑserviceᚋgraphᚋmodelᚐBulkAdjustStockPayload(ctx context.Context, sel ast.SelectionSet, v *model.BulkAdjustStockPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._BulkAdjustStockPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNBulkAdjustStockResult2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐBulkRowᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.BulkRow) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNBulkAdjustStockResult2ᚖproductᚑserviceᚋgraphᚋmodelᚐBulkRow(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNBulkAdjustStockResult2ᚖproductᚑserviceᚋgraphᚋmodelᚐBulkRow(ctx context.Context, sel ast.SelectionSet, v *model.BulkRow) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._BulkAdjustStockResult(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNCreateProductInput2productᚑserviceᚋgraphᚋmodelᚐCreateProductInput(ctx context.Context, v any) (model.CreateProductInput, error) {

@@ -38,18 +38,34 @@ type AddProductVariantInput struct {
 	CommandID *string `json:"commandId,omitempty"`
 }
 
-// A change of a product's total stock.
+// A change of a product's total stock: exactly one of `delta` and `total` must be given.
 type AdjustStockInput struct {
 	// The product's UUID.
 	ProductID string `json:"productId"`
 	// By how much, up or down. It can't take away what is reserved.
-	Delta int64 `json:"delta"`
+	Delta *int64 `json:"delta,omitempty"`
+	// What a count found: all units there are, with those that are reserved, of which it can't be less. The difference is made when
+	// the change is decided, so that nothing comes in between. A count of as many as there were changes nothing and is remembered
+	// under its command id.
+	Total *int64 `json:"total,omitempty"`
 	// Why: 1 to 500 characters, kept in the history.
 	Reason string `json:"reason"`
 	// Refuse the change unless the product is at this version.
 	ExpectedVersion *int64 `json:"expectedVersion,omitempty"`
 	// A UUID that makes the mutation safe to repeat.
 	CommandID *string `json:"commandId,omitempty"`
+}
+
+// Many changes of stock.
+type BulkAdjustStockInput struct {
+	// The changes, at most 100, in the order in which they are decided.
+	Items []*AdjustStockInput `json:"items"`
+}
+
+// What `bulkAdjustStock` came to.
+type BulkAdjustStockPayload struct {
+	// What each row came to, in the order of `items`, at most 100.
+	Results []*BulkRow `json:"results"`
 }
 
 // A product to be made.

@@ -27,6 +27,21 @@ type Payload struct {
 	UserErrors []*UserError
 }
 
+// BulkRow is what a row of a bulk mutation comes to.
+type BulkRow struct {
+	Payload
+	Index int64
+	Read  func() (*Product, error) // nil where the mutation was refused, or its product isn't selected
+}
+
+// Product is the product as the row left it.
+func (r *BulkRow) Product() (*Product, error) {
+	if r.Read == nil {
+		return nil, nil
+	}
+	return r.Read()
+}
+
 // MarshalInt writes an Int.
 func MarshalInt(i int64) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
