@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"sync"
@@ -86,36 +83,4 @@ func adminHandler(h *health, r prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
-}
-
-// listen binds an address and returns a part that serves on it until it is told to stop; then it finishes what is under way.
-func listen(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	serve := func(ctx context.Context) error {
-		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(listener) }()
-		select {
-		case err := <-failed:
-			return err
-		case <-ctx.Done():
-		}
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := server.Shutdown(grace); err != nil {
-			return errors.Join(err, server.Close())
-		}
-		return nil
-	}
-	return serve, listener.Addr(), nil
 }

@@ -22,7 +22,7 @@ type layer struct {
 // everyday is what any package but the rules may use.
 var everyday = []string{
 	"github.com/caarlos0/env/v11", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/sync",
-	"github.com/hashicorp/golang-lru/v2", "go.opentelemetry.io/otel",
+	"github.com/hashicorp/golang-lru/v2", "github.com/klauspost/compress", "go.opentelemetry.io/otel",
 }
 
 // layers are the arrows of the architecture. The longest name that fits a package counts.

@@ -298,21 +298,21 @@ func untilStopped(run func(context.Context)) func(context.Context) error {
 // listen serves clients and the people who run the service.
 func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
 	reader := projection.NewReader(documents, inventory.CorrelationID)
-	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service}, s.log, s.metrics)
+	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	ready.routes(mux)
 	mux.Handle("/graphql", span("graphql", api))
-	mux.Handle("GET /export/stock-movements", graph.Export(reader, s.log))
+	mux.Handle("/export/stock-movements", graph.Export(s.Graph, reader, s.log))
 	mux.Handle("GET /{$}", graph.Explorer())
 	mux.Handle("GET /explorer/", graph.Explorer())
-	clients, addr, err := listen(ctx, s.HTTPAddr, mux, s.log)
+	clients, addr, err := listen(ctx, s.HTTPAddr, (&certificate{cert: s.TLSCert, key: s.TLSKey, log: s.log}).config(), mux, s.log)
 	if err != nil {
 		return err
 	}
-	admin, adminAddr, err := listen(ctx, s.AdminAddr, adminHandler(ready, s.metrics), s.log)
+	admin, adminAddr, err := listen(ctx, s.AdminAddr, nil, adminHandler(ready, s.metrics), s.log)
 	if err != nil {
 		return err
 	}

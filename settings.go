@@ -28,8 +28,14 @@ import (
 type Settings struct {
 	HTTPAddr  string `env:"HTTP_ADDR" envDefault:":8080"`           // where clients are served
 	AdminAddr string `env:"ADMIN_ADDR" envDefault:"127.0.0.1:9090"` // health, metrics, profiles: not for the outside
-	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`            // debug, info, warn or error
-	LogFormat string `env:"LOG_FORMAT"`                             // text or json; text in a terminal and JSON elsewhere where empty
+
+	// TLSCert and TLSKey are PEM files, with which clients are served by TLS; read again when they change. Without them clients are served
+	// plainly, behind a proxy that ends TLS.
+	TLSCert string `env:"HTTP_TLS_CERT"`
+	TLSKey  string `env:"HTTP_TLS_KEY"`
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"` // debug, info, warn or error
+	LogFormat string `env:"LOG_FORMAT"`                  // text or json; text in a terminal and JSON elsewhere where empty
 
 	// Projects is false for measuring the write side alone: nothing keeps the documents up to date then.
 	Projects bool `env:"PROJECTION_ENABLED" envDefault:"true"`
@@ -51,7 +57,7 @@ func readSettings() (Settings, error) {
 	var s Settings
 	faults, blamed := parse(&s)
 	s.Leases.InstanceID = orRandom(s.Leases.InstanceID)
-	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr),
+	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr), checkTLS(s.TLSCert, s.TLSKey),
 		oneOf("LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error"), oneOf("LOG_FORMAT", s.LogFormat, "", "text", "json"),
 		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Graph.Validate())
 	for _, fault := range flatten(checks) {

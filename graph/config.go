@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"time"
 )
 
@@ -23,6 +24,13 @@ type Config struct {
 
 	// CORSOrigins are the exact origins, such as https://shop.example, whose pages may read answers. None by default.
 	CORSOrigins []string `env:"CORS_ORIGINS"`
+
+	// CORSHeaders are headers that those pages may send, besides those of GraphQL clients and tracers, which they always may.
+	CORSHeaders []string `env:"CORS_HEADERS"`
+
+	// MaxAge is how long caches may use the answer of a GET without asking again whether it holds; an inventory level in it makes it
+	// shorter. 0 lets them ask each time.
+	MaxAge time.Duration `env:"GRAPHQL_MAX_AGE" envDefault:"1s"`
 
 	// Timeout bounds a request from its first byte read to its answer.
 	Timeout time.Duration `env:"GRAPHQL_TIMEOUT" envDefault:"10s"`
@@ -71,6 +79,14 @@ func (c Config) Validate() error {
 			fault("CORS_ORIGINS has %q; allowed: exact origins, such as https://shop.example or http://localhost:3000, without a path or *", origin)
 		}
 	}
+	for _, name := range c.CORSHeaders {
+		if !headerName.MatchString(name) {
+			fault("CORS_HEADERS has %q; allowed: names of headers, such as x-tenant", name)
+		}
+	}
+	if c.MaxAge < 0 {
+		fault("GRAPHQL_MAX_AGE=%s is below 0; allowed: 0s and more", c.MaxAge)
+	}
 	if c.Timeout <= 0 {
 		fault("GRAPHQL_TIMEOUT=%s gives no request any time; allowed: a duration above 0, such as 10s", c.Timeout)
 	}
@@ -87,6 +103,9 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// headerName tells the name of a header (RFC 9110, section 5.6.2).
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 // exactOrigin tells an origin as browsers send it (RFC 6454, section 6.2).
 func exactOrigin(s string) bool {

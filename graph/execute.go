@@ -47,6 +47,7 @@ func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind)
 		e.metrics.refused(refused[0])
 		return resp, k
 	}
+	claimClocks(ctx, op)
 	resp := e.execute(ctx, op)
 	k := answered
 	if len(resp.Errors) > 0 {

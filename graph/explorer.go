@@ -80,7 +80,7 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("If-None-Match") == a.tag:
 		w.WriteHeader(http.StatusNotModified)
-	case strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
+	case takesGzip(r):
 		header.Set("Content-Encoding", "gzip")
 		header.Set("Content-Length", strconv.Itoa(len(a.data)))
 		_, _ = w.Write(a.data) // a browser that is gone needs no answer

@@ -2,12 +2,10 @@ package graph
 
 import (
 	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -34,24 +32,20 @@ const (
 // Export returns what serves GET /export/stock-movements: the movements of a product or of all as CSV (RFC 4180) or NDJSON, streamed as
 // they are read. A download that broke off is resumed with after=ID of its last whole row. An export that fails half-way ends the
 // connection without the last chunk, so that nobody takes it for whole.
-func Export(exporter Exporter, log *slog.Logger) http.Handler {
+func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
 	present := presenter{log}
 	refuse := func(w http.ResponseWriter, r *http.Request, status int, err error) {
-		w.Header().Set("Content-Type", mediaJSON)
-		w.WriteHeader(status)
-		if err := json.NewEncoder(w).Encode(map[string]any{"errors": []any{present.present(r.Context(), err)}}); err != nil {
-			log.DebugContext(r.Context(), "an answer couldn't be sent", "error", err)
-		}
+		present.refuse(r.Context(), w, mediaJSON, status, err)
 	}
-	return Correlate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return edge(c, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := parseExport(r.URL.Query())
 		if err != nil {
 			refuse(w, r, http.StatusBadRequest, err)
 			return
 		}
 		if r.Method == http.MethodHead {
-			newExportWriter(w, r, e.format).header()
+			newExportWriter(w, e.format).header()
 			return
 		}
 		select {
@@ -62,7 +56,7 @@ func Export(exporter Exporter, log *slog.Logger) http.Handler {
 			refuse(w, r, http.StatusServiceUnavailable, faultf(InternalServerError, "the service is busy: %d exports are under way, which is as many as can be at a time; try again", maxExports))
 			return
 		}
-		out := newExportWriter(w, r, e.format)
+		out := newExportWriter(w, e.format)
 		err = exporter.Export(r.Context(), e.where, e.after, out.row)
 		switch {
 		case err == nil:
@@ -80,7 +74,7 @@ func Export(exporter Exporter, log *slog.Logger) http.Handler {
 			}
 			panic(http.ErrAbortHandler)
 		}
-	}))
+	}), http.MethodGet, http.MethodHead)
 }
 
 // export is what a request asks for.
@@ -137,34 +131,14 @@ type exportWriter struct {
 	response http.ResponseWriter
 	control  *http.ResponseController
 	format   string
-	zipped   bool
 	started  bool
 
-	zip  *gzip.Writer
 	out  *bufio.Writer
 	line []byte
 }
 
-func newExportWriter(w http.ResponseWriter, r *http.Request, format string) *exportWriter {
-	return &exportWriter{response: w, control: http.NewResponseController(w), format: format, zipped: takesGzip(r.Header.Values("Accept-Encoding"))}
-}
-
-// takesGzip says whether a client takes an answer in gzip (RFC 9110, 12.5.3): by name before any other, unless it is given no weight.
-func takesGzip(accepted []string) bool {
-	anything := false
-	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
-		coding, params, _ := strings.Cut(item, ";")
-		weight, weighted := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(params, " ", "")), "q=")
-		q, err := strconv.ParseFloat(weight, 64)
-		takes := !weighted || (err == nil && q > 0)
-		switch coding = strings.TrimSpace(coding); {
-		case strings.EqualFold(coding, "gzip"), strings.EqualFold(coding, "x-gzip"):
-			return takes
-		case coding == "*":
-			anything = takes
-		}
-	}
-	return anything
+func newExportWriter(w http.ResponseWriter, format string) *exportWriter {
+	return &exportWriter{response: w, control: http.NewResponseController(w), format: format}
 }
 
 // Write passes a full buffer on; a client that takes none of it in time is given up.
@@ -179,25 +153,16 @@ func (x *exportWriter) Write(p []byte) (int, error) {
 func (x *exportWriter) header() {
 	h := x.response.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept-Encoding")
 	h.Set("X-Content-Type-Options", "nosniff")
 	media := map[string]string{"csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson"}
 	h.Set("Content-Type", media[x.format])
 	h.Set("Content-Disposition", `attachment; filename="stock-movements.`+x.format+`"`)
-	if x.zipped {
-		h.Set("Content-Encoding", "gzip")
-	}
 }
 
 func (x *exportWriter) start() {
 	x.started = true
 	x.header()
-	var to io.Writer = x
-	if x.zipped {
-		x.zip, _ = gzip.NewWriterLevel(x, gzip.BestSpeed) // the level is one there is
-		to = x.zip
-	}
-	x.out = bufio.NewWriterSize(to, exportBuffer)
+	x.out = bufio.NewWriterSize(x, exportBuffer)
 	if x.format == "csv" {
 		_, _ = x.out.WriteString(csvHeader) // its error comes again with the next write
 	}
@@ -222,11 +187,6 @@ func (x *exportWriter) close() error {
 	}
 	if err := x.out.Flush(); err != nil {
 		return err
-	}
-	if x.zip != nil {
-		if err := x.zip.Close(); err != nil {
-			return err
-		}
 	}
 	if err := x.control.Flush(); err != nil {
 		return err

@@ -35,7 +35,7 @@ var exported = projection.Movement{
 
 func exports(t *testing.T, n int, fail error) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(Export(exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
 		for range n {
 			m := exported
 			if err := each(&m); err != nil {
@@ -162,7 +162,7 @@ func TestWrongParametersOfAnExportAreExplained(t *testing.T) {
 func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 	var got projection.MovementID
 	var filter projection.MovementFilter
-	server := httptest.NewServer(Export(exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
 		got, filter = after, where
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -175,19 +175,8 @@ func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 	}
 }
 
-func TestGzipIsOnlyForWhoTakesIt(t *testing.T) {
-	for accepted, want := range map[string]bool{
-		"": false, "gzip": true, "br, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000, br": false, "*": true, "*;q=0": false, "*, gzip;q=0": false,
-		"identity": false, "notgzip": false, "gzip;q=x": false,
-	} {
-		if got := takesGzip([]string{accepted}); got != want {
-			t.Errorf("%q: %v", accepted, got)
-		}
-	}
-}
-
 func TestAHeadOfAnExportReadsNothing(t *testing.T) {
-	server := httptest.NewServer(Export(exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
 		t.Error("it was run")
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -205,7 +194,7 @@ func TestAHeadOfAnExportReadsNothing(t *testing.T) {
 // As many exports run as may; one more is told that the service is busy, which is no fault of its own.
 func TestTooManyExportsAreToldSo(t *testing.T) {
 	began, end := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(Export(exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
 		began <- struct{}{}
 		<-end
 		return nil
@@ -228,7 +217,7 @@ func TestTooManyExportsAreToldSo(t *testing.T) {
 func TestTheTimeOfAnExportEndsWithIt(t *testing.T) {
 	var deadlines []time.Time
 	w := &deadlined{ResponseRecorder: httptest.NewRecorder(), set: func(at time.Time) { deadlines = append(deadlines, at) }}
-	Export(exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	Export(Config{}, exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
 		m := exported
 		return each(&m)
 	}), slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/export/stock-movements", nil))
@@ -250,7 +239,7 @@ func (d *deadlined) SetWriteDeadline(at time.Time) error {
 // A client that goes away ends the export, and with it its read of the database.
 func TestAnExportEndsWithItsClient(t *testing.T) {
 	ended := make(chan error, 1)
-	server := httptest.NewServer(Export(exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
 		var err error
 		for err == nil {
 			m := exported

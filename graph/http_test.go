@@ -68,6 +68,8 @@ var exchanges = []exchange{
 	{name: "refused by weight", header: []string{"Accept", "application/json;q=0, application/graphql-response+json;q=0"}, body: plainQuery, status: 406, code: BadUserInput},
 	{name: "only html", header: []string{"Accept", "text/html"}, body: plainQuery, status: 406, code: BadUserInput},
 	{name: "get", method: "GET", url: "/graphql?query=%7B__typename%7D", status: 200},
+	{name: "head", method: "HEAD", url: "/graphql?query=%7B__typename%7D", status: 200, answers: map[string]string{"Cache-Control": "public, max-age=1"}},
+	{name: "head of a mutation", method: "HEAD", url: "/graphql?query=" + url.QueryEscape(plainMutation), status: 405, code: BadUserInput, answers: map[string]string{"Allow": "POST"}},
 	{name: "get with variables", method: "GET", url: "/graphql?query=" + url.QueryEscape(`query Q($id: ID!) { product(id: $id) { id } }`) +
 		"&operationName=Q&variables=" + url.QueryEscape(`{"id":"0190f3a4-5b6c-7d8e-9f00-112233445566"}`), status: 200},
 	{name: "get of a mutation", method: "GET", url: "/graphql?query=" + url.QueryEscape(plainMutation), status: 405, code: BadUserInput,
@@ -75,8 +77,8 @@ var exchanges = []exchange{
 	{name: "get without a query", method: "GET", status: 400, code: BadUserInput},
 	{name: "get with a parameter twice", method: "GET", url: "/graphql?query=%7B__typename%7D&query=%7Bx%7D", status: 400, code: BadUserInput},
 	{name: "get with variables that aren't an object", method: "GET", url: "/graphql?query=%7B__typename%7D&variables=%5B%5D", status: 400, code: BadUserInput},
-	{name: "put", method: "PUT", body: plainQuery, status: 405, code: BadUserInput, answers: map[string]string{"Allow": allowed}},
-	{name: "delete", method: "DELETE", status: 405, code: BadUserInput, answers: map[string]string{"Allow": allowed}},
+	{name: "put", method: "PUT", body: plainQuery, status: 405, code: BadUserInput, answers: map[string]string{"Allow": "GET, HEAD, POST, OPTIONS"}},
+	{name: "delete", method: "DELETE", status: 405, code: BadUserInput, answers: map[string]string{"Allow": "GET, HEAD, POST, OPTIONS"}},
 	{name: "form", header: []string{"Content-Type", "application/x-www-form-urlencoded"}, body: "query=%7B__typename%7D", status: 415, code: BadUserInput},
 	{name: "text", header: []string{"Content-Type", "text/plain"}, body: plainQuery, status: 415, code: BadUserInput},
 	{name: "multipart", header: []string{"Content-Type", "multipart/form-data; boundary=x"}, body: plainQuery, status: 415, code: BadUserInput},
@@ -106,9 +108,16 @@ var exchanges = []exchange{
 	{name: "cross-site get", method: "GET", url: "/graphql?query=%7B__typename%7D", header: []string{"Sec-Fetch-Site", "cross-site"}, status: 403, code: Forbidden},
 	{name: "cross-site get that asked first", method: "GET", url: "/graphql?query=%7B__typename%7D",
 		header: []string{"Sec-Fetch-Site", "cross-site", "GraphQL-Require-Preflight", "1"}, status: 200},
+	{name: "cross-site get with a content type that browsers ask for", method: "GET", url: "/graphql?query=%7B__typename%7D",
+		header: []string{"Sec-Fetch-Site", "cross-site", "Content-Type", "application/json"}, status: 200},
+	{name: "cross-site get with a content type that they don't ask for", method: "GET", url: "/graphql?query=%7B__typename%7D",
+		header: []string{"Sec-Fetch-Site", "cross-site", "Content-Type", "text/plain; charset=utf-8"}, status: 403, code: Forbidden},
+	{name: "cross-site get with an empty header", method: "GET", url: "/graphql?query=%7B__typename%7D",
+		header: []string{"Sec-Fetch-Site", "cross-site", "GraphQL-Require-Preflight", ""}, status: 403, code: Forbidden},
+	{name: "cross-site head", method: "HEAD", url: "/graphql?query=%7B__typename%7D", header: []string{"Sec-Fetch-Site", "cross-site"}, status: 403, code: Forbidden},
 	{name: "same-origin get", method: "GET", url: "/graphql?query=%7B__typename%7D", header: []string{"Sec-Fetch-Site", "same-origin"}, status: 200},
 	{name: "preflight of an allowed origin", method: "OPTIONS", header: []string{"Origin", "https://shop.example", "Access-Control-Request-Method", "POST"},
-		status: 204, answers: map[string]string{"Access-Control-Allow-Origin": "https://shop.example", "Access-Control-Allow-Methods": "GET, POST", "Vary": "Origin"}},
+		status: 204, answers: map[string]string{"Access-Control-Allow-Origin": "https://shop.example", "Access-Control-Allow-Methods": "GET, HEAD, POST", "Vary": "Origin"}},
 	{name: "preflight of another origin", method: "OPTIONS", header: []string{"Origin", "https://shop.example.evil", "Access-Control-Request-Method", "POST"},
 		status: 204, answers: map[string]string{"Access-Control-Allow-Origin": "", "Access-Control-Allow-Methods": ""}},
 	{name: "allowed origin", header: []string{"Origin", "https://shop.example"}, body: plainQuery, status: 200,
@@ -165,7 +174,7 @@ func TestAnswersOfGetCanBeKept(t *testing.T) {
 	query := `{product(id:"` + c[0].ID.String() + `"){name version}}`
 	first := get(query, "")
 	tag := first.header.Get("ETag")
-	if first.status != 200 || tag == "" || first.header.Get("Cache-Control") != "private, no-cache" {
+	if first.status != 200 || tag == "" || first.header.Get("Cache-Control") != "public, max-age=1" {
 		t.Fatalf("%d %v", first.status, first.header)
 	}
 	for _, given := range []string{tag, `"other", ` + tag, "*"} {

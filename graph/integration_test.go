@@ -109,7 +109,7 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", h)
-	mux.Handle("GET /export/stock-movements", Export(reader, log))
+	mux.Handle("/export/stock-movements", Export(Config{}, reader, log))
 	return mux, writer
 }
 

@@ -24,7 +24,7 @@ func TestMetrics(t *testing.T) {
 	} {
 		post(t, h, query, "")
 	}
-	send(t, h, exchange{method: "PUT"}.request())
+	send(t, h, exchange{header: []string{"Accept", "text/html"}}.request())
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

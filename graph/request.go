@@ -28,7 +28,7 @@ type request struct {
 
 // readRequest reads the parameters of a GET or the body of a POST. The status says how to answer where it can't.
 func readRequest(w http.ResponseWriter, r *http.Request, maxBody int64) (req request, status int, err error) {
-	if r.Method == http.MethodGet {
+	if r.Method != http.MethodPost {
 		return readQuery(r.URL.RawQuery)
 	}
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))

@@ -16,6 +16,9 @@ type Services struct {
 	Reads    Reads
 	Levels   Levels
 	Commands Commands
+
+	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with one may be kept.
+	LevelsFresh time.Duration
 }
 
 // Reads answers from the projection. What isn't there is false or nil, not an error.

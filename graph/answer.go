@@ -1,0 +1,84 @@
+package graph
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+)
+
+// refuse answers a request that isn't executed.
+func (p presenter) refuse(ctx context.Context, w http.ResponseWriter, media string, status int, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	p.write(ctx, w, media, status, &graphql.Response{Errors: gqlerror.List{p.present(ctx, err)}})
+}
+
+// write sends the response in one piece. A response without data is one of a request that wasn't executed: it has no data key,
+// where an executed one that failed has a null.
+func (p presenter) write(ctx context.Context, w http.ResponseWriter, media string, status int, resp *graphql.Response) {
+	body := make([]byte, 0, len(resp.Data)+64)
+	body = append(body, '{')
+	if len(resp.Errors) > 0 {
+		encoded, err := json.Marshal(resp.Errors)
+		if err != nil {
+			p.log.ErrorContext(ctx, "errors can't be encoded", "error", err)
+			encoded = []byte(`[{"message":"internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]`)
+		}
+		body = append(body, `"errors":`...)
+		body = append(body, encoded...)
+	}
+	if resp.Data != nil {
+		if len(resp.Errors) > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, `"data":`...)
+		body = append(body, resp.Data...) // as it was encoded during the execution
+	}
+	body = append(body, '}')
+	header := w.Header()
+	header.Set("Content-Type", media+"; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		p.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)
+	}
+}
+
+// keepable tells caches how long they may use the answer of a GET, and by what to ask for it again (RFC 9111; RFC 9110, section 8.8). It
+// says whether the client has it already: then it was told so, with 304 and the headers that the answer would have.
+func keepable(w http.ResponseWriter, r *http.Request, resp *graphql.Response, lasts time.Duration) (unchanged bool) {
+	sum := sha256.Sum256(resp.Data)
+	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	header := w.Header()
+	header.Set("Cache-Control", cacheControl(lasts, r.Header.Get("Authorization") != ""))
+	header.Set("ETag", "W/"+tag)
+	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
+		if given = strings.TrimSpace(given); strings.TrimPrefix(given, "W/") == tag || given == "*" {
+			w.WriteHeader(http.StatusNotModified)
+			return true
+		}
+	}
+	return false
+}
+
+// cacheControl is the header of an answer that holds for some time: seconds are whole there, and never rounded up. An answer to a token
+// is for who has it.
+func cacheControl(lasts time.Duration, token bool) string {
+	scope := "public"
+	if token {
+		scope = "private"
+	}
+	if lasts < time.Second {
+		return scope + ", no-cache"
+	}
+	return fmt.Sprintf("%s, max-age=%d", scope, lasts/time.Second)
+}
