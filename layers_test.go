@@ -27,7 +27,7 @@ var everyday = []string{
 
 // layers are the arrows of the architecture. The longest name that fits a package counts.
 var layers = []layer{
-	{name: "product", foreign: []string{"github.com/google/uuid"}},
+	{name: "product", foreign: []string{"github.com/google/uuid", "golang.org/x/text"}},
 	{name: "eventstore", foreign: with("github.com/jackc/pgx/v5", "github.com/pressly/goose/v3")},
 	{
 		name: "command", ours: []string{"product", "eventstore"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -33,7 +34,7 @@ type decider struct {
 	inbox        map[uuid.UUID]eventstore.InboxEntry
 	versions     map[eventstore.Cursor]int64 // of rows of this batch
 	variants     map[uuid.UUID]bool          // ids taken or confirmed in this batch
-	skus         map[string]bool
+	skus         map[string]bool             // that are taken, as they look
 
 	results map[string]int // for the metrics
 	refused map[product.Reason]int
@@ -46,12 +47,16 @@ func newDecider(batch []*Request, before *decider) *decider {
 // keys names what the batch needs.
 func (d *decider) keys() eventstore.Keys {
 	var k eventstore.Keys
+	var newVariants []product.Variant
 	seen := make(map[uuid.UUID]bool, 16)
-	for _, r := range d.batch {
-		if !seen[r.ProductID] {
-			seen[r.ProductID] = true
-			k.Products = append(k.Products, r.ProductID)
+	addProduct := func(id uuid.UUID) {
+		if !seen[id] {
+			seen[id] = true
+			k.Products = append(k.Products, id)
 		}
+	}
+	for _, r := range d.batch {
+		addProduct(r.ProductID)
 		if r.ID != uuid.Nil {
 			k.Commands = append(k.Commands, r.ID)
 		}
@@ -60,16 +65,21 @@ func (d *decider) keys() eventstore.Keys {
 		}
 		switch c := r.Command.(type) {
 		case product.Create:
-			for _, v := range c.Variants {
-				k.Variants, k.SKUs = append(k.Variants, v.ID), append(k.SKUs, v.SKU)
-			}
+			k.Variants = append(k.Variants, r.ProductID)
+			newVariants = append(newVariants, c.Variants...)
 		case product.AddVariant:
-			k.Variants, k.SKUs = append(k.Variants, c.Variant.ID), append(k.SKUs, c.Variant.SKU)
+			newVariants = append(newVariants, c.Variant)
 		case product.NoteInventoryRecord:
 			k.Variants = append(append(k.Variants, c.VariantID), c.Siblings...)
 		case product.DiscardVariant:
 			k.Variants = append(k.Variants, c.VariantID)
 		}
+	}
+	for _, v := range newVariants {
+		addProduct(v.ID) // products and variants share their ids: no product of this one may come up meanwhile
+		k.Variants = append(k.Variants, v.ID)
+		k.SKUs = append(k.SKUs, strings.ReplaceAll(product.Trim(v.SKU), "\x00", ""))
+		k.SKUKeys = append(k.SKUKeys, product.SKUKey(v.SKU))
 	}
 	if d.before != nil && d.before.changes != nil {
 		for _, row := range d.before.changes.Rows() {
@@ -102,7 +112,10 @@ func (d *decider) decide(s *eventstore.Snapshot, c *eventstore.Changes) error {
 	d.reservations = make(map[eventstore.ReservationKey]product.Reservation, len(d.batch))
 	d.inbox = make(map[uuid.UUID]eventstore.InboxEntry, len(d.batch))
 	d.versions = map[eventstore.Cursor]int64{}
-	d.variants, d.skus = map[uuid.UUID]bool{}, map[string]bool{}
+	d.variants, d.skus = map[uuid.UUID]bool{}, make(map[string]bool, len(s.Variants))
+	for _, v := range s.Variants {
+		d.skus[product.SKUKey(v.SKU)] = true
+	}
 	d.results, d.refused = map[string]int{}, map[product.Reason]int{}
 	for i, r := range d.batch {
 		if err := d.one(i, r); err != nil {
@@ -154,7 +167,7 @@ func (d *decider) one(i int, r *Request) error {
 	if key.ReservationID = id; named {
 		state.Reservation = d.reservation(key)
 	}
-	cmd, refusal := d.ruleVariants(r.Command)
+	cmd, refusal := d.ruleVariants(r.ProductID, r.Command)
 	if cmd == nil {
 		d.results["nothing"]++
 		d.answers[i] = Answer{Version: p.Version, Refusal: refusal}

@@ -30,11 +30,14 @@ func internalID(r *Request) uuid.UUID {
 	return uuid.NewSHA1(r.ProductID, fmt.Appendf(nil, "%T %v", r.Command, r.Command))
 }
 
-// ruleVariants applies what a product can't know by itself: that ids and SKUs are unique across products, and how far each variant's
-// inventory record is. It returns the command to decide, or nil where there is nothing to decide.
-func (d *decider) ruleVariants(c product.Command) (product.Command, *product.Refusal) {
+// ruleVariants applies what the product of this id can't know by itself: that ids and SKUs are unique across products, and how far each
+// variant's inventory record is. It returns the command to decide, or nil where there is nothing to decide.
+func (d *decider) ruleVariants(id uuid.UUID, c product.Command) (product.Command, *product.Refusal) {
 	switch c := c.(type) {
 	case product.Create:
+		if d.isVariant(id) {
+			return nil, &product.Refusal{Code: product.Conflict, Field: path("id"), Message: "a variant with this id exists"}
+		}
 		for i, v := range c.Variants {
 			if r := d.taken(v, fmt.Sprint("variants.", i, ".")); r != nil {
 				return nil, r
@@ -63,18 +66,24 @@ func (d *decider) ruleVariants(c product.Command) (product.Command, *product.Ref
 }
 
 func (d *decider) taken(v product.Variant, at string) *product.Refusal {
-	if _, ok := d.snapshot.Variants[v.ID]; ok || d.variants[v.ID] {
-		return &product.Refusal{Code: product.Conflict, Field: path(at + "id"), Message: "a variant with this id exists"}
+	conflict := func(field, message string) *product.Refusal {
+		return &product.Refusal{Code: product.Conflict, Field: path(at + field), Message: message}
 	}
-	for _, other := range d.snapshot.Variants {
-		if other.SKU == v.SKU {
-			return &product.Refusal{Code: product.Conflict, Field: path(at + "sku"), Message: fmt.Sprintf("the SKU %q is taken", v.SKU)}
-		}
+	if d.isVariant(v.ID) {
+		return conflict("id", "a variant with this id exists")
 	}
-	if d.skus[v.SKU] {
-		return &product.Refusal{Code: product.Conflict, Field: path(at + "sku"), Message: fmt.Sprintf("the SKU %q is taken", v.SKU)}
+	if d.product(v.ID).Version > 0 {
+		return conflict("id", "a product with this id exists")
+	}
+	if key := product.SKUKey(v.SKU); key != "" && d.skus[key] {
+		return conflict("sku", "this SKU is taken, or one that looks the same")
 	}
 	return nil
+}
+
+func (d *decider) isVariant(id uuid.UUID) bool {
+	_, ok := d.snapshot.Variants[id]
+	return ok || d.variants[id]
 }
 
 func path(field string) []string { return strings.Split(field, ".") }
@@ -83,8 +92,9 @@ func path(field string) []string { return strings.Split(field, ".") }
 func (d *decider) noteVariants(p product.Product, from product.Origin, e product.Event) {
 	switch e := e.(type) {
 	case product.VariantAdded:
-		d.variants[e.ID], d.skus[e.SKU] = true, true
-		d.changes.AddVariant(eventstore.Variant{VariantID: e.ID, ProductID: p.ID, SKU: e.SKU, InitialQuantity: e.InitialQuantity,
+		key := product.SKUKey(e.SKU)
+		d.variants[e.ID], d.skus[key] = true, true
+		d.changes.AddVariant(eventstore.Variant{VariantID: e.ID, ProductID: p.ID, SKU: e.SKU, SKUKey: key, InitialQuantity: e.InitialQuantity,
 			LowStockThreshold: e.LowStockThreshold, Unconfirmed: e.Unconfirmed || p.Status == product.StatusPending, CorrelationID: from.CorrelationID,
 			Traceparent: from.Traceparent})
 	case product.InventoryRecordCreated:

@@ -30,7 +30,7 @@ func class(pg *pgconn.PgError) string { return pg.Code[:min(2, len(pg.Code))] }
 // races are the unique keys that two honest writers can meet on.
 var races = map[string]bool{
 	"log_pkey": true, "log_stream": true, "product_head_pkey": true, "reservation_pkey": true, "inbox_pkey": true,
-	"variant_pkey": true, "variant_sku": true,
+	"variant_pkey": true, "variant_sku": true, "variant_sku_key": true,
 }
 
 // Retryable says that the batch lost a race and will be decided anew on the state of the winner.

@@ -36,6 +36,7 @@ func TestErrorClasses(t *testing.T) {
 		"a command":          {unique("inbox_pkey"), race},
 		"a variant":          {unique("variant_pkey"), race},
 		"a SKU":              {unique("variant_sku"), race},
+		"a SKU's looks":      {unique("variant_sku_key"), race},
 		"another key":        {unique("lease_pkey"), fault},
 		"a check":            {code("23514"), fault},
 		"a null":             {code("23502"), fault},

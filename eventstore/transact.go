@@ -18,7 +18,8 @@ type Keys struct {
 	Products     []uuid.UUID
 	Reservations []ReservationKey
 	Variants     []uuid.UUID
-	SKUs         []string
+	SKUs         []string // as they are written
+	SKUKeys      []string // as they look
 	Places       []Cursor // where rows of an earlier attempt stand, if it was committed
 }
 
@@ -28,7 +29,7 @@ type Snapshot struct {
 	Inbox        map[uuid.UUID]InboxEntry
 	Heads        map[uuid.UUID]Head
 	Reservations map[ReservationKey]Reservation
-	Variants     map[uuid.UUID]Variant // by id, and those that have one of the SKUs
+	Variants     map[uuid.UUID]Variant // by id, and those that have one of the SKUs, or one that looks the same
 	Records      map[Cursor]Record     // at the places named
 
 	tails [Shards]tail
@@ -204,8 +205,8 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 
 // queueRare asks for what few batches need.
 func (s *Snapshot) queueRare(batch *pgx.Batch, keys Keys) {
-	if len(keys.Variants)+len(keys.SKUs) > 0 {
-		batch.Queue(loadVariants, uuids(keys.Variants), orEmpty(keys.SKUs)).Query(func(rows pgx.Rows) error {
+	if len(keys.Variants)+len(keys.SKUs)+len(keys.SKUKeys) > 0 {
+		batch.Queue(loadVariants, uuids(keys.Variants), orEmpty(keys.SKUs), orEmpty(keys.SKUKeys)).Query(func(rows pgx.Rows) error {
 			variants, err := pgx.CollectRows(rows, scanVariant)
 			for _, v := range variants {
 				s.Variants[v.VariantID] = v

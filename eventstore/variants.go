@@ -25,6 +25,7 @@ type Variant struct {
 	VariantID         uuid.UUID
 	ProductID         uuid.UUID
 	SKU               string
+	SKUKey            string // the same for SKUs that look the same; only written
 	InitialQuantity   int64
 	LowStockThreshold int64
 	Unconfirmed       bool   // under the rollback policy: discarded if its record isn't made in time
@@ -125,7 +126,7 @@ func (s *Store) ProductVariants(ctx context.Context, productID uuid.UUID) ([]Var
 
 // VariantsByID returns those of the variants that there are.
 func (s *Store) VariantsByID(ctx context.Context, ids []uuid.UUID) ([]Variant, error) {
-	variants, err := collect(ctx, s, scanVariant, loadVariants, uuids(ids), []string{})
+	variants, err := collect(ctx, s, scanVariant, loadVariants, uuids(ids), []string{}, []string{})
 	if err != nil {
 		return nil, fmt.Errorf("read variants: %w", err)
 	}

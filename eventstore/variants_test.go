@@ -15,7 +15,7 @@ func addVariants(t *testing.T, s *Store, skus ...string) (productID uuid.UUID, i
 		for _, sku := range skus {
 			id := uuid.New()
 			ids = append(ids, id)
-			c.AddVariant(Variant{VariantID: id, ProductID: productID, SKU: sku, InitialQuantity: 3, LowStockThreshold: 1, Unconfirmed: strings.HasPrefix(sku, "un"), CorrelationID: "c", Traceparent: "t"})
+			c.AddVariant(Variant{VariantID: id, ProductID: productID, SKU: sku, SKUKey: sku, InitialQuantity: 3, LowStockThreshold: 1, Unconfirmed: strings.HasPrefix(sku, "un"), CorrelationID: "c", Traceparent: "t"})
 		}
 	}, productID)
 	return productID, ids

@@ -135,15 +135,15 @@ func (c *Changes) queueVariants(batch *pgx.Batch) {
 		batch.Queue(deleteProductVariants, uuids(c.withdrawn))
 	}
 	if n := len(c.newVariants); n > 0 {
-		ids, products, skus := make(uuids, n), make(uuids, n), make([]string, n)
+		ids, products, skus, keys := make(uuids, n), make(uuids, n), make([]string, n), make([]string, n)
 		quantities, thresholds, unconfirmed := make([]int64, n), make([]int64, n), make([]bool, n)
 		correlations, traces := make([]string, n), make([]string, n)
 		for i, v := range c.newVariants {
-			ids[i], products[i], skus[i] = v.VariantID, v.ProductID, v.SKU
+			ids[i], products[i], skus[i], keys[i] = v.VariantID, v.ProductID, v.SKU, v.SKUKey
 			quantities[i], thresholds[i], unconfirmed[i] = v.InitialQuantity, v.LowStockThreshold, v.Unconfirmed
 			correlations[i], traces[i] = v.CorrelationID, v.Traceparent
 		}
-		batch.Queue(insertVariants, ids, products, skus, quantities, thresholds, unconfirmed, correlations, traces)
+		batch.Queue(insertVariants, ids, products, skus, keys, quantities, thresholds, unconfirmed, correlations, traces)
 	}
 	if len(c.confirmed) > 0 {
 		batch.Queue(confirmVariants, uuids(c.confirmed))

@@ -2,10 +2,12 @@ package product
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 )
 
 // The longest texts a product takes, in characters.
@@ -48,7 +50,8 @@ func (c Create) decide(s State) Decision {
 	if s.Product.Status == StatusActive || s.Product.Status == StatusPending {
 		return refuse(Conflict, "id", "a product with this id exists")
 	}
-	if bad := c.check(); bad != nil {
+	c = c.trimmed()
+	if bad := c.check(s.Product.ID); bad != nil {
 		return Decision{Refusal: bad}
 	}
 	decided := []Event{Created{Name: c.Name, Description: c.Description, InitialStock: c.InitialStock,
@@ -59,9 +62,17 @@ func (c Create) decide(s State) Decision {
 	return events(decided...)
 }
 
-func (c Create) check() *Refusal {
+func (c Create) trimmed() Create {
+	c.Name, c.Variants = Trim(c.Name), slices.Clone(c.Variants)
+	for i, v := range c.Variants {
+		c.Variants[i] = v.trimmed()
+	}
+	return c
+}
+
+func (c Create) check(id uuid.UUID) *Refusal {
 	var in check
-	in.text("name", c.Name, 1, MaxName)
+	in.line("name", c.Name, 1, MaxName)
 	in.text("description", c.Description, 0, MaxDescription)
 	in.number("initialStock", c.InitialStock)
 	in.number("lowStockThreshold", c.LowStockThreshold)
@@ -72,13 +83,17 @@ func (c Create) check() *Refusal {
 	for i, v := range c.Variants {
 		at := fmt.Sprintf("variants.%d.", i)
 		in.variant(at, v)
+		sku := SKUKey(v.SKU)
+		if v.ID == id {
+			in.conflict(at+"id", "it is the id of the product itself: an id names one thing")
+		}
 		if first, twice := ids[v.ID]; twice {
-			in.fail(at+"id", "variants.%d has the same id: each may appear once", first)
+			in.conflict(at+"id", "variants.%d has the same id: each may appear once", first)
 		}
-		if first, twice := skus[v.SKU]; twice {
-			in.fail(at+"sku", "variants.%d has the same SKU: each may appear once", first)
+		if first, twice := skus[sku]; twice {
+			in.conflict(at+"sku", "variants.%d has the same SKU, or one that looks the same: each may appear once", first)
 		}
-		ids[v.ID], skus[v.SKU] = i, i
+		ids[v.ID], skus[sku] = i, i
 	}
 	return in.refusal
 }
@@ -89,7 +104,9 @@ func (c Update) decide(s State) Decision {
 	}
 	var in check
 	if c.Name != nil {
-		in.text("name", *c.Name, 1, MaxName)
+		name := Trim(*c.Name)
+		c.Name = &name
+		in.line("name", name, 1, MaxName)
 	}
 	if c.Description != nil {
 		in.text("description", *c.Description, 0, MaxDescription)
@@ -111,7 +128,11 @@ func (c AddVariant) decide(s State) Decision {
 		return refuse(NotFound, "productId", "there is no such product")
 	}
 	var in check
+	c.Variant = c.Variant.trimmed()
 	in.variant("", c.Variant)
+	if c.Variant.ID == s.Product.ID {
+		in.conflict("id", "it is the id of the product itself: an id names one thing")
+	}
 	if s.Product.Variants >= MaxVariants {
 		in.fail("productId", "the product has %d variants, which is as many as it can have", s.Product.Variants)
 	}
@@ -178,23 +199,50 @@ func (c DiscardVariant) decide(s State) Decision {
 	return events(VariantDiscarded{VariantID: c.VariantID})
 }
 
+// trimmed returns the variant with its texts as they are kept.
+func (v Variant) trimmed() Variant {
+	v.SKU, v.Name, v.Attributes = Trim(v.SKU), Trim(v.Name), slices.Clone(v.Attributes)
+	for i, a := range v.Attributes {
+		v.Attributes[i] = Attribute{Name: Trim(a.Name), Value: Trim(a.Value)}
+	}
+	return v
+}
+
 // check collects the first fault of an input.
 type check struct{ refusal *Refusal }
 
-func (in *check) fail(field, format string, args ...any) {
+func (in *check) fail(field, format string, args ...any) { in.refuse(BadInput, field, format, args...) }
+
+func (in *check) conflict(field, format string, args ...any) {
+	in.refuse(Conflict, field, format, args...)
+}
+
+func (in *check) refuse(code Code, field, format string, args ...any) {
 	if in.refusal == nil {
-		in.refusal = refuse(BadInput, field, format, args...).Refusal
+		in.refusal = refuse(code, field, format, args...).Refusal
 	}
 }
 
+// text checks a text that may have several lines.
 func (in *check) text(field, value string, least, most int) {
 	switch n := utf8.RuneCountInString(value); {
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
 		in.fail(field, "it must be valid UTF-8 without NUL characters")
-	case n < least || n > most:
+	case n > most:
 		in.fail(field, "it has %d characters; it must have %d to %d", n, least, most)
-	case least > 0 && strings.TrimSpace(value) == "":
-		in.fail(field, "it has only spaces; it must have %d to %d characters, not all of them spaces", least, most)
+	case least > 0 && Trim(value) == "":
+		in.fail(field, "it shows nothing; it must have %d to %d characters, not all of them spaces or invisible", least, most)
+	}
+}
+
+// line checks a text of one line, which has been trimmed.
+func (in *check) line(field, value string, least, most int) {
+	if in.text(field, value, least, most); in.refusal != nil {
+		return
+	}
+	if i := strings.IndexFunc(value, breaks); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(value[i:])
+		in.fail(field, "it has a line break or another control character (%U) within; it must be one line of text", r)
 	}
 }
 
@@ -205,20 +253,24 @@ func (in *check) number(field string, value int64) {
 }
 
 func (in *check) variant(at string, v Variant) {
-	in.text(at+"sku", v.SKU, 1, MaxSKU)
-	in.text(at+"name", v.Name, 1, MaxName)
+	in.line(at+"sku", v.SKU, 1, MaxSKU)
+	if n := utf8.RuneCountInString(SKUKey(v.SKU)); n > MaxSKU {
+		in.fail(at+"sku", "its ligatures stand for %d characters in all; it must have 1 to %d", n, MaxSKU)
+	}
+	in.line(at+"name", v.Name, 1, MaxName)
 	in.number(at+"initialQuantity", v.InitialQuantity)
 	in.number(at+"lowStockThreshold", v.LowStockThreshold)
 	if len(v.Attributes) > MaxAttributes {
 		in.fail(at+"attributes", "a variant has at most %d attributes, not %d", MaxAttributes, len(v.Attributes))
 	}
-	names := map[string]bool{}
+	names := map[string]int{}
 	for i, a := range v.Attributes {
-		in.text(fmt.Sprintf("%sattributes.%d.name", at, i), a.Name, 1, MaxName)
-		in.text(fmt.Sprintf("%sattributes.%d.value", at, i), a.Value, 0, MaxName)
-		if names[a.Name] {
-			in.fail(fmt.Sprintf("%sattributes.%d.name", at, i), "%q appears twice: each name may appear once", a.Name)
+		in.line(fmt.Sprintf("%sattributes.%d.name", at, i), a.Name, 1, MaxName)
+		in.line(fmt.Sprintf("%sattributes.%d.value", at, i), a.Value, 1, MaxName)
+		name := norm.NFC.String(a.Name)
+		if first, twice := names[name]; twice {
+			in.fail(fmt.Sprintf("%sattributes.%d.name", at, i), "attributes.%d has the same name: each may appear once", first)
 		}
-		names[a.Name] = true
+		names[name] = i
 	}
 }

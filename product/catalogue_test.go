@@ -93,8 +93,11 @@ func TestCreateRefuses(t *testing.T) {
 		field  string
 		words  []string
 	}{
-		{"no name", func(c *Create) { c.Name = "" }, "name", []string{"0 characters", "1 to 200"}},
-		{"a name of spaces", func(c *Create) { c.Name = " \t " }, "name", []string{"only spaces"}},
+		{"no name", func(c *Create) { c.Name = "" }, "name", []string{"shows nothing", "1 to 200"}},
+		{"a name of spaces", func(c *Create) { c.Name = " \t\u3000" }, "name", []string{"shows nothing"}},
+		{"a name of invisible characters", func(c *Create) { c.Name = "\u200b\u2060" }, "name", []string{"shows nothing", "invisible"}},
+		{"a name with a line break", func(c *Create) { c.Name = "a\nb" }, "name", []string{"line break", "U+000A"}},
+		{"a name with a line separator", func(c *Create) { c.Name = "a\u2028b" }, "name", []string{"line break", "U+2028"}},
 		{"a long name", func(c *Create) { c.Name = strings.Repeat("é", MaxName+1) }, "name", []string{"201 characters", "1 to 200"}},
 		{"a name that isn't UTF-8", func(c *Create) { c.Name = "a\xff" }, "name", []string{"UTF-8"}},
 		{"a name with NUL", func(c *Create) { c.Name = "a\x00b" }, "name", []string{"NUL"}},
@@ -104,23 +107,61 @@ func TestCreateRefuses(t *testing.T) {
 		{"a negative threshold", func(c *Create) { c.LowStockThreshold = -1 }, "lowStockThreshold", []string{"-1"}},
 		{"too many variants", func(c *Create) { c.Variants = many(MaxVariants + 1) }, "variants", []string{"at most 100", "101"}},
 		{"no SKU", first(func(v *Variant) { v.SKU = "" }), "variants.0.sku", []string{"1 to 100"}},
+		{"an invisible SKU", first(func(v *Variant) { v.SKU = "\u200b" }), "variants.0.sku", []string{"shows nothing"}},
+		{"a SKU with a line break", first(func(v *Variant) { v.SKU = "X\r\nY" }), "variants.0.sku", []string{"line break"}},
+		{"a SKU with a control character", first(func(v *Variant) { v.SKU = "X\x1bY" }), "variants.0.sku", []string{"control character", "U+001B"}},
+		{"a SKU of ligatures", first(func(v *Variant) { v.SKU = strings.Repeat("\ufdfa", 10) }), "variants.0.sku", []string{"180 characters", "1 to 100"}},
+		{"an invisible variant name", first(func(v *Variant) { v.Name = "\ufeff" }), "variants.0.name", []string{"shows nothing"}},
+		{"an invisible attribute", first(func(v *Variant) { v.Attributes[0].Name = "\u00ad" }), "variants.0.attributes.0.name", []string{"shows nothing"}},
+		{"an invisible attribute value", first(func(v *Variant) { v.Attributes[0].Value = " " }), "variants.0.attributes.0.value", []string{"shows nothing"}},
 		{"a long SKU", first(func(v *Variant) { v.SKU = strings.Repeat("s", MaxSKU+1) }), "variants.0.sku", []string{"101 characters"}},
 		{"no variant name", first(func(v *Variant) { v.Name = "" }), "variants.0.name", []string{"1 to 200"}},
 		{"a negative quantity", first(func(v *Variant) { v.InitialQuantity = -1 }), "variants.0.initialQuantity", []string{"-1"}},
 		{"a negative variant threshold", first(func(v *Variant) { v.LowStockThreshold = -1 }), "variants.0.lowStockThreshold", []string{"-1"}},
 		{"many attributes", first(func(v *Variant) { v.Attributes = make([]Attribute, MaxAttributes+1) }), "variants.0.attributes", []string{"at most 50", "51"}},
 		{"no attribute name", first(func(v *Variant) { v.Attributes[0].Name = "" }), "variants.0.attributes.0.name", []string{"1 to 200"}},
-		{"a long attribute", first(func(v *Variant) { v.Attributes[0].Value = strings.Repeat("v", MaxName+1) }), "variants.0.attributes.0.value", []string{"0 to 200"}},
-		{"an attribute twice", first(func(v *Variant) { v.Attributes = []Attribute{{"a", "1"}, {"b", "2"}, {"a", "3"}} }), "variants.0.attributes.2.name", []string{`"a"`, "once"}},
-		{"an id twice", func(c *Create) {
-			c.Variants = append(many(1), c.Variants[0], variant(func(v *Variant) { v.SKU = "other" }))
-		}, "variants.2.id", []string{"variants.1", "once"}},
-		{"a SKU twice", func(c *Create) {
-			c.Variants = append(many(1), c.Variants[0], variant(func(v *Variant) { v.ID = uuid.New() }))
-		}, "variants.2.sku", []string{"variants.1", "once"}},
+		{"a long attribute", first(func(v *Variant) { v.Attributes[0].Value = strings.Repeat("v", MaxName+1) }), "variants.0.attributes.0.value", []string{"1 to 200"}},
+		{"an attribute twice", first(func(v *Variant) { v.Attributes = []Attribute{{"a\u0301", "1"}, {"b", "2"}, {" \u00e1 ", "3"}} }), "variants.0.attributes.2.name", []string{"attributes.0", "once"}},
 		{"the first of two faults", func(c *Create) { c.InitialStock, c.Name = -1, "" }, "name", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) { refuses(t, State{}, create(test.change), BadInput, test.field, test.words...) })
+	}
+}
+
+// An id names one thing, and a SKU one variant, within one command too.
+func TestCreateRefusesWhatIsTakenWithinIt(t *testing.T) {
+	other := func(change func(*Variant)) func(*Create) {
+		return func(c *Create) { c.Variants = append(many(1), c.Variants[0], variant(change)) }
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*Create)
+		field  string
+		words  []string
+	}{
+		{"an id twice", other(func(v *Variant) { v.SKU = "other" }), "variants.2.id", []string{"variants.1", "once"}},
+		{"the product's id", other(func(v *Variant) { v.ID, v.SKU = productID, "other" }), "variants.2.id", []string{"of the product itself"}},
+		{"a SKU twice", other(func(v *Variant) { v.ID = uuid.New() }), "variants.2.sku", []string{"variants.1", "once"}},
+		{"a SKU that looks the same", other(func(v *Variant) { v.ID, v.SKU = uuid.New(), " SKU\u200b-１" }), "variants.2.sku", []string{"variants.1", "looks the same"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			refuses(t, State{Product: Product{ID: productID}}, create(test.change), Conflict, test.field, test.words...)
+		})
+	}
+	refuses(t, State{Product: shop()}, AddVariant{Variant: variant(func(v *Variant) { v.ID = shop().ID })}, Conflict, "id", "of the product itself")
+}
+
+// What shows nothing at the ends of names, SKUs and attributes isn't kept; what is within them is, as it was given.
+func TestTextsAreKeptTrimmed(t *testing.T) {
+	given := Variant{ID: variantID, SKU: "\tX 1\u200b", Name: " 👩\u200d🔬 ❤\ufe0f ", Attributes: []Attribute{{" size\n", "\u202bשלום\u202c"}}}
+	kept := Variant{ID: variantID, SKU: "X 1", Name: "👩\u200d🔬 ❤\ufe0f", Attributes: []Attribute{{"size", "שלום"}}}
+	decides(t, State{}, Create{Name: "\u3000Ka\u0308se  alt ", Description: " two\nlines ", Variants: []Variant{given}},
+		Created{Name: "Ka\u0308se  alt", Description: " two\nlines "}, VariantAdded{Variant: kept})
+	decides(t, State{Product: shop()}, AddVariant{Variant: given}, VariantAdded{Variant: kept})
+	name, trimmed := "\u200bTent\u2060", "Tent"
+	decides(t, State{Product: shop()}, Update{Name: &name}, Updated{Name: &trimmed})
+	if given.SKU != "\tX 1\u200b" || given.Attributes[0].Name != " size\n" || name != "\u200bTent\u2060" {
+		t.Errorf("deciding changed the command: %+v, %q", given, name)
 	}
 }
 
@@ -138,7 +179,7 @@ func TestUpdate(t *testing.T) {
 
 	empty, negative, long := " ", int64(-1), strings.Repeat("d", MaxDescription+1)
 	refuses(t, State{Product: shop()}, Update{}, BadInput, "", "nothing to change")
-	refuses(t, State{Product: shop()}, Update{Name: &empty}, BadInput, "name", "only spaces")
+	refuses(t, State{Product: shop()}, Update{Name: &empty}, BadInput, "name", "shows nothing")
 	refuses(t, State{Product: shop()}, Update{Description: &long}, BadInput, "description", "10001")
 	refuses(t, State{Product: shop()}, Update{LowStockThreshold: &negative}, BadInput, "lowStockThreshold", "-1")
 }

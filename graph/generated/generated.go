@@ -1130,11 +1130,11 @@ A product to be made.
 """
 input CreateProductInput {
   """
-  Its UUID. Absent: the service chooses one.
+  Its UUID, which no product or variant has yet. Absent: the service chooses one.
   """
   id: ID
   """
-  What it is called: 1 to 200 characters.
+  What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
   """
   name: String!
   """
@@ -1164,15 +1164,16 @@ A variant of a product to be made.
 """
 input ProductVariantInput {
   """
-  Its UUID. Absent: the service chooses one.
+  Its UUID, which no product or variant has yet. Absent: the service chooses one.
   """
   id: ID
   """
-  The stock keeping unit, unique in this service: 1 to 100 characters.
+  The stock keeping unit: a line of 1 to 100 characters that shows something, without the spaces and invisible characters at its
+  ends. It is unique in this service: one that looks the same (in NFKC, without invisible characters) is taken too. Its case counts.
   """
   sku: String!
   """
-  What it is called: 1 to 200 characters.
+  What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
   """
   name: String!
   """
@@ -1194,11 +1195,11 @@ A named property of a variant.
 """
 input VariantAttributeInput {
   """
-  The property: 1 to 200 characters, once a variant.
+  The property: a line of 1 to 200 characters that shows something, once a variant, trimmed as a name is.
   """
   name: String!
   """
-  Its value: at most 200 characters.
+  Its value: a line of 1 to 200 characters that shows something, trimmed as a name is.
   """
   value: String!
 }
@@ -1212,7 +1213,7 @@ input UpdateProductInput {
   """
   productId: ID!
   """
-  What it is called: 1 to 200 characters.
+  What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
   """
   name: String
   """
@@ -1238,15 +1239,16 @@ input AddProductVariantInput {
   """
   productId: ID!
   """
-  The variant's UUID. Absent: the service chooses one.
+  The variant's UUID, which no product or variant has yet. Absent: the service chooses one.
   """
   id: ID
   """
-  The stock keeping unit, unique in this service: 1 to 100 characters.
+  The stock keeping unit: a line of 1 to 100 characters that shows something, without the spaces and invisible characters at its
+  ends. It is unique in this service: one that looks the same (in NFKC, without invisible characters) is taken too. Its case counts.
   """
   sku: String!
   """
-  What it is called: 1 to 200 characters.
+  What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
   """
   name: String!
   """

@@ -22,11 +22,12 @@ type Node interface {
 type AddProductVariantInput struct {
 	// The product's UUID.
 	ProductID string `json:"productId"`
-	// The variant's UUID. Absent: the service chooses one.
+	// The variant's UUID, which no product or variant has yet. Absent: the service chooses one.
 	ID *string `json:"id,omitempty"`
-	// The stock keeping unit, unique in this service: 1 to 100 characters.
+	// The stock keeping unit: a line of 1 to 100 characters that shows something, without the spaces and invisible characters at its
+	// ends. It is unique in this service: one that looks the same (in NFKC, without invisible characters) is taken too. Its case counts.
 	Sku string `json:"sku"`
-	// What it is called: 1 to 200 characters.
+	// What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
 	Name string `json:"name"`
 	// What sets it apart, at most 50.
 	Attributes []*VariantAttributeInput `json:"attributes"`
@@ -70,9 +71,9 @@ type BulkAdjustStockPayload struct {
 
 // A product to be made.
 type CreateProductInput struct {
-	// Its UUID. Absent: the service chooses one.
+	// Its UUID, which no product or variant has yet. Absent: the service chooses one.
 	ID *string `json:"id,omitempty"`
-	// What it is called: 1 to 200 characters.
+	// What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
 	Name string `json:"name"`
 	// What it is: at most 10,000 characters.
 	Description string `json:"description"`
@@ -242,11 +243,12 @@ func (ProductVariant) IsNode() {}
 
 // A variant of a product to be made.
 type ProductVariantInput struct {
-	// Its UUID. Absent: the service chooses one.
+	// Its UUID, which no product or variant has yet. Absent: the service chooses one.
 	ID *string `json:"id,omitempty"`
-	// The stock keeping unit, unique in this service: 1 to 100 characters.
+	// The stock keeping unit: a line of 1 to 100 characters that shows something, without the spaces and invisible characters at its
+	// ends. It is unique in this service: one that looks the same (in NFKC, without invisible characters) is taken too. Its case counts.
 	Sku string `json:"sku"`
-	// What it is called: 1 to 200 characters.
+	// What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
 	Name string `json:"name"`
 	// What sets it apart, at most 50.
 	Attributes []*VariantAttributeInput `json:"attributes"`
@@ -340,7 +342,7 @@ type StockMovementEdge struct {
 type UpdateProductInput struct {
 	// The product's UUID.
 	ProductID string `json:"productId"`
-	// What it is called: 1 to 200 characters.
+	// What it is called: a line of 1 to 200 characters that shows something. Spaces and invisible characters at its ends are left out.
 	Name *string `json:"name,omitempty"`
 	// What it is: at most 10,000 characters.
 	Description *string `json:"description,omitempty"`
@@ -370,9 +372,9 @@ type VariantAttribute struct {
 
 // A named property of a variant.
 type VariantAttributeInput struct {
-	// The property: 1 to 200 characters, once a variant.
+	// The property: a line of 1 to 200 characters that shows something, once a variant, trimmed as a name is.
 	Name string `json:"name"`
-	// Its value: at most 200 characters.
+	// Its value: a line of 1 to 200 characters that shows something, trimmed as a name is.
 	Value string `json:"value"`
 }
 
