@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"product-service/command"
+	"product-service/correlation"
 	"product-service/eventstore"
 	"product-service/graph"
 	"product-service/integration/inventory"
@@ -297,7 +298,7 @@ func untilStopped(run func(context.Context)) func(context.Context) error {
 
 // listen serves clients and the people who run the service.
 func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
-	reader := projection.NewReader(documents, inventory.CorrelationID)
+	reader := projection.NewReader(documents, correlation.ID)
 	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
 	if err != nil {
 		return err

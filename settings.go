@@ -18,6 +18,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"product-service/command"
+	"product-service/correlation"
 	"product-service/eventstore"
 	"product-service/graph"
 	"product-service/integration/inventory"
@@ -221,7 +222,7 @@ func isTerminal(w io.Writer) bool {
 type correlated struct{ slog.Handler }
 
 func (h correlated) Handle(ctx context.Context, r slog.Record) error {
-	if id := inventory.CorrelationID(ctx); id != "" {
+	if id := correlation.ID(ctx); id != "" {
 		r.AddAttrs(slog.String("correlation_id", id))
 	}
 	return h.Handler.Handle(ctx, r)

@@ -12,14 +12,14 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/product"
 )
 
 // The limits of a message.
 const (
-	maxBody          = 64 << 10 // bytes
-	maxSagaID        = 200      // characters
-	maxCorrelationID = 128
+	maxBody   = 64 << 10 // bytes
+	maxSagaID = 200      // characters
 )
 
 // CommandNamespace is the namespace of the UUIDv5 that identifies a command without a commandId: of its ce_source, a NUL, and its ce_id.
@@ -332,44 +332,14 @@ func quote(text string) string {
 // originOf is what a message says about where it comes from. Its correlation is its header's, else its saga's, else its own.
 func originOf(m *sarama.ConsumerMessage, sagaID string, id uuid.UUID) product.Origin {
 	from := product.Origin{CorrelationID: header(m, "correlation-id")}
-	if !correlates(from.CorrelationID) {
+	if !correlation.Valid(from.CorrelationID) {
 		from.CorrelationID = sagaID
 	}
-	if !correlates(from.CorrelationID) {
+	if !correlation.Valid(from.CorrelationID) {
 		from.CorrelationID = id.String()
 	}
-	if parent := header(m, "traceparent"); isTraceparent(parent) {
-		from.Traceparent = parent
-	}
+	from.Traceparent = correlation.Traceparent(header(m, "traceparent"))
 	return from
-}
-
-func correlates(id string) bool {
-	if id == "" || len(id) > maxCorrelationID {
-		return false
-	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// isTraceparent checks the form of W3C Trace Context, version 00: version-traceid-parentid-flags, in lower-case hexadecimal.
-func isTraceparent(s string) bool {
-	const zeros = "00000000000000000000000000000000"
-	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' || s[3:35] == zeros || s[36:52] == zeros[:16] {
-		return false
-	}
-	for _, part := range []string{s[3:35], s[36:52], s[53:]} {
-		if strings.Trim(part, "0123456789abcdef") != "" {
-			return false
-		}
-	}
-	return true
 }
 
 // header returns the value of the first header of that name.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"product-service/correlation"
 )
 
 // preflightHeaders are headers that a page of another site can't send without asking first.
@@ -12,12 +14,12 @@ var preflightHeaders = []string{"graphql-require-preflight", "apollo-require-pre
 
 // corsHeaders are what pages of allowed origins may send: what GraphQL clients and tracers add to requests by themselves.
 var corsHeaders = append([]string{
-	"content-type", "if-none-match", strings.ToLower(correlationHeader), "traceparent", "tracestate", "baggage", "sentry-trace",
+	"content-type", "if-none-match", strings.ToLower(correlation.Header), "traceparent", "tracestate", "baggage", "sentry-trace",
 	"apollographql-client-name", "apollographql-client-version", "x-requested-with",
 }, preflightHeaders...)
 
 // exposedHeaders are what pages of allowed origins may read of answers, besides those that every page may.
-const exposedHeaders = correlationHeader + ", ETag, Retry-After, WWW-Authenticate, Content-Disposition"
+const exposedHeaders = correlation.Header + ", ETag, Retry-After, WWW-Authenticate, Content-Disposition"
 
 // preflightAge is how long browsers keep the answer to a preflight, in seconds: the longest that any of them does.
 const preflightAge = "7200"

@@ -9,8 +9,8 @@ import (
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"product-service/correlation"
 	"product-service/graph/model"
-	"product-service/integration/inventory"
 )
 
 // Code is the kind of an error, as errors[].extensions.code tells clients.
@@ -56,7 +56,7 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 	code, message := p.classify(ctx, err, shown)
 	shown.Message = message
 	shown.Extensions = map[string]any{"code": code}
-	if id := inventory.CorrelationID(ctx); id != "" {
+	if id := correlation.ID(ctx); id != "" {
 		shown.Extensions["correlationId"] = id
 	}
 	return shown

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/projection"
 )
 
@@ -153,7 +154,7 @@ func TestHTTP(t *testing.T) {
 			if diff := cmp.Diff([]string{string(e.code)}, got.codes()); diff != "" {
 				t.Errorf("codes (-want +got):\n%s", diff)
 			}
-			if id := got.header.Get(correlationHeader); id == "" || got.Errors[0].Extensions["correlationId"] != id {
+			if id := got.header.Get(correlation.Header); id == "" || got.Errors[0].Extensions["correlationId"] != id {
 				t.Errorf("the error has correlation id %v, the header %q", got.Errors[0].Extensions["correlationId"], id)
 			}
 		})
@@ -200,9 +201,9 @@ func TestCorrelationIDIsTakenOver(t *testing.T) {
 		"new\nline": false, "<script>": false, "sp ace": false,
 	} {
 		r := exchange{body: plainQuery}.request()
-		r.Header[correlationHeader] = nil
-		r.Header.Set(correlationHeader, given)
-		got := send(t, h, r).header.Get(correlationHeader)
+		r.Header[correlation.Header] = nil
+		r.Header.Set(correlation.Header, given)
+		got := send(t, h, r).header.Get(correlation.Header)
 		if (got == given) != taken || got == "" {
 			t.Errorf("X-Correlation-ID %q is answered with %q", given, got)
 		}

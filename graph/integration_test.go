@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"product-service/command"
+	"product-service/correlation"
 	"product-service/dev/stack"
 	"product-service/eventstore"
 	"product-service/integration/inventory"
@@ -99,7 +100,7 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	levels := &fakes{level: func(_ context.Context, id uuid.UUID) inventory.Result {
 		return inventory.Result{Outcome: inventory.Known, Level: inventory.Level{VariantID: id, Available: 1, Status: inventory.LowStock, UpdatedAt: noon, FetchedAt: noon, Source: inventory.Cache}}
 	}}
-	reader := projection.NewReader(documents, inventory.CorrelationID)
+	reader := projection.NewReader(documents, correlation.ID)
 	h, err := Handler(testConfig(t), Services{
 		Reads: reader, Levels: levels,
 		Commands: &command.Service{Writer: writer, Store: store, Created: func() {}},

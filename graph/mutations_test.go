@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/product"
 	"product-service/projection"
 )
@@ -68,7 +69,7 @@ func TestMutationsBecomeCommands(t *testing.T) {
 			}
 			all := recording(f)
 			r := exchange{body: fmt.Sprintf(`{"query":%q}`, strings.Join(strings.Fields(test.query), " ")),
-				header: []string{correlationHeader, "order-17", "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}.request()
+				header: []string{correlation.Header, "order-17", "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}.request()
 			got := send(t, newTestHandler(t, f), r)
 			want := map[string]any{test.name: map[string]any{"version": 9.0, "product": map[string]any{"id": strings.ToLower(idA)}, "userErrors": []any{}}}
 			if diff := cmp.Diff(want, got.Data); diff != "" {

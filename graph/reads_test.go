@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
@@ -262,7 +263,7 @@ func TestErrorsOfReads(t *testing.T) {
 				if strings.Contains(got.body, "10.0.0.7") {
 					t.Errorf("an address leaks: %s", got.body)
 				}
-				if e := got.Errors[0]; e.Extensions["correlationId"] != got.header.Get(correlationHeader) || len(e.Path) != 1 || len(e.Locations) != 1 {
+				if e := got.Errors[0]; e.Extensions["correlationId"] != got.header.Get(correlation.Header) || len(e.Path) != 1 || len(e.Locations) != 1 {
 					t.Errorf("an error lacks its correlation id, path or location: %s", got.body)
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"product-service/correlation"
+
 	"github.com/google/uuid"
 )
 
@@ -20,7 +22,7 @@ type wish struct {
 }
 
 func (w wish) context(ctx context.Context) context.Context {
-	return WithTraceParent(WithCorrelationID(ctx, w.correlation), w.trace)
+	return correlation.WithTraceparent(correlation.WithID(ctx, w.correlation), w.trace)
 }
 
 // behind holds the variants to ask for without anybody waiting, each once however many wish for it. It needs no bound:
@@ -42,7 +44,7 @@ func (b *behind) add(ctx context.Context, event bool, ids ...uuid.UUID) {
 	for _, id := range ids {
 		w, ok := b.wishes[id]
 		if !ok {
-			w = wish{correlation: CorrelationID(ctx), trace: traceParent(ctx)}
+			w = wish{correlation: correlation.ID(ctx), trace: correlation.TraceparentOf(ctx)}
 		}
 		w.event = w.event || event
 		b.wishes[id] = w

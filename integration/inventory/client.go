@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"product-service/correlation"
+
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -236,10 +238,10 @@ func (c *Client) setHeaders(ctx context.Context, to, extra http.Header, hasBody 
 	if hasBody {
 		to.Set("Content-Type", "application/json")
 	}
-	if id := CorrelationID(ctx); sendable(id) {
-		to.Set("X-Correlation-ID", id)
+	if id := correlation.ID(ctx); id != "" {
+		to.Set(correlation.Header, id)
 	}
-	if trace := traceParent(ctx); sendable(trace) {
+	if trace := correlation.TraceparentOf(ctx); trace != "" {
 		to.Set("traceparent", trace)
 	}
 	maps.Copy(to, extra)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"product-service/correlation"
+
 	"github.com/google/uuid"
 )
 
@@ -122,8 +124,8 @@ func (r *Reader) hear(ctx context.Context, e Event, ours bool) {
 	if r.closed {
 		return
 	}
-	if CorrelationID(ctx) == "" {
-		ctx = WithCorrelationID(ctx, e.ID.String())
+	if correlation.ID(ctx) == "" {
+		ctx = correlation.WithID(ctx, e.ID.String())
 	}
 	now := r.now()
 	if e.At.After(now.Add(clockSkew)) {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"product-service/correlation"
 	"product-service/dev/simulator"
 )
 
@@ -133,7 +134,7 @@ func (b *syncBuffer) String() string {
 type correlated struct{ slog.Handler }
 
 func (h correlated) Handle(ctx context.Context, r slog.Record) error {
-	if id := CorrelationID(ctx); id != "" {
+	if id := correlation.ID(ctx); id != "" {
 		r.AddAttrs(slog.String("correlationId", id))
 	}
 	return h.Handler.Handle(ctx, r)

@@ -11,12 +11,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/dev/simulator"
 )
 
 func TestInitializeAnswers(t *testing.T) {
 	f := newFixture(t, nil)
-	ctx := WithCorrelationID(context.Background(), "corr-1")
+	ctx := correlation.WithID(context.Background(), "corr-1")
 	record := Record{VariantID: uuid.New(), InitialQuantity: 25, LowStockThreshold: 5}
 	for _, step := range []string{"created", "repeated"} {
 		if _, err := f.client.create(ctx, record); err != nil {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"product-service/correlation"
+
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -230,7 +232,7 @@ func (i *Initializer) observe(b Backlog) {
 
 // try makes one attempt and reports what came of it.
 func (i *Initializer) try(ctx context.Context, job Job) (e ending) {
-	ctx = WithTraceParent(WithCorrelationID(ctx, job.CorrelationID), job.Traceparent)
+	ctx = correlation.WithTraceparent(correlation.WithID(ctx, job.CorrelationID), job.Traceparent)
 	level, err := i.client.create(ctx, job.Record)
 	ended := ctx.Err() != nil
 	// Even while shutting down: what isn't told waits for the lease to end.

@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func (q *queue) add(id uuid.UUID, initial int64) {
 	defer q.mu.Unlock()
 	now := time.Now()
 	q.jobs[id] = &queued{Job: Job{
-		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, CorrelationID: "made-" + id.String()[:8], Traceparent: "00-" + id.String()[:8],
+		Record: Record{VariantID: id, InitialQuantity: initial, LowStockThreshold: 10}, CorrelationID: "made-" + id.String()[:8], Traceparent: traceOf(id),
 	}, since: now, due: now}
 }
 
@@ -322,4 +324,9 @@ func TestShutdownGivesBack(t *testing.T) {
 	if q.leased() != 0 || q.left() != 1 {
 		t.Errorf("%d of %d jobs are kept", q.leased(), q.left())
 	}
+}
+
+// traceOf is the traceparent of what made a variant.
+func traceOf(id uuid.UUID) string {
+	return fmt.Sprintf("00-%s-b7ad6b7169203331-01", strings.ReplaceAll(id.String(), "-", ""))
 }

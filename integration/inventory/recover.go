@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"product-service/correlation"
+
 	"github.com/google/uuid"
 )
 
@@ -95,7 +97,7 @@ func (r *Reader) probeWhileOpen() {
 			return
 		case <-r.client.reads.opened:
 		}
-		episode := WithCorrelationID(r.ctx, uuid.NewString()) // nobody's request, but its calls belong together
+		episode := correlation.WithID(r.ctx, uuid.NewString()) // nobody's request, but its calls belong together
 		for !r.client.reads.closed() {
 			if !r.client.reads.halfOpen() {
 				if !sleep(r.ctx, r.client.reads.open/20+time.Millisecond) {

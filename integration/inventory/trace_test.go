@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"product-service/correlation"
 	"product-service/dev/simulator"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestWhatGoesUpstream(t *testing.T) {
 	f := newFixture(t, nil)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	ctx := WithTraceParent(WithCorrelationID(context.Background(), "page-7"), trace)
+	ctx := correlation.WithTraceparent(correlation.WithID(context.Background(), "page-7"), trace)
 	if got := f.reader.Level(ctx, f.stock(1)[0], 0); got.Outcome != Known {
 		t.Fatalf("got %+v", got)
 	}
@@ -30,7 +31,7 @@ func TestWhatGoesUpstream(t *testing.T) {
 			t.Errorf("the log lacks %s: %s", part, logged)
 		}
 	}
-	bad := WithCorrelationID(context.Background(), "a\r\nX-Evil: 1")
+	bad := correlation.WithID(context.Background(), "a\r\nX-Evil: 1")
 	if got := f.reader.Level(bad, f.stock(1)[0], 0); got.Outcome != Known {
 		t.Fatalf("got %+v", got)
 	}
@@ -51,7 +52,7 @@ func TestFailedCreationNamesItsCause(t *testing.T) {
 	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != cause {
 		t.Errorf("sent %v, want %s", got, cause)
 	}
-	if got := f.sim.Stats().Last["Traceparent"]; got != "00-"+id.String()[:8] {
+	if got := f.sim.Stats().Last["Traceparent"]; got != traceOf(id) {
 		t.Errorf("sent the trace %v", got)
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(f.logs.String()), "\n") {
@@ -76,7 +77,7 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 		t.Errorf("for event %s sent %v", e.ID, got)
 	}
 	f.fault(simulator.Fault{Mode: simulator.Fail})
-	asked := WithCorrelationID(context.Background(), "asked")
+	asked := correlation.WithID(context.Background(), "asked")
 	eventually(t, "breaker open", func() bool {
 		f.reader.Level(asked, uuid.New(), 0)
 		return !f.client.reads.closed()
