@@ -45,8 +45,7 @@ func (s *server) inventoryEvents(n neighbour) command.Inventory {
 			e, err := inventory.ParseEvent(body, ceType)
 			return command.InventoryEvent{ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available}, err
 		},
-		OnEvent:     func(ctx context.Context, e command.InventoryEvent) { n.reader.Apply(ctx, inventoryEvent(e)) },
-		OnBroadcast: func(e command.InventoryEvent) { n.reader.Overhear(context.Background(), inventoryEvent(e)) },
+		OnEvent: func(ctx context.Context, e command.InventoryEvent) { n.reader.Apply(ctx, inventoryEvent(e)) },
 	}
 }
 

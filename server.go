@@ -205,7 +205,9 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	}
 
 	events := s.inventoryEvents(neighbour)
-	life.start("broadcast", command.NewBroadcast(s.Kafka, events, kafka, s.log).Run)
+	life.start("inventory follower", command.NewInventoryFollower(log, log.Committed(), func(e command.InventoryEvent) {
+		neighbour.reader.ApplyHeld(context.WithoutCancel(ctx), inventoryEvent(e))
+	}, s.log).Run)
 	consumer, err := command.NewConsumer(s.Kafka, writer, log, events, kafka, s.log)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"product-service/eventstore"
-	"product-service/product"
 )
 
 // AnnouncerRole is the role whose leases share the shards of the log among the announcers; its checkpoints are kept with the leases.
@@ -21,9 +20,8 @@ const (
 
 // Announcements is the log as the announcer reads it; eventstore.Store is one.
 type Announcements interface {
-	InventoryTail(ctx context.Context, cursors []eventstore.Cursor, limit int) ([]eventstore.Record, error)
+	InventoryLog
 	Checkpoint(ctx context.Context, role string, leases []eventstore.Lease) ([]int16, error)
-	Positions(ctx context.Context) ([eventstore.Shards]int64, error)
 }
 
 // Announcer tells of the inventory events in the log: of each at least once, in order per product, and also of those that were committed while
@@ -157,11 +155,9 @@ func (a *Announcer) adopt(ctx context.Context) error {
 func (a *Announcer) tell(ctx context.Context, s *announced, page []eventstore.Record) {
 	defer s.cancel()
 	for _, r := range page {
-		e, err := product.Decode(r.Type, r.Data)
+		e, err := inventoryEventOf(r)
 		if err == nil {
-			c := e.(product.InventoryChanged) // what the page was read by
-			err = a.Announce(ctx, InventoryEvent{ID: r.CommandID, VariantID: c.VariantID, Type: c.Type, Timestamp: c.Timestamp, Available: c.AvailableQuantity})
-			if err != nil {
+			if err = a.Announce(ctx, e); err != nil {
 				break
 			}
 		} else {

@@ -202,7 +202,7 @@ func (c *Consumer) route(ctx context.Context, m *sarama.ConsumerMessage, settle 
 func (c *Consumer) takeCommand(ctx context.Context, m *sarama.ConsumerMessage, release bool, settle func()) error {
 	r, err := decodeCommand(m, release)
 	if err == nil {
-		return c.submit(ctx, m, r, settle, settle)
+		return c.submit(ctx, m, r, func(Answer) { settle() }, settle)
 	}
 	why := new(fault)
 	if !errors.As(err, &why) {
@@ -213,17 +213,17 @@ func (c *Consumer) takeCommand(ctx context.Context, m *sarama.ConsumerMessage, r
 		bury()
 		return nil
 	}
-	return c.submit(ctx, m, r, bury, settle) // the saga first: a letter that says it was told must be true
+	return c.submit(ctx, m, r, func(Answer) { bury() }, settle) // the saga first: a letter that says it was told must be true
 }
 
 // submit hands the request over. Once it is decided and committed, committed is called; a failure of ours becomes a letter instead.
-func (c *Consumer) submit(ctx context.Context, m *sarama.ConsumerMessage, r *Request, committed, settle func()) error {
+func (c *Consumer) submit(ctx context.Context, m *sarama.ConsumerMessage, r *Request, committed func(Answer), settle func()) error {
 	r.Settle = func(a Answer) {
 		if a.Err != nil {
 			c.bury(m, ReasonFailed, whyFailed(a.Err), settle)
 			return
 		}
-		committed()
+		committed(a)
 	}
 	err := c.writer.Submit(ctx, r)
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrStopped) {

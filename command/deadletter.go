@@ -18,6 +18,7 @@ const (
 	ReasonInvalidCommand = "INVALID_COMMAND" // it names both, but isn't a command; a request's saga was told
 	ReasonTooOld         = "TOO_OLD"         // its id may be forgotten, so it may have been executed before
 	ReasonFailed         = "FAILED"          // this service failed at it
+	ReasonConflict       = "CONFLICT"        // an inventory event whose id came before with another content; it changed nothing
 	ReasonUnsent         = "UNSENT"          // a record of the log that can't be turned into its outcome
 )
 

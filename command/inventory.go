@@ -29,9 +29,6 @@ type Inventory struct {
 	// OnEvent gets each event about a known variant after it was committed to the log: once in the whole group, again after a crash,
 	// in order per partition. It may take its time: no command waits for it.
 	OnEvent func(context.Context, InventoryEvent)
-
-	// OnBroadcast gets each event in every instance, as it is published and before anybody has judged it. It must be quick.
-	OnBroadcast func(InventoryEvent)
 }
 
 // VariantFinder finds the products of variants; eventstore.Store does.
@@ -79,7 +76,13 @@ func (c *Consumer) takeInventoryEvent(ctx context.Context, m *sarama.ConsumerMes
 	}
 	r := &Request{ID: e.ID, ProductID: productID, From: originOf(m, "", e.ID), Command: product.NoteInventoryChange{
 		VariantID: e.VariantID, Type: e.Type, Timestamp: e.Timestamp, AvailableQuantity: e.Available}}
-	return c.submit(ctx, m, r, func() { c.noted.put(notedEvent{e, settle}) }, settle)
+	return c.submit(ctx, m, r, func(a Answer) {
+		if a.Refusal == conflicting {
+			c.bury(m, ReasonConflict, fmt.Sprintf("eventId %s came before with another content; nothing was changed by this one", e.ID), settle)
+			return
+		}
+		c.noted.put(notedEvent{e, settle})
+	}, settle)
 }
 
 func (c *Consumer) readInventoryEvent(m *sarama.ConsumerMessage) (InventoryEvent, error) {

@@ -18,7 +18,7 @@ type Letter struct {
 	Partition int32
 	Offset    int64
 
-	Reason    string // UNREADABLE, INVALID_COMMAND, TOO_OLD, FAILED or UNSENT
+	Reason    string // UNREADABLE, INVALID_COMMAND, CONFLICT, TOO_OLD, FAILED or UNSENT
 	Error     string // a sentence for a person
 	From      string // the topic of the original
 	Time      time.Time
@@ -40,6 +40,8 @@ func (l Letter) Refusal() string {
 		return "its saga was told INVALID_COMMAND, and a command has one outcome: send a correct command with a new commandId"
 	case l.Reason == ReasonUnreadable:
 		return "it can't be read any better the second time: send a correct message"
+	case l.Reason == ReasonConflict:
+		return "its eventId is spent on another content: if it is right, it has to be published with an eventId of its own"
 	case l.Reason == ReasonTooOld:
 		return "its id may be forgotten, so that it would be executed twice: send a new command if it is still wanted"
 	case l.Reason == ReasonUnsent:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 
 	"product-service/dev/simulator"
@@ -311,6 +312,48 @@ func TestInventoryEvents(t *testing.T) {
 	}
 	client.inventoryEvent(variant, "InventoryBackInStockEvent", now.Add(2*time.Second))
 	within(t, 20*time.Second, "the variant is back", func() error { return w.orderable(variant, true) })
+}
+
+// An inventory event whose eventId came before with another content changes nothing: not the level, not what can be ordered. It is a dead
+// letter with its reason.
+func TestSpentEventID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hasty...)
+	w.start()
+	_, variant := w.newProduct(5)
+	within(t, 20*time.Second, "the variant becomes orderable", func() error { return w.orderable(variant, true) })
+	client, id, now := w.sagas(), uuid.NewString(), time.Now().UTC()
+	said := func(kind string, at time.Time, rest string) {
+		client.sendRecords(&sarama.ProducerMessage{Topic: w.prefix + "inventory.events", Key: sarama.StringEncoder(variant), Value: sarama.StringEncoder(
+			fmt.Sprintf(`{"eventId":%q,"type":%q,"timestamp":%q,"productVariantId":%q%s}`, id, kind, at.Format(time.RFC3339Nano), variant, rest))})
+	}
+	shows := func() error {
+		v, code, err := w.latest.variant(variant)
+		if err == nil && (v == nil || v.IsOrderable || v.Inventory == nil || v.Inventory.Status != "OUT_OF_STOCK" || v.Inventory.Source != "EVENT") {
+			err = fmt.Errorf("it is %+v %q", v, code)
+		}
+		return err
+	}
+	said("InventoryOutOfStockEvent", now.Add(time.Second), "")
+	within(t, 20*time.Second, "the first content counts", shows)
+	said("InventoryBackInStockEvent", now.Add(2*time.Second), `,"availableQuantity":5`)
+	var letters []*sarama.ConsumerMessage
+	within(t, 20*time.Second, "the second is a dead letter", func() error {
+		if letters = client.read("inventory.events.dlq"); len(letters) != 1 {
+			return fmt.Errorf("there are %d", len(letters))
+		}
+		return nil
+	})
+	if h := headers(letters[0]); h["dlq-reason"] != "CONFLICT" || !strings.Contains(h["dlq-error"], id) {
+		t.Errorf("its headers are %v", h)
+	}
+	w.settled(time.Minute)
+	if err := shows(); err != nil {
+		t.Errorf("the second content changed something: %v", err)
+	}
+	if events, err := w.value(`select count(*) from log where type = 'InventoryChanged'`); err != nil || events != 1 {
+		t.Errorf("the log has %d events: %v", events, err)
+	}
 }
 
 // The internal teams are told of each event of the Inventory Service, signed, also when their receiver was away and the server was killed meanwhile.

@@ -112,13 +112,13 @@ func (e Event) Level(now time.Time) (Level, bool) {
 // Apply takes an event about one of our variants into what is known and makes it durable: newer timestamps win, whatever
 // their source. An event that states no level makes the held one be asked for again: if somebody subscribes to the
 // variant, behind and as soon as the service answers. Applying an event twice changes nothing.
-func (r *Reader) Apply(ctx context.Context, e Event) { r.hear(ctx, e, true) }
+func (r *Reader) Apply(ctx context.Context, e Event) { r.apply(ctx, e, true) }
 
-// Overhear takes an event that may be about anybody's variant as Apply does, but only into what is held or subscribed to,
-// and makes nothing durable: whoever knows whose the variant is applies it too.
-func (r *Reader) Overhear(ctx context.Context, e Event) { r.hear(ctx, e, false) }
+// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody subscribes to,
+// and makes nothing durable. It is for the events that another instance applies.
+func (r *Reader) ApplyHeld(ctx context.Context, e Event) { r.apply(ctx, e, false) }
 
-func (r *Reader) hear(ctx context.Context, e Event, ours bool) {
+func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
 	r.open.RLock()
 	defer r.open.RUnlock()
 	if r.closed {
@@ -137,13 +137,13 @@ func (r *Reader) hear(ctx context.Context, e Event, ours bool) {
 		return
 	}
 	outcome := "applied"
-	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, ours || r.topics.wanted(e.VariantID)); {
+	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, durable || r.topics.wanted(e.VariantID)); {
 	case at == nil:
 		outcome = "nothing_held"
 	case after.absent || !after.level.sameStock(level):
 		outcome = "older"
-	case ours:
-		r.save(at, after.level, true) // even where it was overheard before
+	case durable:
+		r.save(at, after.level, true) // even where this instance held it already
 	}
 	r.metrics.events.WithLabelValues(outcome).Inc()
 }

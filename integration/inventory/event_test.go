@@ -136,15 +136,15 @@ func TestQuantitylessEventNeverMeansZero(t *testing.T) {
 	}
 }
 
-// TestStrangersEventsLeaveNoTrace: what every instance overhears may be about variants that nobody here sells.
-func TestStrangersEventsLeaveNoTrace(t *testing.T) {
+// TestEventsOfOthersLeaveNoTrace: an event that another instance applies changes what this one holds, and makes nothing durable.
+func TestEventsOfOthersLeaveNoTrace(t *testing.T) {
 	known := newMemory()
 	f := newFixture(t, func(f *fixture) { f.known, f.cfg.CacheSize, f.cfg.SaveDelay = known, 320, time.Millisecond })
 	ids := f.stock(100)
 	f.read(ids...)
 	for range 2000 {
-		f.reader.Overhear(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now(), VariantID: uuid.New()})
-		f.reader.Overhear(context.Background(), changed(uuid.New(), time.Now()))
+		f.reader.ApplyHeld(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now(), VariantID: uuid.New()})
+		f.reader.ApplyHeld(context.Background(), changed(uuid.New(), time.Now()))
 	}
 	if n := f.reader.store.len(); n != len(ids) {
 		t.Errorf("%d variants are held, %d of them were read", n, len(ids))
@@ -155,15 +155,15 @@ func TestStrangersEventsLeaveNoTrace(t *testing.T) {
 	soldOut := func(id uuid.UUID) Event {
 		return Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now().Add(time.Second), VariantID: id}
 	}
-	f.reader.Overhear(context.Background(), soldOut(watched))
+	f.reader.ApplyHeld(context.Background(), soldOut(watched))
 	heard(t, levels, []uuid.UUID{watched}, 0)
-	f.reader.Overhear(context.Background(), soldOut(ids[0]))
+	f.reader.ApplyHeld(context.Background(), soldOut(ids[0]))
 	if got := f.read(ids[0])[0].Level; got.Status != OutOfStock || got.Source != FromEvent {
 		t.Errorf("what is held was not changed: %+v", got)
 	}
 	f.reader.Apply(context.Background(), soldOut(ours)) // not held, but known to be ours
 	e := soldOut(ids[1])
-	f.reader.Overhear(context.Background(), e)
+	f.reader.ApplyHeld(context.Background(), e)
 	f.reader.Apply(context.Background(), e) // the second to come saves all the same
 	f.close()
 	for _, id := range []uuid.UUID{ours, ids[1]} {
@@ -172,7 +172,7 @@ func TestStrangersEventsLeaveNoTrace(t *testing.T) {
 		}
 	}
 	if saved, _ := known.get(ids[0]); saved.Status != InStock {
-		t.Errorf("what was overheard is durable: %+v", saved)
+		t.Errorf("what is only held is durable: %+v", saved)
 	}
 	if n := len(known.levels); n != len(ids)+1 {
 		t.Errorf("%d levels are durable", n)

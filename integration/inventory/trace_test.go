@@ -71,7 +71,7 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 	levels, cancel := f.reader.Subscribe([]uuid.UUID{id})
 	defer cancel()
 	e := changed(id, time.Now())
-	f.reader.Overhear(context.Background(), e)
+	f.reader.ApplyHeld(context.Background(), e)
 	heard(t, levels, []uuid.UUID{id}, 100)
 	if got := f.sim.Stats().Last["X-Correlation-Id"]; got != e.ID.String() {
 		t.Errorf("for event %s sent %v", e.ID, got)
