@@ -27,11 +27,12 @@ var everyday = []string{
 
 // layers are the arrows of the architecture. The longest name that fits a package counts.
 var layers = []layer{
-	{name: "product", foreign: []string{"github.com/google/uuid", "golang.org/x/text"}},
+	{name: "ijson", foreign: []string{"github.com/go-json-experiment/json"}},
+	{name: "product", ours: []string{"ijson"}, foreign: []string{"github.com/google/uuid", "golang.org/x/text"}},
 	{name: "correlation", foreign: []string{"go.opentelemetry.io/otel"}},
 	{name: "eventstore", foreign: with("github.com/jackc/pgx/v5", "github.com/pressly/goose/v3")},
 	{
-		name: "command", ours: []string{"product", "eventstore", "correlation"},
+		name: "command", ours: []string{"product", "eventstore", "correlation", "ijson"},
 		foreign: with("github.com/IBM/sarama", "github.com/xdg-go/scram"),
 	},
 	{
@@ -39,16 +40,16 @@ var layers = []layer{
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{
-		name: "integration/inventory", ours: []string{"correlation"},
+		name: "integration/inventory", ours: []string{"correlation", "ijson"},
 		foreign: with("github.com/hashicorp/go-retryablehttp", "github.com/sony/gobreaker/v2", "github.com/dgraph-io/ristretto/v2",
 			"golang.org/x/oauth2"),
 	},
 	{
-		name: "graph", ours: []string{"product", "projection", "integration/inventory", "correlation"},
+		name: "graph", ours: []string{"product", "projection", "integration/inventory", "correlation", "ijson"},
 		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
 			"github.com/coder/websocket", "github.com/gorilla/websocket", "github.com/golang-jwt/jwt/v5"),
 	},
-	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph", "correlation"}, foreign: []string{"*"}},
+	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph", "correlation", "ijson"}, foreign: []string{"*"}},
 	{name: "dev", ours: []string{"*"}, foreign: []string{"*"}},
 	{name: "dev/stack", foreign: []string{"*"}}, // serves every package's tests, so it may know none
 	{name: "dev/upstream", ours: []string{"dev/simulator"}, foreign: []string{"*"}},

@@ -3,6 +3,7 @@ package command
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -28,6 +29,8 @@ func TestTheDescriptionOfTheMessagesIsTrue(t *testing.T) {
 			Schemas  map[string]schema
 			Messages map[string]struct {
 				Examples []struct{ Payload map[string]any }
+				Taken    []string                      `yaml:"x-taken"`
+				Refused  []struct{ Body, Says string } `yaml:"x-refused"`
 			}
 		}
 	}
@@ -69,13 +72,26 @@ func TestTheDescriptionOfTheMessagesIsTrue(t *testing.T) {
 		[]string{ReasonUnreadable, ReasonInvalidCommand, ReasonTooOld, ReasonFailed, ReasonUnsent})
 
 	for name, release := range map[string]bool{"ReserveProduct": false, "ReleaseProduct": true} {
-		for _, x := range doc.Components.Messages[name].Examples {
+		m := doc.Components.Messages[name]
+		taken := m.Taken
+		for _, x := range m.Examples {
 			body, err := yaml.MarshalWithOptions(x.Payload, yaml.JSON())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := decodeCommand(consumed(string(body)), release); err != nil {
-				t.Errorf("the example of %s is not taken: %v\n%s", name, err, body)
+			taken = append(taken, string(body))
+		}
+		if len(m.Examples) == 0 || len(m.Taken) == 0 || len(m.Refused) == 0 {
+			t.Errorf("%s has no examples, or no bodies that are taken or refused", name)
+		}
+		for _, body := range taken {
+			if _, err := decodeCommand(consumed(body), release); err != nil {
+				t.Errorf("an example of %s is not taken: %v\n%s", name, err, body)
+			}
+		}
+		for _, x := range m.Refused {
+			if _, err := decodeCommand(consumed(x.Body), release); err == nil || !strings.Contains(err.Error(), x.Says) {
+				t.Errorf("a counter-example of %s: %v; want %s\n%s", name, err, x.Says, x.Body)
 			}
 		}
 	}

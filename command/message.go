@@ -1,9 +1,6 @@
 package command
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/correlation"
+	"product-service/ijson"
 	"product-service/product"
 )
 
@@ -34,56 +32,16 @@ type fault struct {
 // Error implements error.
 func (f *fault) Error() string { return f.message }
 
-// body has the fields of both commands, as a request is read. Fields it doesn't know are ignored; null is as good as absent.
+// body has the fields of both commands. Other fields are ignored, and so are those of the other command.
 type body struct {
-	CommandID     *string `json:"commandId"`
-	Type          *string `json:"type"`
-	ProductID     string  `json:"productId"`
-	ReservationID string  `json:"reservationId"`
-	SagaID        string  `json:"sagaId"`
-	Quantity      *int64  `json:"quantity"`
-	ExpiresAt     *string `json:"expiresAt"` // of a request
-	Reason        string  `json:"-"`         // of a release
-}
-
-// releaseBody is a body as a release is read: what isn't a field of the command can't be a fault of it.
-type releaseBody struct {
-	CommandID     *string `json:"commandId"`
-	Type          *string `json:"type"`
-	ProductID     string  `json:"productId"`
-	ReservationID string  `json:"reservationId"`
-	SagaID        string  `json:"sagaId"`
-	Quantity      *int64  `json:"quantity"`
-	ExpiresAt     *string `json:"-"`
-	Reason        string  `json:"reason"`
-}
-
-// take sets a member of a simple body of either command; it refuses what encoding/json shall judge.
-func (b *body) take(name, value string, quoted bool) bool {
-	if !quoted {
-		n, ok := product.Integer(value)
-		b.Quantity = &n
-		return ok && name == "quantity"
-	}
-	switch name {
-	case "commandId":
-		b.CommandID = &value
-	case "type":
-		b.Type = &value
-	case "productId":
-		b.ProductID = value
-	case "reservationId":
-		b.ReservationID = value
-	case "sagaId":
-		b.SagaID = value
-	case "expiresAt":
-		b.ExpiresAt = &value
-	case "reason":
-		b.Reason = value
-	default:
-		return false
-	}
-	return true
+	CommandID     ijson.String  `json:"commandId"`
+	Type          ijson.String  `json:"type"`
+	ProductID     ijson.String  `json:"productId"`
+	ReservationID ijson.String  `json:"reservationId"`
+	SagaID        ijson.String  `json:"sagaId"`
+	Quantity      ijson.Integer `json:"quantity"`
+	ExpiresAt     ijson.String  `json:"expiresAt"` // of a request
+	Reason        ijson.String  `json:"reason"`    // of a release
 }
 
 // decoder reads one message, and keeps every fault it finds: a producer shall be told all of them at once.
@@ -93,6 +51,7 @@ type decoder struct {
 	body    body
 	faults  []string
 
+	salvaged                 bool // the body's text is at fault, and what it says was made out as far as it could be
 	productID, reservationID uuid.UUID
 }
 
@@ -107,7 +66,7 @@ func decodeCommand(m *sarama.ConsumerMessage, release bool) (*Request, error) {
 	d.reservationID = d.id("reservationId", d.body.ReservationID)
 	r := &Request{ID: d.identity(), ProductID: d.productID, Command: d.command()}
 	if len(d.faults) == 0 {
-		r.From = originOf(m, d.body.SagaID, r.ID)
+		r.From = originOf(m, d.body.SagaID.Text, r.ID)
 		return r, nil
 	}
 	f := &fault{reason: ReasonInvalidCommand, message: strings.Join(d.faults, "; ")}
@@ -122,8 +81,8 @@ func decodeCommand(m *sarama.ConsumerMessage, release bool) (*Request, error) {
 		r.ID = placeID(m)
 	}
 	refuse := product.Refuse{ReservationID: d.reservationID, Quantity: d.validQuantity()}
-	if textFault(d.body.SagaID, maxSagaID) == "" {
-		refuse.SagaID = d.body.SagaID
+	if saga := d.body.SagaID.Text; textFault(saga, maxSagaID) == "" && !(d.salvaged && strings.ContainsRune(saga, utf8.RuneError)) {
+		refuse.SagaID = saga
 	}
 	r.Command, r.From = refuse, originOf(m, refuse.SagaID, r.ID)
 	return r, f
@@ -133,49 +92,38 @@ func (d *decoder) fault(format string, args ...any) {
 	d.faults = append(d.faults, fmt.Sprintf(format, args...))
 }
 
-// parse fails where the body is no JSON object. A field of a wrong type is a fault like others: the remaining fields are read.
+// parse fails where the body is no JSON object. One whose text is at fault is looked through for whom to tell.
 func (d *decoder) parse() error {
-	value := bytes.TrimLeft(d.message.Value, " \t\r\n")
-	if len(value) == 0 || value[0] != '{' {
-		return &fault{ReasonUnreadable, "the body is no JSON object; it must be one with productId and reservationId"}
-	}
-	var err error
-	if !product.Members(string(value), d.body.take) { // most messages are as simple as that, and read in a fifth of the time
-		d.body = body{}
-		if d.release {
-			err = json.Unmarshal(value, (*releaseBody)(&d.body))
-		} else {
-			err = json.Unmarshal(value, &d.body)
+	if err := ijson.Unmarshal(d.message.Value, &d.body); err != nil {
+		d.body, d.salvaged = body{}, true
+		if !ijson.Salvage(d.message.Value, &d.body) {
+			return &fault{ReasonUnreadable, fmt.Sprintf("the body can't be read: %v; it must be a JSON object with productId and reservationId", err)}
 		}
-	}
-	if wrongType := new(json.UnmarshalTypeError); errors.As(err, &wrongType) {
-		d.fault("%s is a JSON %s; it must be %s", wrongType.Field, wrongType.Value, allowed(wrongType.Field))
-	} else if err != nil {
-		return &fault{ReasonUnreadable, fmt.Sprintf("the body is not valid JSON (%v); it must be a JSON object with productId and reservationId", err)}
+		d.fault("the body can't be read: %v", err)
 	}
 	if len(d.message.Value) > maxBody {
 		d.fault("the body has %d bytes; it may have %d", len(d.message.Value), maxBody)
 	}
-	if !utf8.Valid(value) {
-		d.fault("the body is not valid UTF-8, as JSON must be (RFC 8259, section 8.1)")
-	}
 	return nil
 }
 
-func allowed(field string) string {
-	if field == "quantity" {
-		return fmt.Sprintf("an integer from 1 to %d", int64(product.MaxStock))
+// text is what a member says that is to be a string, or "".
+func (d *decoder) text(field string, member ijson.String) string {
+	if member.Wrong != "" {
+		d.fault("%s is %s; it must be a string", field, member.Wrong)
 	}
-	return "a string"
+	return member.Text
 }
 
 // id reads a UUID in its canonical form, in either case.
-func (d *decoder) id(field, text string) uuid.UUID {
+func (d *decoder) id(field string, member ijson.String) uuid.UUID {
+	text := d.text(field, member)
 	id, ok := parseUUID(text)
 	switch {
+	case ok, member.Wrong != "":
 	case text == "":
 		d.fault("%s is missing; it must be a UUID", field)
-	case !ok:
+	default:
 		d.fault("%s is %s; it must be a UUID other than the nil UUID", field, quote(text))
 	}
 	return id
@@ -194,8 +142,8 @@ func parseUUID(text string) (uuid.UUID, bool) {
 
 // identity is what tells the command from others: the commandId, or what CloudEvents identifies the message by.
 func (d *decoder) identity() uuid.UUID {
-	if d.body.CommandID != nil {
-		return d.id("commandId", *d.body.CommandID)
+	if d.body.CommandID.Given {
+		return d.id("commandId", d.body.CommandID)
 	}
 	id, ok := cloudEventID(d.message)
 	if !ok {
@@ -222,39 +170,35 @@ func placeID(m *sarama.ConsumerMessage) uuid.UUID {
 }
 
 func (d *decoder) command() product.Command {
-	b := d.body
-	if b.SagaID != "" {
-		d.text("sagaId", b.SagaID, maxSagaID)
+	d.typed()
+	saga := d.text("sagaId", d.body.SagaID)
+	if what := textFault(saga, maxSagaID); what != "" {
+		d.fault("sagaId %s", what)
 	}
+	d.quantity()
 	if d.release {
-		d.typed("ReleaseProduct")
-		d.quantity(false)
-		return product.Release{ReservationID: d.reservationID, SagaID: b.SagaID, Quantity: d.validQuantity(), Reason: words(b.Reason, product.MaxReason)}
+		reason := words(d.text("reason", d.body.Reason), product.MaxReason)
+		return product.Release{ReservationID: d.reservationID, SagaID: saga, Quantity: d.validQuantity(), Reason: reason}
 	}
-	d.typed("ReserveProduct")
-	d.quantity(true)
-	return product.Reserve{ReservationID: d.reservationID, SagaID: b.SagaID, Quantity: d.validQuantity(), ExpiresAt: d.expiry()}
+	return product.Reserve{ReservationID: d.reservationID, SagaID: saga, Quantity: d.validQuantity(), ExpiresAt: d.expiry()}
 }
 
-func (d *decoder) typed(name string) {
-	if t := d.body.Type; t != nil && *t != name {
-		d.fault("type is %s; on this topic it must be %q or absent", quote(*t), name)
+func (d *decoder) typed() {
+	want := "ReserveProduct"
+	if d.release {
+		want = "ReleaseProduct"
 	}
-}
-
-func (d *decoder) text(field, text string, most int) {
-	if what := textFault(text, most); what != "" {
-		d.fault("%s %s", field, what)
+	t := d.text("type", d.body.Type)
+	if member := d.body.Type; member.Given && member.Wrong == "" && t != want {
+		d.fault("type is %s; on this topic it must be %q or absent", quote(t), want)
 	}
 }
 
-// textFault says what is wrong with a text. U+FFFD is what the JSON decoder makes of bytes and escapes that are no text.
+// textFault says what is wrong with a text.
 func textFault(text string, most int) string {
 	switch n := utf8.RuneCountInString(text); {
 	case n > most:
 		return fmt.Sprintf("has %d characters; it may have %d", n, most)
-	case strings.ContainsRune(text, utf8.RuneError):
-		return "is not valid UTF-8; it must be"
 	case strings.ContainsRune(text, 0):
 		return "has a NUL character; it must not"
 	}
@@ -276,43 +220,37 @@ func words(text string, most int) string {
 	return text
 }
 
-func (d *decoder) quantity(required bool) {
+// quantity checks the quantity, which a request must have.
+func (d *decoder) quantity() {
+	allowed := fmt.Sprintf("it must be an integer from 1 to %d", int64(product.MaxStock))
 	switch q := d.body.Quantity; {
-	case d.faulted("quantity"): // told already
-	case q == nil && required:
-		d.fault("quantity is missing; it must be %s", allowed("quantity"))
-	case q != nil && (*q < 1 || *q > product.MaxStock):
-		d.fault("quantity is %d; it must be %s", *q, allowed("quantity"))
+	case q.Wrong != "":
+		d.fault("quantity is %s; %s", q.Wrong, allowed)
+	case !q.Given && !d.release:
+		d.fault("quantity is missing; %s", allowed)
+	case q.Given && d.validQuantity() == 0:
+		d.fault("quantity is %d; %s", q.Value, allowed)
 	}
-}
-
-// faulted says whether the field was found to be of a wrong type, and so was left out.
-func (d *decoder) faulted(field string) bool {
-	for _, f := range d.faults {
-		if strings.HasPrefix(f, field+" ") {
-			return true
-		}
-	}
-	return false
 }
 
 // validQuantity is the quantity, or 0 where the message has none that counts.
 func (d *decoder) validQuantity() int64 {
-	if q := d.body.Quantity; q != nil && *q >= 1 && *q <= product.MaxStock {
-		return *q
+	if q := d.body.Quantity.Value; q >= 1 && q <= product.MaxStock {
+		return q
 	}
 	return 0
 }
 
 // expiry is the time in expiresAt, in the database's resolution; zero where there is none.
 func (d *decoder) expiry() time.Time {
-	if d.body.ExpiresAt == nil {
+	text := d.text("expiresAt", d.body.ExpiresAt)
+	if member := d.body.ExpiresAt; !member.Given || member.Wrong != "" {
 		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339, *d.body.ExpiresAt)
+	at, err := time.Parse(time.RFC3339, text)
 	at = at.UTC().Truncate(time.Microsecond)
 	if err != nil || at.Year() > 9999 { // which a zone can make of the last day of 9999
-		d.fault("expiresAt is %s; it must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z", quote(*d.body.ExpiresAt))
+		d.fault("expiresAt is %s; it must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z", quote(text))
 	}
 	if at.Before(time.Unix(0, 0)) {
 		return time.Unix(0, 0).UTC() // long past, but not the zero time, which would be never

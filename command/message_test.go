@@ -101,7 +101,18 @@ func TestAReadableMessageBecomesItsCommand(t *testing.T) {
 		{"ReleaseOfAll", consumed(releaseOf("quantity", "", "reason", "", "sagaId", "")), true, product.Release{ReservationID: id(reservationX)}, id(commandX)},
 		{"ReleaseWithLongReason", consumed(releaseOf("reason", `"`+strings.Repeat("é", 501)+`"`)), true, because(strings.Repeat("é", 500)), id(commandX)},
 		{"ReleaseWithLongestReason", consumed(releaseOf("reason", `"`+strings.Repeat("é", 500)+`"`)), true, because(strings.Repeat("é", 500)), id(commandX)},
-		{"ReleaseWithWhatIsNoText", consumed(releaseOf("reason", `"a\u0000b\ud800"`)), true, because("a\uFFFDb\uFFFD"), id(commandX)},
+		{"ReleaseWithNUL", consumed(releaseOf("reason", `"a\u0000b"`)), true, because("a\uFFFDb"), id(commandX)},
+		{"NamesCountAsWritten", consumed(request("QUANTITY", "9", "Type", `"Acme.Order"`, "SagaID", "4711", "ProductId", `"x"`, "commandid", "{}")), false, whole, id(commandX)},
+		{"NamesCountAsWrittenInARelease", consumed(releaseOf("Quantity", "5", "TYPE", "1", "SagaID", "4711")), true, released, id(commandX)},
+		{"OtherFieldsHoldAnything", consumed(request("a", "1e400", "b", `{"quantity":9,"commandId":[]}`, "c", `"\u0000"`, "d", strings.Repeat("9", 400), "", "-0.0e-400")), false, whole, id(commandX)},
+		{"IntegerWithAFraction", consumed(request("quantity", "3.0")), false, whole, id(commandX)},
+		{"IntegerWithAnExponent", consumed(request("quantity", "0.3e+1")), false, whole, id(commandX)},
+		{"IntegerOfARelease", consumed(releaseOf("quantity", "20E-1")), true, released, id(commandX)},
+		{"ByteOrderMark", consumed("\ufeff" + request()), false, whole, id(commandX)},
+		{"ByteOrderMarkBeforeARelease", consumed("\ufeff \n" + releaseOf()), true, released, id(commandX)},
+		{"ReplacementCharacter", consumed(request("sagaId", `"a\ufffdb"`, "expiresAt", "")), false, product.Reserve{ReservationID: id(reservationX), SagaID: "a\ufffdb", Quantity: 3}, id(commandX)},
+		{"ReplacementCharacterAsItIs", consumed(request("sagaId", "\"a\ufffdb\"", "expiresAt", "")), false, product.Reserve{ReservationID: id(reservationX), SagaID: "a\ufffdb", Quantity: 3}, id(commandX)},
+		{"EscapedNames", consumed(strings.ReplaceAll(request(), `"quantity"`, `"qu\u0061ntity"`)), false, whole, id(commandX)},
 		{"ReleaseWithAFieldOfRequests", consumed(releaseOf("expiresAt", "1736899200", "ExpiresAt", "{}")), true, released, id(commandX)},
 		{"ReleaseWithATimeThatIsNone", consumed(releaseOf("expiresAt", `"tomorrow"`)), true, released, id(commandX)},
 		{"RequestWithAFieldOfReleases", consumed(request("reason", `{"code":5}`, "Reason", "5")), false, whole, id(commandX)},
@@ -129,9 +140,14 @@ func TestAFaultSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		reason  string
 		message string // a part of it
 	}{
-		{"Empty", "", false, ReasonUnreadable, "no JSON object"},
-		{"NotJSON", "hello", false, ReasonUnreadable, "no JSON object"},
-		{"Array", "[" + request() + "]", false, ReasonUnreadable, "no JSON object"},
+		{"Empty", "", false, ReasonUnreadable, "it is empty; it must be a JSON object with productId and reservationId"},
+		{"OnlyAByteOrderMark", "\ufeff", false, ReasonUnreadable, "it is empty"},
+		{"TwoByteOrderMarks", "\ufeff\ufeff" + request(), false, ReasonUnreadable, "not valid JSON"},
+		{"UTF16", "\xff\xfe{\x00}\x00", false, ReasonUnreadable, "not valid UTF-8"},
+		{"NotJSON", "hello", false, ReasonUnreadable, "not valid JSON"},
+		{"Null", " null", false, ReasonUnreadable, "it is null"},
+		{"Array", "[" + request() + "]", false, ReasonUnreadable, "it is a JSON array"},
+		{"Text", `"` + productX + `"`, false, ReasonUnreadable, "it is a JSON string"},
 		{"CutOff", request()[:100], false, ReasonUnreadable, "not valid JSON"},
 		{"Trailing", request() + "x", false, ReasonUnreadable, "not valid JSON"},
 		{"NoProduct", request("productId", ""), false, ReasonUnreadable, "productId is missing; it must be a UUID"},
@@ -154,8 +170,19 @@ func TestAFaultSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		{"QuantityAsText", request("quantity", `"3"`), false, ReasonInvalidCommand, "quantity is a JSON string; it must be " + quantities},
 		{"LongSaga", request("sagaId", `"`+strings.Repeat("s", 201)+`"`), false, ReasonInvalidCommand, "sagaId has 201 characters; it may have 200"},
 		{"NULInSaga", request("sagaId", `"a\u0000b"`), false, ReasonInvalidCommand, "sagaId has a NUL character"},
-		{"LoneSurrogate", request("sagaId", `"a\ud800b"`), false, ReasonInvalidCommand, "sagaId is not valid UTF-8"},
-		{"NotUTF8", request("sagaId", "\"a\xffb\""), false, ReasonInvalidCommand, "the body is not valid UTF-8"},
+		{"LoneSurrogate", request("sagaId", `"a\ud800b"`), false, ReasonInvalidCommand, "invalid surrogate pair"},
+		{"LoneSurrogateInAnotherField", request("note", `"\ud83d"`), false, ReasonInvalidCommand, "invalid surrogate pair"},
+		{"LoneSurrogateInARelease", releaseOf("reason", `"\ude00"`), true, ReasonInvalidCommand, "invalid surrogate pair"},
+		{"NotUTF8", request("sagaId", "\"a\xffb\""), false, ReasonInvalidCommand, "the body can't be read: it is not valid UTF-8"},
+		{"NotUTF8InAnotherField", request("note", "\"caf\xe9\""), false, ReasonInvalidCommand, "it is not valid UTF-8"},
+		{"SameNameTwice", request()[:len(request())-1] + `,"quantity":9}`, false, ReasonInvalidCommand, `it has the name "quantity" twice`},
+		{"SameNameTwiceWithin", request("note", `{"a":1,"a":1}`), false, ReasonInvalidCommand, `it has the name "a" twice`},
+		{"SameNameTwiceInARelease", releaseOf()[:len(releaseOf())-1] + `,"quantity":2}`, true, ReasonInvalidCommand, `it has the name "quantity" twice`},
+		{"HugeExponent", request("quantity", "1e400"), false, ReasonInvalidCommand, "quantity is a JSON number 1e400; it must be " + quantities},
+		{"ExponentBeyondAll", request("quantity", "1e99999999999999999999"), false, ReasonInvalidCommand, "it must be " + quantities},
+		{"TinyExponent", request("quantity", "1e-400"), false, ReasonInvalidCommand, "quantity is a JSON number 1e-400; it must be " + quantities},
+		{"ZeroWithAnExponent", request("quantity", "0e400"), false, ReasonInvalidCommand, "quantity is 0; it must be " + quantities},
+		{"LongQuantity", request("quantity", strings.Repeat("9", 5000)), false, ReasonInvalidCommand, "quantity is a JSON number 9999999999"},
 		{"ExpiryIsNoTime", request("expiresAt", `"tomorrow"`), false, ReasonInvalidCommand, `expiresAt is "tomorrow"; it must be a time as in RFC 3339`},
 		{"ExpiryWithoutZone", request("expiresAt", `"2026-11-23T13:00:00"`), false, ReasonInvalidCommand, "RFC 3339"},
 		{"ExpiryBeyondTheYears", request("expiresAt", `"9999-12-31T23:59:59-23:59"`), false, ReasonInvalidCommand, "RFC 3339"},
@@ -172,6 +199,9 @@ func TestAFaultSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 			f := new(fault)
 			if !errors.As(err, &f) {
 				t.Fatalf("got %v and %+v, want a fault", err, r)
+			}
+			if len(f.message) > 500 {
+				t.Errorf("a fault is told in %d bytes", len(f.message))
 			}
 			if f.reason != c.reason || !strings.Contains(f.message, c.message) {
 				t.Errorf("got %s: %s\nwant %s: … %s …", f.reason, f.message, c.reason, c.message)

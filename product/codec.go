@@ -1,11 +1,11 @@
 package product
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
+
+	"product-service/ijson"
 )
 
 // The stored names. They are a storage format: never change one, and never change the meaning of a field under one.
@@ -84,15 +84,7 @@ func Decode(name string, data []byte) (Event, error) {
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
-	if r, ok := any(&e).(readable); ok && Members(string(data), r.take) {
-		return e, nil
-	}
-	e = *new(E) // half of it may have been read
-
-	if string(bytes.TrimSpace(data)) == "null" { // which json takes for any value
-		return nil, errors.New("it is null, not an object")
-	}
-	if err := json.Unmarshal(data, &e); err != nil {
+	if err := ijson.Unmarshal(data, &e); err != nil {
 		return nil, err
 	}
 	return e, nil
