@@ -1,25 +1,25 @@
 package graph
 
 import (
-	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
 	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"product-service/graph/generated"
 )
 
 const (
 	maxDocument       = 16 << 10 // bytes of a document
 	maxErrors         = 10       // of one document
-	maxKeptDocuments  = 512
-	maxIntrospection  = 20 // levels below __schema and __type, whose usual query is deeper than any other
-	maxOperations     = 10 // of one document
+	maxIntrospection  = 20       // levels below __schema and __type, whose usual query is deeper than any other
+	maxOperations     = 10       // of one document
 	maxFragments      = 20
 	maxDirectives     = 20
 	maxRootFields     = 20
@@ -36,29 +36,56 @@ type admission struct {
 	limits        Config
 	introspection bool
 
-	kept *lru.Cache[[sha256.Size]byte, *ast.QueryDocument] // admitted documents, which nobody writes to
+	log     *slog.Logger
+	trusted *manifest
+	kept    *documentStore
 }
 
-func newAdmission(schema *ast.Schema, c Config) (*admission, error) {
-	kept, err := lru.New[[sha256.Size]byte, *ast.QueryDocument](maxKeptDocuments)
-	if err != nil {
-		return nil, err
+// newAdmission prepares the admission; it fails where the file of trusted documents can't be used, with every fault in it.
+func newAdmission(c Config, m *metrics, log *slog.Logger) (*admission, error) {
+	a := &admission{schema: schemaWithoutDefer(), limits: c, introspection: c.Introspection == "on", log: log, kept: newDocumentStore(c.DocumentCache)}
+	a.trusted = &manifest{file: c.Documents, valid: a.check, log: log, changed: m.forget, stamp: fileStamp(c.Documents)}
+	first, faults := &trusted{}, []error(nil)
+	if c.Documents != "" {
+		first, faults = readManifest(c.Documents, a.check)
 	}
-	withoutDefer.Do(func() { delete(schema.Directives, "defer") })
-	return &admission{schema: schema, limits: c, introspection: c.Introspection == "on", kept: kept}, nil
+	a.trusted.now.Store(first)
+	return a, errors.Join(faults...)
 }
 
-// withoutDefer takes @defer out of the schema, once: gqlparser's prelude has it, but answers here come in one piece.
-var withoutDefer sync.Once
+// check says why a document would be refused, in the words of its first fault.
+func (a *admission) check(document string) error {
+	if _, refused := a.judge(document); refused != nil {
+		return refused[0]
+	}
+	return nil
+}
 
-// admit returns the document of a query, or why it is refused: a *fault, or the errors of its validation.
+// schemaWithoutDefer is the schema without @defer: gqlparser's prelude has it, but answers here come in one piece.
+var schemaWithoutDefer = sync.OnceValue(func() *ast.Schema {
+	schema := generated.NewExecutableSchema(generated.Config{}).Schema()
+	delete(schema.Directives, "defer")
+	return schema
+})
+
+// admit returns the document of a query, or why it is refused: a *fault, or the errors of its validation. One that is kept it
+// doesn't judge again.
 func (a *admission) admit(query string) (*ast.QueryDocument, gqlerror.List) {
+	key := hashOf(query)
+	if doc, ok := a.kept.get(key); ok {
+		return doc, nil
+	}
+	doc, refused := a.judge(query)
+	if refused == nil {
+		a.kept.add(key, query, doc)
+	}
+	return doc, refused
+}
+
+// judge reads a document and says whether it can be executed.
+func (a *admission) judge(query string) (*ast.QueryDocument, gqlerror.List) {
 	if len(query) > maxDocument {
 		return nil, refusal(QueryTooLarge, nil, "the document has %d bytes; it can have %d", len(query), maxDocument)
-	}
-	key := sha256.Sum256([]byte(query))
-	if doc, ok := a.kept.Get(key); ok {
-		return doc, nil
 	}
 	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: query}, a.limits.MaxTokens)
 	if err != nil {
@@ -70,7 +97,6 @@ func (a *admission) admit(query string) (*ast.QueryDocument, gqlerror.List) {
 	if invalid := a.validate(doc); invalid != nil {
 		return nil, invalid
 	}
-	a.kept.Add(key, doc)
 	return doc, nil
 }
 

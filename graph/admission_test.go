@@ -3,19 +3,19 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
-
-	"product-service/graph/generated"
 )
 
 func newTestAdmission(t testing.TB, settings ...string) *admission {
 	t.Helper()
-	a, err := newAdmission(generated.NewExecutableSchema(generated.Config{}).Schema(), testConfig(t, settings...))
+	a, err := newAdmission(testConfig(t, settings...), newMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,19 +195,19 @@ func TestIntrospectionCanBeOff(t *testing.T) {
 
 // An admitted document is parsed once, and no more documents are kept than the bound says.
 func TestDocumentsAreKept(t *testing.T) {
-	a := newTestAdmission(t)
+	a := newTestAdmission(t, "GRAPHQL_DOCUMENT_CACHE", "200000")
 	first, _ := a.admit("{__typename}")
 	again, _ := a.admit("{__typename}")
 	if first == nil || first != again {
 		t.Error("the same document is parsed twice")
 	}
-	for i := range maxKeptDocuments + 10 {
+	for i := range 2000 {
 		if _, refused := a.admit(fmt.Sprintf("{a%d:__typename}", i)); refused != nil {
 			t.Fatal(refused)
 		}
 	}
-	if a.kept.Len() > maxKeptDocuments {
-		t.Errorf("%d documents are kept", a.kept.Len())
+	if n := a.kept.kept.Len(); a.kept.size > a.kept.most || n < 100 || n > 2000 {
+		t.Errorf("%d documents are kept, of %d bytes", n, a.kept.size)
 	}
 	if later, _ := a.admit("{__typename}"); later == first {
 		t.Error("the oldest document is still kept")
@@ -242,7 +242,7 @@ func FuzzAdmission(f *testing.F) {
 		f.Add(attack.document)
 	}
 	f.Add(introspectionQuery)
-	a, err := newAdmission(generated.NewExecutableSchema(generated.Config{}).Schema(), testConfig(f))
+	a, err := newAdmission(testConfig(f), newMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
 	}

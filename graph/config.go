@@ -32,6 +32,17 @@ type Config struct {
 	// shorter. 0 lets them ask each time.
 	MaxAge time.Duration `env:"GRAPHQL_MAX_AGE" envDefault:"1s"`
 
+	// Documents is a file of trusted documents: Apollo's persisted query manifest, or an object of ids and texts as Relay's compiler
+	// writes it. It is read again when it changes.
+	Documents string `env:"GRAPHQL_DOCUMENTS"`
+
+	// DocumentsMode says what becomes of a document that isn't trusted: "open" executes it, "log" executes and logs it, "enforce"
+	// refuses it.
+	DocumentsMode string `env:"GRAPHQL_DOCUMENTS_MODE" envDefault:"open"`
+
+	// DocumentCache bounds what is kept of documents that were sent and were valid, in bytes of memory.
+	DocumentCache int64 `env:"GRAPHQL_DOCUMENT_CACHE" envDefault:"16777216"`
+
 	// Timeout bounds a request from its first byte read to its answer.
 	Timeout time.Duration `env:"GRAPHQL_TIMEOUT" envDefault:"10s"`
 
@@ -79,6 +90,7 @@ func (c Config) Validate() error {
 			fault("CORS_ORIGINS has %q; allowed: exact origins, such as https://shop.example or http://localhost:3000, without a path or *", origin)
 		}
 	}
+	faults = append(faults, c.checkDocuments()...)
 	for _, name := range c.CORSHeaders {
 		if !headerName.MatchString(name) {
 			fault("CORS_HEADERS has %q; allowed: names of headers, such as x-tenant", name)
@@ -94,7 +106,7 @@ func (c Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"GRAPHQL_CONCURRENCY", int64(c.Concurrency)}, {"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
+		{"GRAPHQL_CONCURRENCY", int64(c.Concurrency)}, {"GRAPHQL_DOCUMENT_CACHE", c.DocumentCache}, {"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
 		{"GRAPHQL_MAX_FIELDS", int64(c.MaxFields)}, {"GRAPHQL_MAX_ALIASES", int64(c.MaxAliases)}, {"GRAPHQL_MAX_COST", int64(c.MaxCost)},
 	} {
 		if limit.value < 1 {

@@ -18,16 +18,18 @@ type Code string
 
 // The codes of errors.
 const (
-	ParseFailed          Code = "GRAPHQL_PARSE_FAILED"
-	ValidationFailed     Code = "GRAPHQL_VALIDATION_FAILED"
-	BadUserInput         Code = "BAD_USER_INPUT"
-	Forbidden            Code = "FORBIDDEN"
-	InventoryUnavailable Code = "INVENTORY_UNAVAILABLE"
-	NotYetAvailable      Code = "NOT_YET_AVAILABLE"
-	QueryTooLarge        Code = "QUERY_TOO_LARGE"
-	QueryTooDeep         Code = "QUERY_TOO_DEEP"
-	QueryTooComplex      Code = "QUERY_TOO_COMPLEX"
-	InternalServerError  Code = "INTERNAL_SERVER_ERROR"
+	ParseFailed            Code = "GRAPHQL_PARSE_FAILED"
+	ValidationFailed       Code = "GRAPHQL_VALIDATION_FAILED"
+	BadUserInput           Code = "BAD_USER_INPUT"
+	Forbidden              Code = "FORBIDDEN"
+	InventoryUnavailable   Code = "INVENTORY_UNAVAILABLE"
+	NotYetAvailable        Code = "NOT_YET_AVAILABLE"
+	QueryTooLarge          Code = "QUERY_TOO_LARGE"
+	QueryTooDeep           Code = "QUERY_TOO_DEEP"
+	QueryTooComplex        Code = "QUERY_TOO_COMPLEX"
+	PersistedQueryNotFound Code = "PERSISTED_QUERY_NOT_FOUND"
+	DocumentNotTrusted     Code = "DOCUMENT_NOT_TRUSTED"
+	InternalServerError    Code = "INTERNAL_SERVER_ERROR"
 )
 
 // fault is an error whose text is meant for clients. Every other error is internal: its text stays in the log.

@@ -26,6 +26,7 @@ const (
 	answered      kind = "ok"        // without errors
 	partly        kind = "partial"   // with errors beside the data
 	invalid       kind = "invalid"   // its document, its operation's name or its variables can't be executed
+	unregistered  kind = "unknown"   // it names a document that isn't known yet, and may come again with it
 	limited       kind = "limited"   // its document or its operation is too much
 	mutationByGet kind = "forbidden" // it would change something, and came as a GET
 )
@@ -33,7 +34,7 @@ const (
 // run admits, weighs and executes an operation. The response of a request that isn't executed has no data.
 func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind) {
 	began := time.Now()
-	op, refused := e.prepare(req)
+	op, refused := e.prepare(ctx, req)
 	if refused != nil {
 		resp := &graphql.Response{}
 		for _, err := range refused {
@@ -59,6 +60,8 @@ func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind)
 
 func kindOf(refused gqlerror.List) kind {
 	switch refused[0].Extensions["code"] {
+	case PersistedQueryNotFound:
+		return unregistered
 	case QueryTooLarge, QueryTooDeep, QueryTooComplex:
 		return limited
 	}
@@ -67,11 +70,12 @@ func kindOf(refused gqlerror.List) kind {
 
 // prepare finds the operation of a request and gives its variables their types. The operation that comes with a refusal is one
 // that isn't allowed the way the request came.
-func (e *engine) prepare(req request) (*graphql.OperationContext, gqlerror.List) {
-	doc, refused := e.admission.admit(req.query)
+func (e *engine) prepare(ctx context.Context, req request) (*graphql.OperationContext, gqlerror.List) {
+	doc, id, refused := e.admission.document(ctx, req)
 	if refused != nil {
 		return nil, refused
 	}
+	e.metrics.document(id)
 	operation := doc.Operations.ForName(req.operationName)
 	switch {
 	case operation == nil && req.operationName == "":
@@ -80,7 +84,7 @@ func (e *engine) prepare(req request) (*graphql.OperationContext, gqlerror.List)
 		return nil, refusal(BadUserInput, nil, "the document has no operation of the name that operationName gives")
 	}
 	op := &graphql.OperationContext{
-		RawQuery: req.query, OperationName: req.operationName, Doc: doc, Operation: operation,
+		RawQuery: operation.Position.Src.Input, OperationName: req.operationName, Doc: doc, Operation: operation,
 		DisableIntrospection: !e.admission.introspection, RecoverFunc: recovered,
 		ResolverMiddleware:     func(ctx context.Context, next graphql.Resolver) (any, error) { return next(ctx) },
 		RootResolverMiddleware: e.rootField,

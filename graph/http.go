@@ -26,12 +26,13 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	}
 	s.Levels = agingLevels{s.Levels, s.LevelsFresh}
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: &Resolver{services: s}})
-	admission, err := newAdmission(schema.Schema(), c)
+	metrics := newMetrics(reg)
+	admission, err := newAdmission(c, metrics, log)
 	if err != nil {
 		return nil, err
 	}
 	h := &handler{
-		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: newMetrics(reg)},
+		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
 		config: c, places: make(places, c.Concurrency),
 	}
 	return edge(c, h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil

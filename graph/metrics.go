@@ -7,10 +7,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the figures of the API. No label has a value that a client chose.
+// metrics are the figures of the API. No label has a value that a client chose: the ids of documents are the operator's.
 type metrics struct {
 	operations *prometheus.HistogramVec
 	refusals   *prometheus.CounterVec
+	documents  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,8 +25,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "product_service_graphql_refusals_total",
 			Help: "Requests that were refused before anything was executed, by error code.",
 		}, []string{"code"}),
+		documents: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "product_service_graphql_documents_total",
+			Help: "Requests with a valid document, by its id among the trusted ones; \"other\" is all that aren't trusted.",
+		}, []string{"document"}),
 	}
-	reg.MustRegister(m.operations, m.refusals)
+	reg.MustRegister(m.operations, m.refusals, m.documents)
 	return m
 }
 
@@ -39,4 +44,15 @@ func (m *metrics) refused(err error) {
 		code = known.code
 	}
 	m.refusals.WithLabelValues(string(code)).Inc()
+}
+
+func (m *metrics) document(id string) { m.documents.WithLabelValues(id).Inc() }
+
+// forget drops the figures of documents that aren't trusted any more.
+func (m *metrics) forget(before, now *trusted) {
+	for id := range before.texts {
+		if _, stays := now.texts[id]; !stays {
+			m.documents.DeleteLabelValues(id)
+		}
+	}
 }

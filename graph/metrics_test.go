@@ -45,6 +45,7 @@ func TestMetrics(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"documents_total other 4",
 		"operation_duration_seconds invalid none 2", "operation_duration_seconds limited none 1", "operation_duration_seconds ok mutation 1",
 		"operation_duration_seconds ok query 2", "operation_duration_seconds partial query 1",
 		"refusals_total BAD_USER_INPUT 1", "refusals_total GRAPHQL_PARSE_FAILED 1", "refusals_total GRAPHQL_VALIDATION_FAILED 1", "refusals_total QUERY_TOO_DEEP 1",

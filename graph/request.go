@@ -21,6 +21,8 @@ const (
 // request is one operation as a client sent it.
 type request struct {
 	query         string
+	documentID    string // names a trusted document, instead of the query
+	persisted     string // the hash in extensions.persistedQuery, as it was given; "" where there is none
 	operationName string
 	variables     map[string]any // numbers as json.Number
 	get           bool           // it came as a GET, and so must not change anything
@@ -65,10 +67,10 @@ func readBody(body []byte) (req request, status int, err error) {
 	if req.variables, err = object("variables", fields["variables"]); err != nil {
 		return req, http.StatusBadRequest, err
 	}
-	if _, err = object("extensions", fields["extensions"]); err != nil {
+	if req.documentID, err = text(fields, "documentId"); err != nil {
 		return req, http.StatusBadRequest, err
 	}
-	return req.complete()
+	return req.complete(fields["extensions"])
 }
 
 // readQuery reads the parameters of a URL.
@@ -86,15 +88,30 @@ func readQuery(raw string) (req request, status int, err error) {
 	if req.variables, err = object("variables", json.RawMessage(params.Get("variables"))); err != nil {
 		return req, http.StatusBadRequest, err
 	}
-	if _, err = object("extensions", json.RawMessage(params.Get("extensions"))); err != nil {
-		return req, http.StatusBadRequest, err
-	}
-	return req.complete()
+	req.documentID = params.Get("documentId")
+	return req.complete(json.RawMessage(params.Get("extensions")))
 }
 
-func (r request) complete() (request, int, error) {
-	if strings.TrimSpace(r.query) == "" {
+// complete reads the extensions and says whether the request has, or names, one document.
+func (r request) complete(extensions json.RawMessage) (request, int, error) {
+	given, err := object("extensions", extensions)
+	if err != nil {
+		return r, http.StatusBadRequest, err
+	}
+	if persisted := given["persistedQuery"]; persisted != nil {
+		fields, _ := persisted.(map[string]any)
+		version, _ := fields["version"].(json.Number)
+		if r.persisted, _ = fields["sha256Hash"].(string); r.persisted == "" || version != "1" {
+			return r, http.StatusBadRequest, badInput("extensions.persistedQuery must be an object with version, which is 1, and sha256Hash, a string")
+		}
+	}
+	switch blank := strings.TrimSpace(r.query) == ""; {
+	case r.documentID != "" && (!blank || r.persisted != ""):
+		return r, http.StatusBadRequest, badInput("the parameter documentId names a document; it can't be given together with query or extensions.persistedQuery")
+	case blank && r.documentID == "" && r.persisted == "":
 		return r, http.StatusBadRequest, badInput("the parameter query is missing; it must be a GraphQL document")
+	case blank:
+		r.query = ""
 	}
 	return r, 0, nil
 }
