@@ -56,7 +56,7 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 		shown.Path, shown.Locations = at.Path, at.Locations
 	}
 	code, message := p.classify(ctx, err, shown)
-	shown.Message = message
+	shown.Message = shorten(message)
 	shown.Extensions = map[string]any{"code": code}
 	if id := correlation.ID(ctx); id != "" {
 		shown.Extensions["correlationId"] = id
@@ -65,6 +65,9 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 }
 
 func (p presenter) classify(ctx context.Context, err error, at *gqlerror.Error) (Code, string) {
+	if wrapped, ok := errors.AsType[*gqlerror.Error](err); ok && wrapped.Err != nil {
+		err = wrapped.Err // what gqlgen wrote in front of it is for logs
+	}
 	if known, ok := errors.AsType[*fault](err); ok {
 		return known.code, known.message
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"product-service/graph/model"
 )
 
 // engine runs operations.
@@ -86,7 +88,7 @@ func (e *engine) prepare(ctx context.Context, req request) (*graphql.OperationCo
 	op := &graphql.OperationContext{
 		RawQuery: operation.Position.Src.Input, OperationName: req.operationName, Doc: doc, Operation: operation,
 		DisableIntrospection: !e.admission.introspection, RecoverFunc: recovered,
-		ResolverMiddleware:     func(ctx context.Context, next graphql.Resolver) (any, error) { return next(ctx) },
+		ResolverMiddleware:     checked,
 		RootResolverMiddleware: e.rootField,
 	}
 	if req.get && operation.Operation != ast.Query {
@@ -101,6 +103,30 @@ func (e *engine) prepare(ctx context.Context, req request) (*graphql.OperationCo
 		return nil, refusal(QueryTooComplex, operation.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
 	}
 	return op, nil
+}
+
+// checked resolves a field, and refuses a number that the field's type can't hold: the generated code writes whatever there is.
+func checked(ctx context.Context, next graphql.Resolver) (any, error) {
+	v, err := next(ctx)
+	if err != nil {
+		return v, err
+	}
+	var n int64
+	switch v := v.(type) {
+	case int64:
+		n = v
+	case *int64:
+		if v == nil {
+			return v, nil
+		}
+		n = *v
+	default:
+		return v, nil
+	}
+	if err := model.CheckNumber(graphql.GetFieldContext(ctx).Field.Definition.Type.Name(), n); err != nil {
+		return nil, faultf(InternalServerError, "%s", err)
+	}
+	return v, nil
 }
 
 func (e *engine) execute(ctx context.Context, op *graphql.OperationContext) *graphql.Response {

@@ -9,12 +9,16 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"product-service/graph/model"
 	"product-service/projection"
 )
 
@@ -29,8 +33,8 @@ const (
 	exportBuffer = 64 << 10
 )
 
-// Export returns what serves GET /export/stock-movements: the movements of a product or of all as CSV (RFC 4180) or NDJSON, streamed as
-// they are read. A download that broke off is resumed with after=ID of its last whole row. An export that fails half-way ends the
+// Export returns what serves GET /export/stock-movements: the movements of a product or of all as CSV (RFC 4180; with bom=true behind a
+// byte order mark) or NDJSON, streamed as they are read. A download that broke off is resumed with after=ID of its last whole row. An export that fails half-way ends the
 // connection without the last chunk, so that nobody takes it for whole.
 func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
@@ -39,13 +43,13 @@ func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
 		present.refuse(r.Context(), w, mediaJSON, status, err)
 	}
 	return edge(c, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e, err := parseExport(r.URL.Query())
+		e, err := parseExport(r.URL.RawQuery)
 		if err != nil {
 			refuse(w, r, http.StatusBadRequest, err)
 			return
 		}
 		if r.Method == http.MethodHead {
-			newExportWriter(w, e.format).header()
+			newExportWriter(w, e).header()
 			return
 		}
 		select {
@@ -56,7 +60,7 @@ func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
 			refuse(w, r, http.StatusServiceUnavailable, faultf(InternalServerError, "the service is busy: %d exports are under way, which is as many as can be at a time; try again", maxExports))
 			return
 		}
-		out := newExportWriter(w, e.format)
+		out := newExportWriter(w, e)
 		err = exporter.Export(r.Context(), e.where, e.after, out.row)
 		switch {
 		case err == nil:
@@ -80,19 +84,28 @@ func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
 // export is what a request asks for.
 type export struct {
 	format string
+	bom    bool // a CSV begins with a byte order mark
 	where  projection.MovementFilter
 	after  projection.MovementID
 }
 
-func parseExport(query url.Values) (e export, err error) {
+// exportParameters are what the URL of an export may have, each once and not empty.
+var exportParameters = []string{"productId", "from", "to", "format", "bom", "after"}
+
+// parseExport reads the query of a URL. What can't be read is refused: left out it would be exported more than was asked for.
+func parseExport(raw string) (e export, err error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return e, badInput("the parameters can't be read: they are separated by &, and ; %% + and other reserved characters in them are written as %%3B, %%25, %%2B")
+	}
 	for name, values := range query {
-		switch name {
-		case "productId", "from", "to", "format", "after":
-			if len(values) > 1 {
-				return e, badInput("%s is given %d times; it may be given once", name, len(values))
-			}
-		default:
-			return e, badInput("there is no parameter %q; there are productId, from, to, format and after", name)
+		switch {
+		case !slices.Contains(exportParameters, name):
+			return e, badInput("there is no parameter %q; there are %s", model.Abbreviate(name), strings.Join(exportParameters, ", "))
+		case len(values) > 1:
+			return e, badInput("%s is given %d times; it may be given once", name, len(values))
+		case values[0] == "":
+			return e, badInput("%s is empty; it must have a value, or be left out", name)
 		}
 	}
 	if id := query.Get("productId"); id != "" {
@@ -100,12 +113,14 @@ func parseExport(query url.Values) (e export, err error) {
 			return e, badInput("productId: %s", err)
 		}
 	}
-	for name, at := range map[string]*time.Time{"from": &e.where.From, "to": &e.where.To} {
-		if text := query.Get(name); text != "" {
-			if *at, err = time.Parse(time.RFC3339Nano, text); err != nil {
-				return e, badInput("%s: it must be a time as RFC 3339 has them, such as 2026-11-23T14:05:00Z (a + written as %%2B)", name)
-			}
-		}
+	if e.where.From, err = exportTime(query, "from"); err != nil {
+		return e, err
+	}
+	if e.where.To, err = exportTime(query, "to"); err != nil {
+		return e, err
+	}
+	if query.Has("from") && query.Has("to") && e.where.From.After(e.where.To) {
+		return e, badInput("from %s is after to %s; it must be at most that", stamp(e.where.From), stamp(e.where.To))
 	}
 	switch e.format = query.Get("format"); e.format {
 	case "":
@@ -113,6 +128,14 @@ func parseExport(query url.Values) (e export, err error) {
 	case "csv", "ndjson":
 	default:
 		return e, badInput("format: it must be csv or ndjson")
+	}
+	switch bom := query.Get("bom"); {
+	case bom == "true" && e.format != "csv":
+		return e, badInput("bom: a byte order mark is for format=csv alone")
+	case bom != "" && bom != "true" && bom != "false":
+		return e, badInput("bom: it must be true or false")
+	default:
+		e.bom = bom == "true"
 	}
 	if after := query.Get("after"); after != "" {
 		id, version, _ := strings.Cut(after, ".")
@@ -126,19 +149,30 @@ func parseExport(query url.Values) (e export, err error) {
 	return e, nil
 }
 
+func exportTime(query url.Values, name string) (time.Time, error) {
+	if !query.Has(name) {
+		return time.Time{}, nil
+	}
+	at, err := model.UnmarshalDateTime(query.Get(name))
+	if err != nil {
+		return at, badInput("%s: %s (in a URL + is written as %%2B)", name, err)
+	}
+	return at, nil
+}
+
 // exportWriter writes rows through buffers of fixed size, and starts the answer with the first of them.
 type exportWriter struct {
 	response http.ResponseWriter
 	control  *http.ResponseController
-	format   string
+	asked    export
 	started  bool
 
 	out  *bufio.Writer
 	line []byte
 }
 
-func newExportWriter(w http.ResponseWriter, format string) *exportWriter {
-	return &exportWriter{response: w, control: http.NewResponseController(w), format: format}
+func newExportWriter(w http.ResponseWriter, asked export) *exportWriter {
+	return &exportWriter{response: w, control: http.NewResponseController(w), asked: asked}
 }
 
 // Write passes a full buffer on; a client that takes none of it in time is given up.
@@ -155,15 +189,18 @@ func (x *exportWriter) header() {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	media := map[string]string{"csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson"}
-	h.Set("Content-Type", media[x.format])
-	h.Set("Content-Disposition", `attachment; filename="stock-movements.`+x.format+`"`)
+	h.Set("Content-Type", media[x.asked.format])
+	h.Set("Content-Disposition", `attachment; filename="stock-movements.`+x.asked.format+`"`)
 }
 
 func (x *exportWriter) start() {
 	x.started = true
 	x.header()
 	x.out = bufio.NewWriterSize(x, exportBuffer)
-	if x.format == "csv" {
+	if x.asked.format == "csv" {
+		if x.asked.bom {
+			_, _ = x.out.WriteString(byteOrderMark)
+		}
 		_, _ = x.out.WriteString(csvHeader) // its error comes again with the next write
 	}
 }
@@ -172,7 +209,7 @@ func (x *exportWriter) row(m *projection.Movement) error {
 	if !x.started {
 		x.start()
 	}
-	if x.format == "csv" {
+	if x.asked.format == "csv" {
 		x.line = appendCSV(x.line[:0], m)
 	} else {
 		x.line = appendJSON(x.line[:0], m)
@@ -196,7 +233,10 @@ func (x *exportWriter) close() error {
 
 const csvHeader = "id,productId,type,quantity,delta,totalAfter,reservedAfter,availableAfter,version,reservationId,sagaId,reason,commandId,correlationId,occurredAt\r\n"
 
-const exportTime = "2006-01-02T15:04:05.000000Z"
+// byteOrderMark tells Excel that a CSV is in UTF-8.
+const byteOrderMark = "\ufeff"
+
+const exportStamp = "2006-01-02T15:04:05.000000Z"
 
 func appendCSV(b []byte, m *projection.Movement) []byte {
 	b = appendMovementID(b, m)
@@ -213,17 +253,14 @@ func appendCSV(b []byte, m *projection.Movement) []byte {
 	b = appendCSVText(append(b, ','), m.Reason)
 	b = append(append(b, ','), m.CommandID.String()...)
 	b = appendCSVText(append(b, ','), m.CorrelationID)
-	b = m.OccurredAt.AppendFormat(append(b, ','), exportTime)
+	b = m.OccurredAt.AppendFormat(append(b, ','), exportStamp)
 	return append(b, "\r\n"...)
 }
 
-// appendCSVText writes a text that somebody else chose. A spreadsheet would run one that begins like a formula, so that gets a quote in
-// front (OWASP, "CSV Injection").
+// appendCSVText writes a text that somebody else chose. A spreadsheet would run one that begins like a formula, so that gets an
+// apostrophe in front (OWASP, "CSV Injection").
 func appendCSVText(b []byte, text string) []byte {
-	if text == "" {
-		return b
-	}
-	formula := strings.ContainsRune("=+-@\t\r\n", rune(text[0]))
+	formula := isFormula(text)
 	if !formula && !strings.ContainsAny(text, "\",\r\n") {
 		return append(b, text...)
 	}
@@ -233,6 +270,17 @@ func appendCSVText(b []byte, text string) []byte {
 	}
 	return append(append(b, strings.ReplaceAll(text, `"`, `""`)...), '"')
 }
+
+// isFormula says whether a spreadsheet would calculate a cell instead of showing it. A number with its sign is only shown.
+func isFormula(text string) bool {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 || !strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+		return false
+	}
+	return !signedNumber.MatchString(text)
+}
+
+var signedNumber = regexp.MustCompile(`^[+-][0-9]+(\.[0-9]+)?$`)
 
 func appendMovementID(b []byte, m *projection.Movement) []byte {
 	return strconv.AppendInt(append(append(b, m.ProductID.String()...), '.'), m.Version, 10)
@@ -255,7 +303,7 @@ func appendJSON(b []byte, m *projection.Movement) []byte {
 	b = appendJSONText(append(b, `,"reason":`...), m.Reason)
 	b = append(append(append(b, `,"commandId":"`...), m.CommandID.String()...), '"')
 	b = appendJSONText(append(b, `,"correlationId":`...), m.CorrelationID)
-	b = m.OccurredAt.AppendFormat(append(b, `,"occurredAt":"`...), exportTime)
+	b = m.OccurredAt.AppendFormat(append(b, `,"occurredAt":"`...), exportStamp)
 	return append(b, "\"}\n"...)
 }
 

@@ -146,15 +146,45 @@ func TestAnEmptyExportHasItsHeader(t *testing.T) {
 	}
 }
 
+// Whatever of the URL can't be read or isn't meant is refused with words, and nothing is exported.
 func TestWrongParametersOfAnExportAreExplained(t *testing.T) {
 	server := exports(t, 1, nil)
+	long := strings.Repeat("limit", 1000)
 	for query, says := range map[string]string{
 		"format=xml": "csv or ndjson", "from=yesterday": "RFC 3339", "productId=7": "UUID", "after=x": "id of a movement", "limit=3": "no parameter",
-		"to=2026-11-23T00:00:00Z&to=2026-11-24T00:00:00Z": "given 2 times",
+		"to=2026-11-23T00:00:00Z&to=2026-11-24T00:00:00Z": "given 2 times", "format=csv&format=csv": "given 2 times", "productid=" + idA: "no parameter",
+		"productId=" + idA + ";format=ndjson": "can't be read", "productId=" + idA + "%zz": "can't be read", "from=2030-01-01T00:00:00Z;&format=csv": "can't be read",
+		"productId=" + idA + "%": "can't be read", "productId=": "is empty", "productId": "is empty", "to=": "to is empty", "from=&format=csv": "from is empty", "after=": "is empty", "format=": "is empty",
+		"from=2026-11-24T00:00:00Z&to=2026-11-23T00:00:00Z": "after to", "from=2026-11-24T00:00:00Z&to=0001-01-01T00:00:00Z": "after to",
+		"from=2026-11-24T00:00:00+01:00": "%2B", "to=9999-12-31T23:59:59.9999999-05:00": "9999", "from=0000-01-01T00:00:00Z": "0001",
+		"bom=yes": "true or false", "bom=true&format=ndjson": "format=csv", long + "=1": "no parameter", "after=" + long: "id of a movement",
 	} {
 		resp, body, err := fetch(t, server.URL+"?"+query)
-		if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, says) || !strings.Contains(body, string(BadUserInput)) {
+		if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, says) || !strings.Contains(body, string(BadUserInput)) || len(body) > 500 {
 			t.Errorf("%s: %d, %v: %s", query, resp.StatusCode, err, body)
+		}
+	}
+}
+
+func TestACSVBeginsWithAByteOrderMarkWhereItIsAskedFor(t *testing.T) {
+	server := exports(t, 1, nil)
+	for query, want := range map[string]string{"?bom=true": "\ufeffid,productId,", "?format=csv&bom=true": "\ufeffid,productId,", "": "id,", "?bom=false": "id,", "?bom=false&format=ndjson": `{"id":`} {
+		if _, body, err := fetch(t, server.URL+query); err != nil || !strings.HasPrefix(body, want) || strings.Count(body, "\ufeff") != strings.Count(want, "\ufeff") {
+			t.Errorf("%s: %v: %q", query, err, body)
+		}
+	}
+}
+
+// An apostrophe stands only before what a spreadsheet would calculate.
+func TestWhatASpreadsheetWouldCalculateIsDefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"=1+1": `"'=1+1"`, "+A1": `"'+A1"`, "-A1": `"'-A1"`, "-1+cmd|' /C calc'!A0": `"'-1+cmd|' /C calc'!A0"`, "@SUM(A1)": `"'@SUM(A1)"`,
+		"\t=1": "\"'\t=1\"", "\r=1": "\"'\r=1\"", "\n=1": "\"'\n=1\"", "＝1+1": `"'＝1+1"`, "＋1": `"'＋1"`, "－A": `"'－A"`, "＠A": `"'＠A"`, "-": `"'-"`, "- 5": `"'- 5"`,
+		`=A"1`: `"'=A""1"`,
+		"-5":   "-5", "+5": "+5", "-5.25": "-5.25", "5-3": "5-3", "a=b": "a=b", "Rückgabe": "Rückgabe", "a,b": `"a,b"`, `a"b`: `"a""b"`, "": "", "'x": "'x", " =1": " =1",
+	} {
+		if got := string(appendCSVText(nil, text)); got != want {
+			t.Errorf("%q is written as %s, want %s", text, got, want)
 		}
 	}
 }

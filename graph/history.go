@@ -2,10 +2,13 @@ package graph
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
 	"product-service/projection"
@@ -97,7 +100,12 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 		return []*model.StockBucket{}, nil
 	}
 	fields := model.BucketFields(graphql.CollectFieldsCtx(ctx, []string{"StockBucket"}))
-	return []*model.StockBucket{{Bucket: found[0], Following: found[1:], Shown: fields}}, nil
+	buckets := &model.StockBucket{Bucket: found[0], Following: found[1:], Shown: fields}
+	if place, key, err := buckets.Check(); err != nil {
+		path := append(slices.Clone(graphql.GetPath(ctx)), ast.PathIndex(place), ast.PathName(key))
+		return nil, &gqlerror.Error{Err: faultf(InternalServerError, "%s", err), Message: err.Error(), Path: path}
+	}
+	return []*model.StockBucket{buckets}, nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -179,7 +180,9 @@ func classifyRead(err error) (Code, string, bool) {
 		return NotYetAvailable, "the version asked for can't be read yet; ask again in a moment", true
 	case errors.Is(err, projection.ErrBadCursor):
 		return BadUserInput, "after or before isn't a cursor of this list, in this order", true
-	case errors.Is(err, projection.ErrBadRange), errors.Is(err, projection.ErrTooMany):
+	case errors.Is(err, projection.ErrBadRange):
+		return BadUserInput, strings.TrimSuffix(err.Error(), ": "+projection.ErrBadRange.Error()), true
+	case errors.Is(err, projection.ErrTooMany):
 		return BadUserInput, err.Error(), true
 	}
 	return "", "", false

@@ -200,9 +200,16 @@ func newExecutionContext(
 
 var sources = []*ast.Source{
 	{Name: "../../schema.graphqls", Input: `"""
-An instant: RFC 3339 with an offset, such as ` + "`" + `2026-02-28T14:05:00Z` + "`" + `. Answers are in UTC.
+An instant: RFC 3339 with an offset, such as ` + "`" + `2026-02-28T14:05:00Z` + "`" + `, in the years 0001 to 9999 of UTC. Answers are in UTC. It counts to
+the microsecond: digits beyond are left out.
 """
 scalar DateTime @specifiedBy(url: "https://scalars.graphql.org/andimarek/date-time.html")
+
+"""
+A whole number of up to 53 bits, written as a JSON number: -9007199254740991 to 9007199254740991, which every reader of JSON
+takes for the same number. Sums over time are Longs, because they can pass the 32 bits of an Int.
+"""
+scalar Long
 
 """
 Anything that can be fetched again by its id alone.
@@ -912,15 +919,15 @@ type StockBucket {
   """
   Units reserved.
   """
-  reservedQuantity: Int!
+  reservedQuantity: Long!
   """
   Units released, by sagas or on expiry.
   """
-  releasedQuantity: Int!
+  releasedQuantity: Long!
   """
   The net change of the total, with the initial stock.
   """
-  adjustedQuantity: Int!
+  adjustedQuantity: Long!
   """
   How many movements there were.
   """
@@ -5030,14 +5037,14 @@ func (ec *executionContext) _StockBucket_reservedQuantity(ctx context.Context, f
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
-			return ec.marshalNInt2int64(ctx, selections, v)
+			return ec.marshalNLong2int64(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_reservedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
 }
 
 func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
@@ -5053,14 +5060,14 @@ func (ec *executionContext) _StockBucket_releasedQuantity(ctx context.Context, f
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
-			return ec.marshalNInt2int64(ctx, selections, v)
+			return ec.marshalNLong2int64(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_releasedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
 }
 
 func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
@@ -5076,14 +5083,14 @@ func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, f
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
-			return ec.marshalNInt2int64(ctx, selections, v)
+			return ec.marshalNLong2int64(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_StockBucket_adjustedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
 }
 
 func (ec *executionContext) _StockBucket_movements(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
@@ -9936,6 +9943,22 @@ func (ec *executionContext) unmarshalNInventoryStatus2productᚑserviceᚋintegr
 func (ec *executionContext) marshalNInventoryStatus2productᚑserviceᚋintegrationᚋinventoryᚐStatus(ctx context.Context, sel ast.SelectionSet, v inventory.Status) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func (ec *executionContext) unmarshalNLong2int64(ctx context.Context, v any) (int64, error) {
+	res, err := model.UnmarshalLong(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNLong2int64(ctx context.Context, sel ast.SelectionSet, v int64) graphql.Marshaler {
+	_ = sel
+	res := model.MarshalLong(v)
 	if res == graphql.Null {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
 			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")

@@ -19,14 +19,31 @@ type StockBucket struct {
 	Shown     []BucketField
 }
 
+// Check says whether a selected number is one that its field can't hold: in which of the buckets, and under which key.
+func (s *StockBucket) Check() (place int, key string, err error) {
+	for _, f := range s.Shown {
+		for i := -1; i < len(s.Following); i++ {
+			b := &s.Bucket
+			if i >= 0 {
+				b = &s.Following[i]
+			}
+			scalar, n := numberIn(f.name, b)
+			if err := CheckNumber(scalar, n); err != nil {
+				return i + 1, f.alias, err
+			}
+		}
+	}
+	return 0, "", nil
+}
+
 // BucketField is a field that is selected.
-type BucketField struct{ name, key string }
+type BucketField struct{ name, alias, key string }
 
 // BucketFields are the fields that are selected of each bucket, in order.
 func BucketFields(selected []graphql.CollectedField) []BucketField {
 	fields := make([]BucketField, len(selected))
 	for i, f := range selected {
-		fields[i] = BucketField{f.Name, strconv.Quote(f.Alias) + ":"}
+		fields[i] = BucketField{f.Name, f.Alias, strconv.Quote(f.Alias) + ":"}
 	}
 	return fields
 }
@@ -52,7 +69,6 @@ func (s *StockBucket) append(text []byte, b *projection.Bucket) []byte {
 }
 
 func appendField(text []byte, field string, b *projection.Bucket) []byte {
-	n := int64(0)
 	switch field {
 	case "__typename":
 		return append(text, `"StockBucket"`...)
@@ -60,24 +76,32 @@ func appendField(text []byte, field string, b *projection.Bucket) []byte {
 		return appendDateTime(text, b.Start)
 	case "end":
 		return appendDateTime(text, b.End)
-	case "opening":
-		n = b.Opening
-	case "closing":
-		n = b.Closing
-	case "minAvailable":
-		n = b.Min
-	case "maxAvailable":
-		n = b.Max
-	case "reservedQuantity":
-		n = b.ReservedQuantity
-	case "releasedQuantity":
-		n = b.ReleasedQuantity
-	case "adjustedQuantity":
-		n = b.AdjustedQuantity
-	case "movements":
-		n = b.Movements
 	}
+	_, n := numberIn(field, b)
 	return strconv.AppendInt(text, n, 10)
+}
+
+// numberIn is a field that is a number, and its type.
+func numberIn(field string, b *projection.Bucket) (scalar string, n int64) {
+	switch field {
+	case "opening":
+		return "Int", b.Opening
+	case "closing":
+		return "Int", b.Closing
+	case "minAvailable":
+		return "Int", b.Min
+	case "maxAvailable":
+		return "Int", b.Max
+	case "reservedQuantity":
+		return "Long", b.ReservedQuantity
+	case "releasedQuantity":
+		return "Long", b.ReleasedQuantity
+	case "adjustedQuantity":
+		return "Long", b.AdjustedQuantity
+	case "movements":
+		return "Int", b.Movements
+	}
+	return "", 0
 }
 
 // UnmarshalGQL is there because a type that writes itself must have one.

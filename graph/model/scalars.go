@@ -2,13 +2,14 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
@@ -50,8 +51,44 @@ func MarshalInt(i int64) graphql.Marshaler {
 	})
 }
 
-// UnmarshalInt reads an Int: 32 bits with a sign, as the GraphQL specification (section 3.5.1) has it.
-func UnmarshalInt(v any) (int64, error) {
+// UnmarshalInt reads an Int.
+func UnmarshalInt(v any) (int64, error) { return numbers["Int"].read(v) }
+
+// MarshalLong writes a Long.
+func MarshalLong(i int64) graphql.Marshaler { return MarshalInt(i) }
+
+// UnmarshalLong reads a Long.
+func UnmarshalLong(v any) (int64, error) { return numbers["Long"].read(v) }
+
+// number is a scalar of whole numbers.
+type number struct {
+	name        string
+	least, most int64
+}
+
+// An Int has 32 bits with a sign (GraphQL specification, section 3.5.1). A Long is what every reader of JSON takes for the
+// same number (RFC 8259, section 6).
+var numbers = map[string]number{
+	"Int":  {"an Int", math.MinInt32, math.MaxInt32},
+	"Long": {"a Long", -(1<<53 - 1), 1<<53 - 1},
+}
+
+// CheckNumber says whether a scalar, by its name, holds a number that is about to be written as one. A scalar of other values holds any.
+func CheckNumber(scalar string, i int64) error {
+	if n, ok := numbers[scalar]; ok {
+		return n.check(i)
+	}
+	return nil
+}
+
+func (n number) check(i int64) error {
+	if i < n.least || i > n.most {
+		return &InvalidValue{fmt.Sprintf("%d is not %s: it must be from %d to %d", i, n.name, n.least, n.most)}
+	}
+	return nil
+}
+
+func (n number) read(v any) (int64, error) {
 	var i int64
 	switch v := v.(type) {
 	case int64:
@@ -59,18 +96,14 @@ func UnmarshalInt(v any) (int64, error) {
 	case int:
 		i = int64(v)
 	case json.Number:
-		n, err := v.Int64()
-		if err != nil {
-			return 0, &InvalidValue{fmt.Sprintf("%s is not an Int: it must be a whole number from %d to %d", v, math.MinInt32, math.MaxInt32)}
+		var err error
+		if i, err = v.Int64(); err != nil {
+			return 0, &InvalidValue{fmt.Sprintf("%s is not %s: it must be a whole number from %d to %d", Abbreviate(v.String()), n.name, n.least, n.most)}
 		}
-		i = n
 	default:
-		return 0, &InvalidValue{fmt.Sprintf("an Int must be a whole number, not a %T", v)}
+		return 0, &InvalidValue{fmt.Sprintf("%s must be a whole number, not a %T", n.name, v)}
 	}
-	if i < math.MinInt32 || i > math.MaxInt32 {
-		return 0, &InvalidValue{fmt.Sprintf("%d is not an Int: it must be from %d to %d", i, math.MinInt32, math.MaxInt32)}
-	}
-	return i, nil
+	return i, n.check(i)
 }
 
 // MarshalDateTime writes an instant as RFC 3339 in UTC.
@@ -84,24 +117,32 @@ func appendDateTime(text []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(text, '"'), time.RFC3339Nano), '"')
 }
 
-// UnmarshalDateTime reads an instant: RFC 3339, with its offset.
+// UnmarshalDateTime reads an instant: RFC 3339, with its offset, in the years 1 to 9999 of UTC, which is what RFC 3339 can write.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	text, ok := v.(string)
 	if !ok {
 		return time.Time{}, &InvalidValue{fmt.Sprintf("a DateTime must be a string, not a %T", v)}
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if lax := strings.Contains(text, ",") || len(text) < 14 || text[13] != ':'; err != nil || lax { // package time takes 1:00:00 and 00:00:00,5 too
 		return time.Time{}, &InvalidValue{fmt.Sprintf("%q is not a DateTime: it must be RFC 3339 with an offset, such as 2026-02-28T14:05:00Z", Abbreviate(text))}
 	}
-	return t.UTC(), nil
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, &InvalidValue{fmt.Sprintf("%q is not a DateTime: in UTC it must be in the years 0001 to 9999", Abbreviate(text))}
+	}
+	return t, nil
 }
 
 // Abbreviate shortens what a client sent for use in a message.
-func Abbreviate(s string) string {
-	const most = 64
+func Abbreviate(s string) string { return AbbreviateTo(s, 64) }
+
+// AbbreviateTo returns the text where it has at most so many bytes, or else its beginning, and that there was more.
+func AbbreviateTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return string(bytes.ToValidUTF8([]byte(s[:most]), nil)) + "…"
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
 }
