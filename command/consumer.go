@@ -186,7 +186,7 @@ func (c *Consumer) take(ctx context.Context, t *tracker, m *sarama.ConsumerMessa
 }
 
 func (c *Consumer) route(ctx context.Context, m *sarama.ConsumerMessage, settle func()) error {
-	if age := c.now().Sub(m.Timestamp); !m.Timestamp.IsZero() && age > time.Duration(c.config.Retention) {
+	if c.now().Sub(ageFrom(m)) > time.Duration(c.config.Retention) {
 		c.bury(m, ReasonTooOld, fmt.Sprintf("the message is from %s, and ids are remembered for %s: it may have been executed before",
 			m.Timestamp.UTC().Format(time.RFC3339), c.config.Retention), settle)
 		return nil
@@ -218,6 +218,10 @@ func (c *Consumer) takeCommand(ctx context.Context, m *sarama.ConsumerMessage, r
 
 // submit hands the request over. Once it is decided and committed, committed is called; a failure of ours becomes a letter instead.
 func (c *Consumer) submit(ctx context.Context, m *sarama.ConsumerMessage, r *Request, committed func(Answer), settle func()) error {
+	r.AgeFrom = ageFrom(m)
+	if r.AgeFrom.After(c.now().Add(time.Hour)) {
+		c.metrics.oddStamps.WithLabelValues(m.Topic).Inc()
+	}
 	r.Settle = func(a Answer) {
 		if a.Err != nil {
 			c.bury(m, ReasonFailed, whyFailed(a.Err), settle)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"product-service/eventstore"
 )
 
 // Why a message became a dead letter, in the header dlq-reason. Only FAILED letters can be replayed.
@@ -214,8 +216,11 @@ func (d *deadLetters) message(l letter) *sarama.ProducerMessage {
 	if l.cut == onlyWhy {
 		out.Key = nil
 	}
-	if !m.Timestamp.IsZero() {
-		add(headerTimestamp, m.Timestamp.UTC().Format(time.RFC3339Nano))
+	if at := m.Timestamp; !at.IsZero() {
+		if at.After(eventstore.Forever) { // which can't be written in this form, and comes to the same
+			at = eventstore.Forever
+		}
+		add(headerTimestamp, at.UTC().Format(time.RFC3339Nano))
 	}
 	return out
 }

@@ -203,7 +203,7 @@ func (d *decider) one(i int, r *Request) error {
 	d.products[r.ProductID] = p
 	d.answers[i] = Answer{Version: p.Version}
 	if len(decision.Events) > 0 && r.ID != uuid.Nil {
-		entry := eventstore.InboxEntry{CommandID: r.ID, Fingerprint: r.fingerprint, Shard: last.Shard, Pos: last.Pos}
+		entry := eventstore.InboxEntry{CommandID: r.ID, Fingerprint: r.fingerprint, Shard: last.Shard, Pos: last.Pos, AgeFrom: r.AgeFrom}
 		d.inbox[r.ID] = entry
 		if !named { // sagas are told no version
 			d.versions[placeOfRecord(last)] = p.Version
@@ -230,6 +230,9 @@ func (d *decider) tally(events []product.Event) {
 // repeat answers a command whose id is known: with the outcome it got, or as a conflict where its content differs.
 func (d *decider) repeat(i int, r *Request, known eventstore.InboxEntry) error {
 	d.results["repeated"]++
+	if r.AgeFrom.After(known.AgeFrom) {
+		d.changes.RememberLonger(r.ID, r.AgeFrom) // this message may come again later than the one it repeats
+	}
 	same := known.Fingerprint == r.fingerprint
 	if !same {
 		d.answers[i].Refusal = conflicting

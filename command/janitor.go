@@ -31,6 +31,10 @@ var forgettable = []string{
 }
 
 const (
+	// Ids are kept this much longer than messages can be executed: the clocks of hosts differ, and whatever a resend names stays until the relay
+	// has read it.
+	forgetLater = time.Hour
+
 	pruneEvery = time.Minute
 	pruneBite  = 5000
 )
@@ -73,5 +77,5 @@ func (j *Janitor) prune(ctx context.Context) (int64, error) {
 	for i, c := range read {
 		read[i].Pos = min(c.Pos, relayed[c.Shard])
 	}
-	return j.Store.Prune(ctx, j.Retention, forgettable, read, pruneBite)
+	return j.Store.Prune(ctx, j.Retention+forgetLater, forgettable, read, pruneBite)
 }

@@ -22,7 +22,7 @@ func TestTheJanitorForgetsCommandsAndKeepsEvents(t *testing.T) {
 	}
 	tell(t, w, uuid.New(), id, product.Reserve{ReservationID: uuid.New(), Quantity: 1})
 
-	j := &Janitor{Store: store, Retention: 0, Log: slog.New(slog.DiscardHandler), Cursors: func(ctx context.Context) ([]eventstore.Cursor, error) {
+	j := &Janitor{Store: store, Retention: -forgetLater, Log: slog.New(slog.DiscardHandler), Cursors: func(ctx context.Context) ([]eventstore.Cursor, error) {
 		return []eventstore.Cursor{{Shard: eventstore.ShardOf(id), Pos: 100}}, nil
 	}}
 	if _, err := j.prune(t.Context()); err != nil {

@@ -13,6 +13,7 @@ type KafkaMetrics struct {
 	letters    *prometheus.CounterVec // by reason
 	session    prometheus.Gauge
 	unknown    prometheus.Counter
+	oddStamps  *prometheus.CounterVec // by topic
 	reconnects *prometheus.CounterVec // by client
 
 	relayed     *prometheus.CounterVec // by topic
@@ -43,6 +44,7 @@ func NewKafkaMetrics(r prometheus.Registerer) *KafkaMetrics {
 		letters:     counters("product_service_kafka_dead_letters_total", "Dead letters written, by reason.", "reason"),
 		session:     gauge("product_service_kafka_session_up", "1 while this instance is a member of its consumer group."),
 		unknown:     counter("product_service_kafka_unknown_variants_total", "Inventory events about variants that this service doesn't have."),
+		oddStamps:   counters("product_service_kafka_odd_stamps_total", "Messages stamped an hour ahead or more, or with what is no time of a message, by topic. Their ids are remembered that much longer.", "topic"),
 		reconnects:  counters("product_service_kafka_reconnects_total", "Connections to Kafka begun anew after an error, by client.", "client"),
 		relayed:     counters("product_service_relay_messages_total", "Outcomes acknowledged by Kafka, by topic.", "topic"),
 		unsent:      counter("product_service_relay_unsent_records_total", "Records of the log that could not be turned into their outcome; each became a dead letter. Any is a fault of this service."),

@@ -116,7 +116,7 @@ func (r *Replayer) List(ctx context.Context, each func(Letter) error) error {
 				l := letterOf(m)
 				replayed, noted := done[m.Offset]
 				l.Replayed = noted && !replayed.Before(l.Time)
-				l.Forgotten = !l.sent().IsZero() && l.sent().Before(forgotten)
+				l.Forgotten = ageFromStamp(l.sent()).Before(forgotten)
 				return each(l)
 			})
 			if err != nil {

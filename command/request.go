@@ -23,6 +23,7 @@ type Request struct {
 	ProductID uuid.UUID
 	Command   product.Command
 	From      product.Origin
+	AgeFrom   time.Time // of a message: the id is remembered for a retention from then on, if that is later than now
 
 	// Settle is told what came of it, once, after it is durable. It must not block.
 	Settle func(Answer)

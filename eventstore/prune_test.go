@@ -134,3 +134,72 @@ func TestExpiring(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIDIsRememberedFromItsAgeOrFromNow(t *testing.T) {
+	s := open(t)
+	productID := inShard(1)
+	var ids []uuid.UUID
+	for _, from := range []time.Time{{}, time.Now().Add(-time.Hour), time.Now().Add(month), Forever} {
+		s.write(t, func(_ *Snapshot, c *Changes) {
+			r := fact(c, productID)
+			c.Remember(InboxEntry{CommandID: r.CommandID, Shard: r.Shard, Pos: r.Pos, AgeFrom: from})
+			ids = append(ids, r.CommandID)
+		}, productID)
+	}
+	known := func() (all string) {
+		if err := s.Transact(t.Context(), Keys{Commands: ids}, func(snapshot *Snapshot, _ *Changes) error {
+			for _, id := range ids {
+				if _, ok := snapshot.Inbox[id]; ok {
+					all += "x"
+				} else {
+					all += "."
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	later := func(days int) { // what is old in so many days is what is this much younger now
+		must[int64](t)(s.Prune(t.Context(), month-time.Duration(days)*24*time.Hour, nil, nil, 100))
+	}
+	for _, step := range []struct {
+		days int
+		want string
+	}{{29, "xxxx"}, {31, "..xx"}, {59, "..xx"}, {61, "...x"}, {3650, "...x"}} {
+		if later(step.days); known() != step.want {
+			t.Errorf("after %d days the inbox remembers %s, want %s", step.days, known(), step.want)
+		}
+	}
+}
+
+func TestAKnownIDCanBeRememberedLonger(t *testing.T) {
+	s := open(t)
+	productID := inShard(1)
+	var id uuid.UUID
+	from := func() time.Time { return one[time.Time](t, s, "select at from inbox where command_id = $1", id) }
+	s.write(t, func(_ *Snapshot, c *Changes) { // in the batch that remembers it
+		r := fact(c, productID)
+		id = r.CommandID
+		c.Remember(InboxEntry{CommandID: id, Shard: r.Shard, Pos: r.Pos})
+		c.RememberLonger(id, Forever.Add(-2*time.Hour))
+		c.RememberLonger(id, Forever.Add(-3*time.Hour))
+	}, productID)
+	if got := from(); !got.Equal(Forever.Add(-2 * time.Hour)) {
+		t.Errorf("its age counts from %s", got)
+	}
+	for change, want := range map[time.Time]time.Time{Forever.Add(-4 * time.Hour): Forever.Add(-2 * time.Hour), Forever: Forever} {
+		s.write(t, func(_ *Snapshot, c *Changes) { c.RememberLonger(id, change) }, productID)
+		if got := from(); got.Before(want) {
+			t.Errorf("its age counts from %s, want %s", got, want)
+		}
+	}
+	err := s.Transact(t.Context(), Keys{Products: []uuid.UUID{productID}}, func(_ *Snapshot, c *Changes) error {
+		c.RememberLonger(uuid.New(), Forever)
+		return nil
+	})
+	if !Retryable(err) {
+		t.Errorf("an id that was forgotten meanwhile: %v", err)
+	}
+}

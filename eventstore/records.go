@@ -78,7 +78,11 @@ type InboxEntry struct {
 	Fingerprint int64 // of the command's content
 	Shard       int16
 	Pos         int64
+	AgeFrom     time.Time // what its age counts from: this, or when it is remembered if that is later
 }
+
+// Forever is the AgeFrom of an [InboxEntry] that is never forgotten.
+var Forever = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // murmur2 is the hash of Kafka's default partitioner (org.apache.kafka.common.utils.Utils.murmur2), made positive as there.
 func murmur2(key []byte) uint32 {

@@ -45,6 +45,7 @@ type Changes struct {
 	snapshot     *Snapshot
 	rows         []Record
 	inbox        []InboxEntry
+	longer       map[uuid.UUID]time.Time
 	heads        map[uuid.UUID]Head
 	reservations map[ReservationKey]Reservation
 	newVariants  []Variant
@@ -79,6 +80,16 @@ func (c *Changes) SetReservation(r Reservation) { c.reservations[r.ReservationKe
 
 // Remember puts a command and the place of its outcome into the inbox.
 func (c *Changes) Remember(e InboxEntry) { c.inbox = append(c.inbox, e) }
+
+// RememberLonger makes the age of a known command, or of one that this batch remembers, count from this time if that is later.
+func (c *Changes) RememberLonger(id uuid.UUID, ageFrom time.Time) {
+	if c.longer == nil {
+		c.longer = map[uuid.UUID]time.Time{}
+	}
+	if ageFrom.After(c.longer[id]) {
+		c.longer[id] = ageFrom
+	}
+}
 
 // AddVariant queues the making of a new variant's inventory record, and takes its id and SKU.
 func (c *Changes) AddVariant(v Variant) { c.newVariants = append(c.newVariants, v) }
@@ -132,7 +143,7 @@ func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, 
 }
 
 func (c *Changes) empty() bool {
-	return len(c.rows)+len(c.inbox)+len(c.heads)+len(c.reservations)+len(c.newVariants)+len(c.confirmed)+len(c.discarded)+len(c.withdrawn) == 0
+	return len(c.rows)+len(c.inbox)+len(c.longer)+len(c.heads)+len(c.reservations)+len(c.newVariants)+len(c.confirmed)+len(c.discarded)+len(c.withdrawn) == 0
 }
 
 var (
@@ -176,7 +187,7 @@ func load(ctx context.Context, conn batchSender, keys Keys) (*Snapshot, error) {
 	if len(keys.Commands) > 0 {
 		batch.Queue(loadInbox, uuids(keys.Commands)).Query(func(rows pgx.Rows) error {
 			var e InboxEntry
-			_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&e.CommandID), &e.Fingerprint, &e.Shard, &e.Pos}, func() error { s.Inbox[e.CommandID] = e; return nil })
+			_, err := pgx.ForEachRow(rows, []any{(*[16]byte)(&e.CommandID), &e.Fingerprint, &e.Shard, &e.Pos, &e.AgeFrom}, func() error { s.Inbox[e.CommandID] = e; return nil })
 			return err
 		})
 	}

@@ -20,6 +20,7 @@ var (
 
 	deleteProductVariants = statement("delete_product_variants")
 	insertInbox           = statement("insert_inbox")
+	updateInbox           = statement("update_inbox")
 	insertLog             = statement("insert_log")
 )
 
@@ -151,15 +152,21 @@ func (c *Changes) queueVariants(batch *pgx.Batch) {
 }
 
 func (c *Changes) queueInbox(batch *pgx.Batch) {
-	n := len(c.inbox)
-	if n == 0 {
-		return
+	if n := len(c.inbox); n > 0 {
+		ids, fingerprints, shards := make(uuids, n), make([]int64, n), make([]int16, n)
+		positions, from := make([]int64, n), make([]time.Time, n)
+		for i, e := range c.inbox {
+			ids[i], fingerprints[i], shards[i], positions[i], from[i] = e.CommandID, e.Fingerprint, e.Shard, e.Pos, e.AgeFrom
+		}
+		batch.Queue(insertInbox, sized{ids, 72 * n}, fingerprints, shards, positions, from)
 	}
-	ids, fingerprints, shards, positions := make(uuids, n), make([]int64, n), make([]int16, n), make([]int64, n)
-	for i, e := range c.inbox {
-		ids[i], fingerprints[i], shards[i], positions[i] = e.CommandID, e.Fingerprint, e.Shard, e.Pos
+	if n := len(c.longer); n > 0 {
+		ids, from := make(uuids, 0, n), make([]time.Time, 0, n)
+		for id, ageFrom := range c.longer {
+			ids, from = append(ids, id), append(from, ageFrom)
+		}
+		batch.Queue(updateInbox, ids, from)
 	}
-	batch.Queue(insertInbox, sized{ids, 60 * n}, fingerprints, shards, positions)
 }
 
 func (c *Changes) queueLog(batch *pgx.Batch) {

@@ -1,1 +1,1 @@
-select command_id, fingerprint, shard, pos from inbox where command_id = any($1::uuid[])
+select command_id, fingerprint, shard, pos, at from inbox where command_id = any($1::uuid[])
