@@ -47,12 +47,14 @@ var layers = []layer{
 	{
 		name: "graph", ours: []string{"product", "projection", "integration/inventory", "correlation", "ijson"},
 		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
-			"github.com/coder/websocket", "github.com/gorilla/websocket", "github.com/golang-jwt/jwt/v5"),
+			"github.com/coder/websocket", "github.com/gorilla/websocket"),
 	},
+	{name: "graph/auth", foreign: with("github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset")},
 	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph", "correlation", "ijson"}, foreign: []string{"*"}},
 	{name: "dev", ours: []string{"*"}, foreign: []string{"*"}},
 	{name: "dev/stack", foreign: []string{"*"}}, // serves every package's tests, so it may know none
 	{name: "dev/upstream", ours: []string{"dev/simulator"}, foreign: []string{"*"}},
+	{name: "dev/issuer", foreign: []string{"*"}},    // another service too
 	{name: "dev/simulator", foreign: []string{"*"}}, // another service: it knows nothing of this one
 }
 

@@ -23,6 +23,7 @@ import (
 	"product-service/correlation"
 	"product-service/eventstore"
 	"product-service/graph"
+	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/projection"
 )
@@ -301,16 +302,20 @@ func untilStopped(run func(context.Context)) func(context.Context) error {
 // listen serves clients and the people who run the service.
 func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
 	reader := projection.NewReader(documents, correlation.ID)
-	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
+	callers, err := auth.New(s.Auth, s.log, s.metrics)
+	if err != nil {
+		return err
+	}
+	life.start("keys of tokens", untilStopped(callers.Run))
+	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, Auth: callers, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	ready.routes(mux)
-	mux.Handle("/graphql", span("graphql", api))
-	mux.Handle("/export/stock-movements", graph.Export(s.Graph, reader, s.log))
-	mux.Handle("GET /{$}", graph.Explorer())
-	mux.Handle("GET /explorer/", graph.Explorer())
+	for pattern, handler := range s.routes(api, callers, reader) {
+		mux.Handle(pattern, handler)
+	}
 	clients, addr, err := listen(ctx, s.HTTPAddr, (&certificate{cert: s.TLSCert, key: s.TLSKey, log: s.log}).config(), mux, s.log)
 	if err != nil {
 		return err

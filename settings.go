@@ -21,6 +21,7 @@ import (
 	"product-service/correlation"
 	"product-service/eventstore"
 	"product-service/graph"
+	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/projection"
 )
@@ -50,6 +51,7 @@ type Settings struct {
 	Writer     command.WriterConfig
 	Projection projection.Config
 	Inventory  inventory.Config
+	Auth       auth.Config
 	Graph      graph.Config
 }
 
@@ -60,7 +62,7 @@ func readSettings() (Settings, error) {
 	s.Leases.InstanceID = orRandom(s.Leases.InstanceID)
 	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr), checkTLS(s.TLSCert, s.TLSKey),
 		oneOf("LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error"), oneOf("LOG_FORMAT", s.LogFormat, "", "text", "json"),
-		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Graph.Validate())
+		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Auth.Validate(), s.Graph.Validate())
 	for _, fault := range flatten(checks) {
 		known := func(name string) bool { return blamed[name] }
 		if !slices.ContainsFunc(strings.Split(leadingNames.FindString(fault.Error()), ", "), known) { // what could not be read is not also blamed for being empty

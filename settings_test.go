@@ -41,12 +41,12 @@ func TestEveryFaultOfTheSettingsIsListedAtOnceAndNoSecretIsPrinted(t *testing.T)
 }
 
 func TestMissingAndUnreadableSettingsAreListedTogetherWithTheRest(t *testing.T) {
-	setenv(t, map[string]string{"LEASE_TTL": "soon", "HTTP_ADDR": "8080"})
+	setenv(t, map[string]string{"LEASE_TTL": "soon", "HTTP_ADDR": "8080"}) // and who callers are isn't said either
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"migrate"}, &out, &errs); code != exitRefused {
 		t.Errorf("it ended with %d, not %d", code, exitRefused)
 	}
-	for _, name := range []string{"POSTGRES_URL", "KAFKA_BROKERS", "MONGODB_URL", "INVENTORY_URL", "TTL", "HTTP_ADDR"} {
+	for _, name := range []string{"POSTGRES_URL", "KAFKA_BROKERS", "MONGODB_URL", "INVENTORY_URL", "TTL", "HTTP_ADDR", "AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"} {
 		if !strings.Contains(errs.String(), name) {
 			t.Errorf("the fault of %s isn't listed in:\n%s", name, errs.String())
 		}
@@ -73,6 +73,8 @@ func TestExactlyTheSettingsThatAreWrongAreBlamed(t *testing.T) {
 		{map[string]string{"KAFKA_TLS": "maybe", "KAFKA_TLS_CERT": "/x"}, []string{"KAFKA_TLS: it can't be read; it must be true or false", "KAFKA_TLS_CERT, KAFKA_TLS_KEY: "}},
 		{map[string]string{"PROJECTION_MAX_PAGE": "all"}, []string{"PROJECTION_MAX_PAGE: it can't be read"}},
 		{map[string]string{"LOG_LEVEL": "loud", "LOG_FORMAT": "xml"}, []string{"LOG_LEVEL: it is \"loud\"; it can be debug, info, warn, error", "LOG_FORMAT: it is \"xml\"; it can be text, json"}},
+		{map[string]string{"AUTH_MODE": "jwt"}, []string{"AUTH_ISSUER: ", "AUTH_AUDIENCE: ", "AUTH_JWKS_URL: "}},
+		{map[string]string{"AUTH_MODE": "jwt", "AUTH_ISSUER": "i", "AUTH_AUDIENCE": "a", "AUTH_JWKS_URL": "http://login.example/keys"}, []string{"AUTH_JWKS_URL: it is not encrypted"}},
 		{map[string]string{"AUDIT_RATE": "-5"}, []string{"AUDIT_RATE: it is -5; it must be 0 or more"}},
 		{map[string]string{"HTTP_ADDR": ":99999", "ADMIN_ADDR": "127.0.0.1:http-x"}, []string{"HTTP_ADDR: \":99999\" is no address", "ADMIN_ADDR: "}},
 		{map[string]string{"MONGODB_URL": "mongodb://u:hunter%2@h:27017/x", "POSTGRES_TIMEOUT": "1ms"}, []string{"POSTGRES_TIMEOUT: ", "MONGODB_URL: it is no MongoDB connection string"}},

@@ -1,9 +1,9 @@
 // Package graph serves the GraphQL API: it reads the projection, merges in what the Inventory Service says, and hands
 // mutations to the command side.
 //
-// A request passes four gates, each cheaper than what it protects: the HTTP rules ([Handler]), the admission of its document
-// in linear time before anything quadratic looks at it (admission.go), the coercion of its variables (variables.go) and the
-// weight of what it asks for (cost.go). Resolvers are one line each; the work is in reads.go, levels.go and mutations.go.
+// A request passes five gates: the HTTP rules and its token ([Handler], package auth), the admission of its document in linear
+// time before anything quadratic looks at it (admission.go), the coercion of its variables (variables.go), the weight of what it asks
+// for (cost.go), and the scopes that its fields need (scopes.go). Resolvers are one line each; the work is in reads.go, levels.go and mutations.go.
 package graph
 
 import (
@@ -16,9 +16,6 @@ import (
 
 // Config is what an operator can set of the GraphQL API.
 type Config struct {
-	// AuthMode says how callers prove who they are: "jwt", or "none", which lets everybody do everything.
-	AuthMode string `env:"AUTH_MODE" envDefault:"jwt"`
-
 	// Introspection is "on" or "off": whether clients can ask for the schema. The explorer needs it.
 	Introspection string `env:"GRAPHQL_INTROSPECTION" envDefault:"off"`
 
@@ -74,14 +71,6 @@ func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 
-	switch c.AuthMode {
-	case "none":
-	case "jwt":
-		fault("AUTH_MODE=jwt isn't built yet: no token would be checked, so the service doesn't start with it; " +
-			"set AUTH_MODE=none to let every caller do everything, behind a network that only trusted callers reach")
-	default:
-		fault("AUTH_MODE=%q is not a way to authenticate; allowed: none (jwt isn't built yet)", c.AuthMode)
-	}
 	if c.Introspection != "on" && c.Introspection != "off" {
 		fault("GRAPHQL_INTROSPECTION=%q is neither; allowed: on, off", c.Introspection)
 	}

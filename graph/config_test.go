@@ -13,10 +13,8 @@ func TestConfigTellsEveryFault(t *testing.T) {
 	}{
 		{"as developers run it", nil, nil},
 		{"origins", []string{"CORS_ORIGINS", "https://shop.example,http://localhost:3000"}, nil},
-		{"the default way to authenticate", []string{"AUTH_MODE", "jwt"}, []string{"AUTH_MODE=jwt isn't built yet"}},
-		{"another way to authenticate", []string{"AUTH_MODE", "None"}, []string{`AUTH_MODE="None"`}},
-		{"several", []string{"AUTH_MODE", "basic", "GRAPHQL_INTROSPECTION", "yes", "CORS_ORIGINS", "*,https://a.example/", "GRAPHQL_TIMEOUT", "-1s", "GRAPHQL_MAX_DEPTH", "0"},
-			[]string{"AUTH_MODE", "GRAPHQL_INTROSPECTION", `"*"`, `"https://a.example/"`, "GRAPHQL_TIMEOUT", "GRAPHQL_MAX_DEPTH"}},
+		{"several", []string{"GRAPHQL_INTROSPECTION", "yes", "CORS_ORIGINS", "*,https://a.example/", "GRAPHQL_TIMEOUT", "-1s", "GRAPHQL_MAX_DEPTH", "0"},
+			[]string{"GRAPHQL_INTROSPECTION", `"*"`, `"https://a.example/"`, "GRAPHQL_TIMEOUT", "GRAPHQL_MAX_DEPTH"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := testConfig(t, test.settings...).Validate()

@@ -54,7 +54,7 @@ func TestAnswersAreKeptAsLongAsTheyHold(t *testing.T) {
 				}
 				return test.another
 			}
-			h, err := Handler(testConfig(t, "GRAPHQL_MAX_AGE", "60s"), Services{Reads: f, Levels: f, Commands: f, LevelsFresh: 10 * time.Second},
+			h, err := Handler(testConfig(t, "GRAPHQL_MAX_AGE", "60s"), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t), LevelsFresh: 10 * time.Second},
 				slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)
@@ -138,7 +138,7 @@ func TestPagesOfAllowedOriginsMayAsk(t *testing.T) {
 	settings := []string{"CORS_ORIGINS", "https://shop.example", "CORS_HEADERS", "x-tenant,X-Shop"}
 	for path, h := range map[string]http.Handler{
 		"/graphql":                newTestHandler(t, &fakes{}, settings...),
-		"/export/stock-movements": Export(testConfig(t, settings...), nil, slog.New(slog.DiscardHandler)),
+		"/export/stock-movements": Export(testConfig(t, settings...), everybody(t), nil, slog.New(slog.DiscardHandler)),
 	} {
 		ask := func(origin string) http.Header {
 			r := httptest.NewRequest(http.MethodOptions, path, nil)

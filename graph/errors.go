@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/correlation"
+	"product-service/graph/auth"
 	"product-service/graph/model"
 )
 
@@ -21,6 +23,7 @@ const (
 	ParseFailed            Code = "GRAPHQL_PARSE_FAILED"
 	ValidationFailed       Code = "GRAPHQL_VALIDATION_FAILED"
 	BadUserInput           Code = "BAD_USER_INPUT"
+	Unauthenticated        Code = "UNAUTHENTICATED"
 	Forbidden              Code = "FORBIDDEN"
 	InventoryUnavailable   Code = "INVENTORY_UNAVAILABLE"
 	NotYetAvailable        Code = "NOT_YET_AVAILABLE"
@@ -71,6 +74,9 @@ func (p presenter) classify(ctx context.Context, err error, at *gqlerror.Error) 
 	if known, ok := errors.AsType[*fault](err); ok {
 		return known.code, known.message
 	}
+	if refused, ok := errors.AsType[*auth.Refusal](err); ok {
+		return refusalCode(refused), refused.Error()
+	}
 	if invalid, ok := errors.AsType[*model.InvalidValue](err); ok {
 		return BadUserInput, invalid.Message
 	}
@@ -86,6 +92,13 @@ func (p presenter) classify(ctx context.Context, err error, at *gqlerror.Error) 
 	}
 	p.log.ErrorContext(ctx, "a request failed", "path", at.Path.String(), "error", err)
 	return InternalServerError, "internal error; the correlation id leads to its cause in the service's log"
+}
+
+func refusalCode(r *auth.Refusal) Code {
+	if r.Status == http.StatusForbidden {
+		return Forbidden
+	}
+	return Unauthenticated
 }
 
 // recovered makes a panic an internal error, with where it came from.

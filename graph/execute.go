@@ -8,6 +8,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"product-service/graph/auth"
 	"product-service/graph/model"
 )
 
@@ -15,6 +16,7 @@ import (
 type engine struct {
 	schema    graphql.ExecutableSchema
 	admission *admission
+	scopes    scopes
 	levels    Levels
 	presenter presenter
 	maxCost   int
@@ -101,6 +103,9 @@ func (e *engine) prepare(ctx context.Context, req request) (*graphql.OperationCo
 	op.Variables = variables
 	if cost := costOf(op); cost > e.maxCost {
 		return nil, refusal(QueryTooComplex, operation.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
+	}
+	if e.scopes.deny(auth.CallerOf(ctx), operation) {
+		op.ResolverMiddleware = e.scopes.check
 	}
 	return op, nil
 }

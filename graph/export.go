@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"product-service/graph/auth"
 	"product-service/graph/model"
 	"product-service/projection"
 )
@@ -33,16 +34,17 @@ const (
 	exportBuffer = 64 << 10
 )
 
-// Export returns what serves GET /export/stock-movements: the movements of a product or of all as CSV (RFC 4180; with bom=true behind a
-// byte order mark) or NDJSON, streamed as they are read. A download that broke off is resumed with after=ID of its last whole row. An export that fails half-way ends the
+// Export returns what serves GET /export/stock-movements to callers who may read histories: the movements of a product or of all as CSV
+// (RFC 4180; with bom=true behind a byte order mark) or NDJSON, streamed as they are read. A download that broke off is resumed with
+// after=ID of its last whole row. An export that fails half-way ends the
 // connection without the last chunk, so that nobody takes it for whole.
-func Export(c Config, exporter Exporter, log *slog.Logger) http.Handler {
+func Export(c Config, callers *auth.Verifier, exporter Exporter, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
 	present := presenter{log}
 	refuse := func(w http.ResponseWriter, r *http.Request, status int, err error) {
 		present.refuse(r.Context(), w, mediaJSON, status, err)
 	}
-	return edge(c, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return edge(c, callers, auth.StockHistory, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := parseExport(r.URL.RawQuery)
 		if err != nil {
 			refuse(w, r, http.StatusBadRequest, err)

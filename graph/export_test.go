@@ -35,7 +35,7 @@ var exported = projection.Movement{
 
 func exports(t *testing.T, n int, fail error) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(Export(Config{}, exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
 		for range n {
 			m := exported
 			if err := each(&m); err != nil {
@@ -192,7 +192,7 @@ func TestWhatASpreadsheetWouldCalculateIsDefused(t *testing.T) {
 func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 	var got projection.MovementID
 	var filter projection.MovementFilter
-	server := httptest.NewServer(Export(Config{}, exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
 		got, filter = after, where
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -206,7 +206,7 @@ func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 }
 
 func TestAHeadOfAnExportReadsNothing(t *testing.T) {
-	server := httptest.NewServer(Export(Config{}, exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
 		t.Error("it was run")
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -224,7 +224,7 @@ func TestAHeadOfAnExportReadsNothing(t *testing.T) {
 // As many exports run as may; one more is told that the service is busy, which is no fault of its own.
 func TestTooManyExportsAreToldSo(t *testing.T) {
 	began, end := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(Export(Config{}, exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
 		began <- struct{}{}
 		<-end
 		return nil
@@ -247,7 +247,7 @@ func TestTooManyExportsAreToldSo(t *testing.T) {
 func TestTheTimeOfAnExportEndsWithIt(t *testing.T) {
 	var deadlines []time.Time
 	w := &deadlined{ResponseRecorder: httptest.NewRecorder(), set: func(at time.Time) { deadlines = append(deadlines, at) }}
-	Export(Config{}, exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	Export(Config{}, everybody(t), exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
 		m := exported
 		return each(&m)
 	}), slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/export/stock-movements", nil))
@@ -269,7 +269,7 @@ func (d *deadlined) SetWriteDeadline(at time.Time) error {
 // A client that goes away ends the export, and with it its read of the database.
 func TestAnExportEndsWithItsClient(t *testing.T) {
 	ended := make(chan error, 1)
-	server := httptest.NewServer(Export(Config{}, exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
 		var err error
 		for err == nil {
 			m := exported

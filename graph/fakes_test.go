@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
@@ -140,10 +141,10 @@ func (f *fakes) Submit(ctx context.Context, productID, commandID uuid.UUID, from
 	return func() (int64, *product.Refusal, error) { return version, refusal, err }
 }
 
-// testConfig is the default configuration, without authentication and with the settings given.
+// testConfig is the default configuration with the settings given.
 func testConfig(t testing.TB, settings ...string) Config {
 	t.Helper()
-	vars := map[string]string{"AUTH_MODE": "none", "GRAPHQL_INTROSPECTION": "on"}
+	vars := map[string]string{"GRAPHQL_INTROSPECTION": "on"}
 	if len(settings)%2 != 0 {
 		t.Fatalf("settings are names and values by turns: %q", settings)
 	}
@@ -157,10 +158,20 @@ func testConfig(t testing.TB, settings ...string) Config {
 	return c
 }
 
+// everybody lets every caller do everything.
+func everybody(t testing.TB) *auth.Verifier {
+	t.Helper()
+	v, err := auth.New(auth.Config{Mode: auth.ModeNone}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // newTestHandler serves the API on fakes.
 func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
 	t.Helper()
-	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f},
+	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t)},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

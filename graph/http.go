@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -24,18 +25,25 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if s.Auth == nil {
+		return nil, errors.New("nothing says who callers are")
+	}
 	s.Levels = agingLevels{s.Levels, s.LevelsFresh}
-	schema := generated.NewExecutableSchema(generated.Config{Resolvers: &Resolver{services: s}})
+	resolver := &Resolver{services: s}
+	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	metrics := newMetrics(reg)
 	admission, err := newAdmission(c, metrics, log)
 	if err != nil {
 		return nil, err
 	}
+	if resolver.scopes, err = scopesOf(schema.Schema()); err != nil {
+		return nil, err
+	}
 	h := &handler{
-		engine: engine{schema: schema, admission: admission, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
+		engine: engine{schema: schema, admission: admission, scopes: resolver.scopes, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
 		config: c, places: make(places, c.Concurrency),
 	}
-	return edge(c, h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil
+	return edge(c, s.Auth, "", h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil
 }
 
 // ServeHTTP answers one request with one response.

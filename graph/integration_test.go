@@ -103,14 +103,14 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	reader := projection.NewReader(documents, correlation.ID)
 	h, err := Handler(testConfig(t), Services{
 		Reads: reader, Levels: levels,
-		Commands: &command.Service{Writer: writer, Store: store, Created: func() {}},
+		Commands: &command.Service{Writer: writer, Store: store, Created: func() {}}, Auth: everybody(t),
 	}, log, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", h)
-	mux.Handle("/export/stock-movements", Export(Config{}, reader, log))
+	mux.Handle("/export/stock-movements", Export(Config{}, everybody(t), reader, log))
 	return mux, writer
 }
 

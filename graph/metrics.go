@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"product-service/graph/auth"
 )
 
 // metrics are the figures of the API. No label has a value that a client chose: the ids of documents are the operator's.
@@ -42,6 +44,8 @@ func (m *metrics) refused(err error) {
 	code := InternalServerError
 	if known, ok := errors.AsType[*fault](err); ok {
 		code = known.code
+	} else if refused, ok := errors.AsType[*auth.Refusal](err); ok {
+		code = refusalCode(refused)
 	}
 	m.refusals.WithLabelValues(string(code)).Inc()
 }

@@ -5,9 +5,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/errgroup"
 
+	"product-service/graph/auth"
 	"product-service/graph/model"
 	"product-service/projection"
 )
@@ -43,29 +47,61 @@ func badNodeID(text string) error {
 	return badInput("%q is not an id; it must be a UUID, <productId>.<reservationId> or <productId>.<version>", model.Abbreviate(text))
 }
 
+// history is the type that the reference names, where that is one of a product's history; "" where it is of the catalogue.
+func (n nodeRef) history() string {
+	switch {
+	case n.version > 0:
+		return "StockMovement"
+	case n.reservation != uuid.Nil:
+		return "Reservation"
+	}
+	return ""
+}
+
 // node answers Query.node.
 func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
-	found, err := r.nodes(ctx, []string{id})
+	ref, err := parseNodeID(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.scopes.ofType(auth.CallerOf(ctx), ref.history()); err != nil {
+		return nil, err
+	}
+	found, err := r.readNodes(ctx, []nodeRef{ref})
 	if err != nil {
 		return nil, err
 	}
 	return found[0], nil
 }
 
-// nodes answers Query.nodes: products in one read, and those ids that aren't products as variants in another.
+// nodes answers Query.nodes. One that the caller may not see is null, whether it exists or not, and an error at its place in the list.
 func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
 	if len(ids) > projection.MaxIDs {
 		return nil, badInput("ids has %d ids; it can have %d", len(ids), projection.MaxIDs)
 	}
 	refs := make([]nodeRef, len(ids))
-	var plain []uuid.UUID
 	for i, text := range ids {
 		var err error
 		if refs[i], err = parseNodeID(text); err != nil {
 			return nil, err
 		}
-		if refs[i].version == 0 && refs[i].reservation == uuid.Nil {
-			plain = append(plain, refs[i].id)
+	}
+	for i, ref := range refs {
+		if err := r.scopes.ofType(auth.CallerOf(ctx), ref.history()); err != nil {
+			graphql.AddError(ctx, gqlerror.WrapPath(append(graphql.GetPath(ctx), ast.PathIndex(i)), err))
+			refs[i] = nodeRef{}
+		}
+	}
+	return r.readNodes(ctx, refs)
+}
+
+// readNodes reads what references name, nil for the zero one: products in one read, and those ids that aren't products as variants
+// in another.
+func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]model.Node, error) {
+	var plain []uuid.UUID
+	for _, ref := range refs {
+		if ref.history() == "" && ref.id != uuid.Nil {
+			plain = append(plain, ref.id)
 		}
 	}
 	catalogue, err := r.catalogueNodes(ctx, plain)
@@ -76,7 +112,7 @@ func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error
 	reads, readCtx := errgroup.WithContext(ctx)
 	reads.SetLimit(nodeReads)
 	for i, ref := range refs {
-		if ref.version == 0 && ref.reservation == uuid.Nil {
+		if ref.history() == "" {
 			all[i] = catalogue[ref.id]
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
@@ -19,6 +20,7 @@ type Services struct {
 
 	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with one may be kept.
 	LevelsFresh time.Duration
+	Auth        *auth.Verifier
 }
 
 // Reads answers from the projection. What isn't there is false or nil, not an error.
@@ -79,4 +81,7 @@ type Commands interface {
 }
 
 // Resolver is the root of the generated resolvers.
-type Resolver struct{ services Services }
+type Resolver struct {
+	services Services
+	scopes   scopes
+}

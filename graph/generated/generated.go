@@ -212,6 +212,21 @@ takes for the same number. Sums over time are Longs, because they can pass the 3
 scalar Long
 
 """
+The name of something that a token allows its bearer to do, such as ` + "`" + `catalog:write` + "`" + `.
+"""
+scalar federation__Scope
+
+"""
+Marks what only a token with certain scopes gives: a field, or all of a type wherever it is reached.
+"""
+directive @requiresScopes(
+  """
+  Sets of scopes, of which the token must have one set whole.
+  """
+  scopes: [[federation__Scope!]!]!
+) on FIELD_DEFINITION | OBJECT | INTERFACE | SCALAR | ENUM
+
+"""
 Anything that can be fetched again by its id alone.
 """
 interface Node {
@@ -366,7 +381,7 @@ type Query {
     The cursor to end before.
     """
     before: String
-  ): StockMovementConnection!
+  ): StockMovementConnection! @requiresScopes(scopes: [["stock:history"]])
   """
   How a product's stock went over time, in whole hours or days of UTC, without gaps. Empty for a product that doesn't exist.
   """
@@ -387,7 +402,7 @@ type Query {
     How long a bucket is.
     """
     interval: TimelineInterval!
-  ): [StockBucket!]!
+  ): [StockBucket!]! @requiresScopes(scopes: [["stock:history"]])
 }
 
 """
@@ -402,7 +417,7 @@ type Mutation {
     The new product.
     """
     input: CreateProductInput!
-  ): CreateProductPayload!
+  ): CreateProductPayload! @requiresScopes(scopes: [["catalog:write"]])
   """
   Changes what is shown of a product. Fields that are absent stay as they are.
   """
@@ -411,7 +426,7 @@ type Mutation {
     The changes.
     """
     input: UpdateProductInput!
-  ): UpdateProductPayload!
+  ): UpdateProductPayload! @requiresScopes(scopes: [["catalog:write"]])
   """
   Adds a variant to a product.
   """
@@ -420,7 +435,7 @@ type Mutation {
     The new variant.
     """
     input: AddProductVariantInput!
-  ): AddProductVariantPayload!
+  ): AddProductVariantPayload! @requiresScopes(scopes: [["catalog:write"]])
   """
   Changes a product's total stock: by a difference, or to what a count found.
   """
@@ -429,7 +444,7 @@ type Mutation {
     The change.
     """
     input: AdjustStockInput!
-  ): AdjustStockPayload!
+  ): AdjustStockPayload! @requiresScopes(scopes: [["catalog:write"]])
   """
   Changes the total stock of many products, as a stocktaking does. Each row is decided by itself: one that is refused refuses no
   other. Rows about one product are decided in their order.
@@ -439,7 +454,7 @@ type Mutation {
     The changes.
     """
     input: BulkAdjustStockInput!
-  ): BulkAdjustStockPayload!
+  ): BulkAdjustStockPayload! @requiresScopes(scopes: [["catalog:write"]])
 }
 
 """
@@ -491,7 +506,8 @@ type Product implements Node {
   """
   updatedAt: DateTime!
   """
-  What changed the product's stock, the newest first.
+  What changed the product's stock, the newest first. Null only beside an error: a caller who may not read histories still gets the
+  product.
   """
   stockMovements(
     """
@@ -522,9 +538,9 @@ type Product implements Node {
     The cursor to end before.
     """
     before: String
-  ): StockMovementConnection!
+  ): StockMovementConnection @requiresScopes(scopes: [["stock:history"]])
   """
-  How the product's stock went over time, in whole hours or days of UTC, without gaps.
+  How the product's stock went over time, in whole hours or days of UTC, without gaps. Null only beside an error.
   """
   stockTimeline(
     """
@@ -539,7 +555,7 @@ type Product implements Node {
     How long a bucket is.
     """
     interval: TimelineInterval!
-  ): [StockBucket!]!
+  ): [StockBucket!] @requiresScopes(scopes: [["stock:history"]])
   """
   The stock as it was at an instant; null before the product was created.
   """
@@ -548,7 +564,7 @@ type Product implements Node {
     The instant.
     """
     at: DateTime!
-  ): ProductStock
+  ): ProductStock @requiresScopes(scopes: [["stock:history"]])
 }
 
 """
@@ -735,7 +751,7 @@ enum StockStatus {
 """
 A hold on units of a product, taken for a saga.
 """
-type Reservation implements Node {
+type Reservation implements Node @requiresScopes(scopes: [["stock:history"]]) {
   """
   ` + "`" + `<productId>.<reservationId>` + "`" + `.
   """
@@ -799,7 +815,7 @@ enum ReservationState {
 """
 One change of a product's stock.
 """
-type StockMovement implements Node {
+type StockMovement implements Node @requiresScopes(scopes: [["stock:history"]]) {
   """
   ` + "`" + `<productId>.<version>` + "`" + `.
   """
@@ -891,7 +907,7 @@ enum StockMovementType {
 """
 An hour or a day of a product's stock. ` + "`" + `opening` + "`" + ` to ` + "`" + `maxAvailable` + "`" + ` are of what was available.
 """
-type StockBucket {
+type StockBucket @requiresScopes(scopes: [["stock:history"]]) {
   """
   The first instant of the bucket.
   """
@@ -987,7 +1003,7 @@ type ProductEdge {
 """
 A page of stock movements.
 """
-type StockMovementConnection {
+type StockMovementConnection @requiresScopes(scopes: [["stock:history"]]) {
   """
   The movements with their cursors.
   """
@@ -1009,7 +1025,7 @@ type StockMovementConnection {
 """
 A stock movement in a page.
 """
-type StockMovementEdge {
+type StockMovementEdge @requiresScopes(scopes: [["stock:history"]]) {
   """
   Its place in the list, to page on from.
   """
@@ -3621,10 +3637,10 @@ func (ec *executionContext) _Product_stockMovements(ctx context.Context, field g
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
-			return ec.marshalNStockMovementConnection2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockMovementConnection(ctx, selections, v)
+			return ec.marshalOStockMovementConnection2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockMovementConnection(ctx, selections, v)
 		},
 		true,
-		true,
+		false,
 	)
 }
 func (ec *executionContext) fieldContext_Product_stockMovements(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
@@ -3665,10 +3681,10 @@ func (ec *executionContext) _Product_stockTimeline(ctx context.Context, field gr
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
-			return ec.marshalNStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx, selections, v)
+			return ec.marshalOStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx, selections, v)
 		},
 		true,
-		true,
+		false,
 	)
 }
 func (ec *executionContext) fieldContext_Product_stockTimeline(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
@@ -8174,7 +8190,7 @@ func (ec *executionContext) _Product(ctx context.Context, sel ast.SelectionSet, 
 					}
 				}()
 				res = ec._Product_stockMovements(ctx, field, obj)
-				if res == graphql.Null {
+				if res == graphql.RequiredNull {
 					atomic.AddUint32(&fs.Invalids, 1)
 				}
 				return res
@@ -8212,7 +8228,7 @@ func (ec *executionContext) _Product(ctx context.Context, sel ast.SelectionSet, 
 					}
 				}()
 				res = ec._Product_stockTimeline(ctx, field, obj)
-				if res == graphql.Null {
+				if res == graphql.RequiredNull {
 					atomic.AddUint32(&fs.Invalids, 1)
 				}
 				return res
@@ -10585,6 +10601,80 @@ func (ec *executionContext) marshalN__TypeKind2string(ctx context.Context, sel a
 	return res
 }
 
+func (ec *executionContext) unmarshalNfederation__Scope2string(ctx context.Context, v any) (string, error) {
+	res, err := graphql.UnmarshalString(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNfederation__Scope2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(v)
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func (ec *executionContext) unmarshalNfederation__Scope2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNfederation__Scope2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNfederation__Scope2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNfederation__Scope2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNfederation__Scope2ᚕᚕstringᚄ(ctx context.Context, v any) ([][]string, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([][]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNfederation__Scope2ᚕstringᚄ(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNfederation__Scope2ᚕᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v [][]string) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNfederation__Scope2ᚕstringᚄ(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) unmarshalOBoolean2bool(ctx context.Context, v any) (bool, error) {
 	res, err := graphql.UnmarshalBoolean(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -10776,6 +10866,32 @@ func (ec *executionContext) marshalOReservation2ᚖproductᚑserviceᚋgraphᚋm
 		return graphql.Null
 	}
 	return ec._Reservation(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOStockBucket2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucketᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNStockBucket2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockBucket(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalOStockMovementConnection2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockMovementConnection(ctx context.Context, sel ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._StockMovementConnection(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx context.Context, v any) ([]projection.MovementType, error) {
