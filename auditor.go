@@ -10,14 +10,15 @@ import (
 
 	"product-service/command"
 	"product-service/eventstore"
-	"product-service/projection"
+	"product-service/projection/audit"
+	"product-service/projection/store"
 )
 
 // auditor audits all the time, at a pace that nobody feels, so that a difference is known before somebody stumbles over it. It heals
 // nothing and doesn't ask the Inventory Service: that is for `product-service audit`.
 type auditor struct {
 	store     *eventstore.Store
-	documents *projection.Store
+	documents *store.Store
 	leases    command.LeaseHolder
 	rate      int
 	log       *slog.Logger
@@ -32,7 +33,7 @@ const auditorRole = "auditor"
 
 const auditEvery = 10 * time.Minute
 
-func newAuditor(store *eventstore.Store, documents *projection.Store, leases command.LeaseHolder, rate int, r prometheus.Registerer, log *slog.Logger) *auditor {
+func newAuditor(store *eventstore.Store, documents *store.Store, leases command.LeaseHolder, rate int, r prometheus.Registerer, log *slog.Logger) *auditor {
 	f := promauto.With(r)
 	return &auditor{store: store, documents: documents, leases: leases, rate: rate, log: log,
 		products: f.NewCounter(prometheus.CounterOpts{Name: "product_service_audit_products_total", Help: "Products whose books were compared with the log."}),
@@ -72,7 +73,7 @@ func (a *auditor) forget() {
 }
 
 func (a *auditor) audit(ctx context.Context) {
-	result, err := projection.Audit(ctx, a.documents, a.store, a.store, a.log, projection.AuditOptions{PerSecond: a.rate}, func(d projection.Difference) {
+	result, err := audit.Run(ctx, a.documents, a.store, a.store, a.log, audit.Options{PerSecond: a.rate}, func(d audit.Difference) {
 		a.log.ErrorContext(ctx, "an audit found a difference", "product_id", d.Product, "where", d.Where, "what", d.What)
 	})
 	if err != nil {

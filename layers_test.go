@@ -12,8 +12,8 @@ import (
 
 const module = "product-service"
 
-// layer is what a package, and those below it, may import: of this module and of others, besides the standard library. A
-// name stands for itself and for all below it.
+// layer is what a package, and those below it, may import, besides the standard library and the layer itself: layers of this
+// module by their names, and other modules by the beginning of an import path.
 type layer struct {
 	name          string
 	ours, foreign []string
@@ -36,21 +36,46 @@ var layers = []layer{
 		foreign: with("github.com/IBM/sarama", "github.com/xdg-go/scram"),
 	},
 	{
-		name: "projection", ours: []string{"product", "eventstore", "integration/inventory"},
+		name: "projection", ours: []string{"product", "eventstore", "projection/view", "projection/store"},
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
+	{
+		name: "projection/view", ours: []string{"product", "eventstore"},
+		foreign: []string{
+			"github.com/google/uuid", "golang.org/x/text", "go.mongodb.org/mongo-driver/v2/bson", "go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore",
+		},
+	},
+	{
+		name: "projection/store", ours: []string{"eventstore", "projection/view"},
+		foreign: with("go.mongodb.org/mongo-driver/v2"),
+	},
+	{
+		name: "projection/read", ours: []string{"product", "eventstore", "integration/inventory", "projection/view", "projection/store"},
+		foreign: with("go.mongodb.org/mongo-driver/v2"),
+	},
+	{
+		name: "projection/audit", ours: []string{"product", "eventstore", "projection", "projection/view", "projection/store"},
+		foreign: with("go.mongodb.org/mongo-driver/v2"),
+	},
+	{name: "projection/projectiontest", ours: []string{"*"}, foreign: []string{"*"}}, // only for tests
 	{
 		name: "integration/inventory", ours: []string{"correlation", "ijson"},
 		foreign: with("github.com/hashicorp/go-retryablehttp", "github.com/sony/gobreaker/v2", "github.com/dgraph-io/ristretto/v2",
 			"golang.org/x/oauth2"),
 	},
 	{
-		name: "graph", ours: []string{"product", "projection", "integration/inventory", "correlation", "ijson"},
+		name: "graph", ours: []string{"graph/auth", "product", "projection/read", "projection/view", "integration/inventory", "correlation", "ijson"},
 		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
 			"github.com/coder/websocket", "github.com/gorilla/websocket"),
 	},
 	{name: "graph/auth", foreign: with("github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset")},
-	{name: "", ours: []string{"product", "eventstore", "command", "projection", "integration", "graph", "correlation", "ijson"}, foreign: []string{"*"}},
+	{
+		name: "", foreign: []string{"*"},
+		ours: []string{
+			"product", "eventstore", "command", "projection", "projection/store", "projection/read", "projection/audit", "integration/inventory",
+			"graph", "graph/auth", "correlation", "ijson",
+		},
+	},
 	{name: "dev", ours: []string{"*"}, foreign: []string{"*"}},
 	{name: "dev/stack", foreign: []string{"*"}}, // serves every package's tests, so it may know none
 	{name: "dev/upstream", ours: []string{"dev/simulator"}, foreign: []string{"*"}},
@@ -137,7 +162,7 @@ func complaints(path string, imports []string) []string {
 	for _, imported := range imports {
 		target, isOurs := strings.CutPrefix(imported, module+"/")
 		switch {
-		case isOurs && !under(target, l.ours) && (l.name == "" || !under(target, []string{l.name})):
+		case isOurs && layerOf(target) != l && !slices.Contains(l.ours, "*") && !slices.Contains(l.ours, layerName(target)):
 			found = append(found, path+" imports "+imported+", but of ours may import only: "+list(l.ours))
 		case !isOurs && isForeign(imported) && !under(imported, l.foreign):
 			found = append(found, path+" imports "+imported+", but of other modules may import only: "+list(l.foreign))
@@ -156,6 +181,14 @@ func layerOf(name string) *layer {
 		}
 	}
 	return best
+}
+
+// layerName is the name of a package's layer; "?" where it belongs to none.
+func layerName(name string) string {
+	if l := layerOf(name); l != nil {
+		return l.name
+	}
+	return "?"
 }
 
 func under(path string, names []string) bool {
@@ -193,6 +226,16 @@ func TestLayersNoticeAWrongImport(t *testing.T) {
 		{"product-service/graph", "product-service/graph/model", false},
 		{"product-service/graph/model", "product-service/product", false},
 		{"product-service/graph", "product-service/command", true},
+		{"product-service/graph", "product-service/projection/read", false},
+		{"product-service/graph", "product-service/projection/store", true},
+		{"product-service/projection", "product-service/projection/store", false},
+		{"product-service/projection", "product-service/projection/read", true},
+		{"product-service/projection/view", "product-service/projection/store", true},
+		{"product-service/projection/view", "go.mongodb.org/mongo-driver/v2/mongo", true},
+		{"product-service/projection/store", "product-service/projection/read", true},
+		{"product-service/projection/read", "product-service/projection", true},
+		{"product-service/projection/audit", "product-service/projection", false},
+		{"product-service", "product-service/projection/projectiontest", true},
 		{"product-service/integration/inventory", "product-service/projection", true},
 		{"product-service/dev/stack", "product-service/eventstore", true},
 		{"product-service/dev/e2e", "product-service/eventstore", false},

@@ -17,6 +17,8 @@ import (
 	"product-service/eventstore"
 	"product-service/integration/inventory"
 	"product-service/projection"
+	"product-service/projection/audit"
+	"product-service/projection/store"
 )
 
 func migrate(*flag.FlagSet) func(context.Context, *server) error {
@@ -69,7 +71,7 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 		return nil
 	})
 	return func(ctx context.Context, s *server) error {
-		return s.withStores(ctx, func(log *eventstore.Store, documents *projection.Store) error {
+		return s.withStores(ctx, func(log *eventstore.Store, documents *store.Store) error {
 			began := time.Now()
 			if err := projection.Rebuild(ctx, documents, log, s.log, o, s.progress()); err != nil {
 				return err
@@ -84,7 +86,7 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 // errDifferent is how an audit that found something ends.
 var errDifferent = errors.New("the books differ")
 
-func audit(flags *flag.FlagSet) func(context.Context, *server) error {
+func auditCommand(flags *flag.FlagSet) func(context.Context, *server) error {
 	heal := flags.Bool("heal", false, "fold the documents that differ anew, under their shard's position")
 	rate := 0
 	flags.Func("rate", "products a second, at most (`N`); 0, the default, is as fast as it goes", func(text string) (err error) {
@@ -104,9 +106,9 @@ func audit(flags *flag.FlagSet) func(context.Context, *server) error {
 			return err
 		}
 		defer levels.Close()
-		return s.withStores(ctx, func(log *eventstore.Store, documents *projection.Store) error {
-			o := projection.AuditOptions{Heal: *heal, PerSecond: rate, Absent: absent(levels)}
-			result, err := projection.Audit(ctx, documents, log, log, s.log, o, s.difference)
+		return s.withStores(ctx, func(log *eventstore.Store, documents *store.Store) error {
+			o := audit.Options{Heal: *heal, PerSecond: rate, Absent: absent(levels)}
+			result, err := audit.Run(ctx, documents, log, log, s.log, o, s.difference)
 			if err != nil {
 				return err
 			}
@@ -146,7 +148,7 @@ func (s *server) say(line string, object map[string]any) {
 	}
 }
 
-func (s *server) difference(d projection.Difference) {
+func (s *server) difference(d audit.Difference) {
 	healed := ""
 	if d.Healed {
 		healed = "  (healed)"
@@ -156,13 +158,13 @@ func (s *server) difference(d projection.Difference) {
 }
 
 // withStores opens both databases for a command that ends.
-func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *projection.Store) error) error {
+func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *store.Store) error) error {
 	log, err := eventstore.Open(ctx, s.Store)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	documents, err := projection.Open(ctx, s.Projection)
+	documents, err := store.Open(ctx, s.Projection)
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,12 @@ import (
 
 	"product-service/graph"
 	"product-service/graph/auth"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // routes are all that clients are served, by pattern, but for what says whether this instance is alive. Each asks by itself who its
 // callers are, where it doesn't serve everybody.
-func (s *server) routes(api http.Handler, callers *auth.Verifier, reader *projection.Reader) map[string]http.Handler {
+func (s *server) routes(api http.Handler, callers *auth.Verifier, reader *read.Reader) map[string]http.Handler {
 	explorer := graph.Explorer()
 	return map[string]http.Handler{
 		"/graphql":                span("graphql", api),

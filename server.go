@@ -26,6 +26,8 @@ import (
 	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/store"
 )
 
 // Exit codes.
@@ -52,7 +54,7 @@ var subcommands = []subcommand{
 	{"serve", "serve GraphQL, consume commands, relay outcomes, project (the default)", serve},
 	{"migrate", "bring the PostgreSQL schema up to date and create missing topics", migrate},
 	{"rebuild", "build the read model anew beside the live one, and switch", rebuild},
-	{"audit", "compare log, heads, reservations, variants and read model", audit},
+	{"audit", "compare log, heads, reservations, variants and read model", auditCommand},
 	{"replay", "list dead letters, or send those of our own failures again", replay},
 }
 
@@ -225,7 +227,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 }
 
 // open connects to the databases and brings them up to date.
-func (s *server) open(ctx context.Context, life *lifecycle) (*eventstore.Store, *projection.Store, error) {
+func (s *server) open(ctx context.Context, life *lifecycle) (*eventstore.Store, *store.Store, error) {
 	log, err := eventstore.Open(ctx, s.Store)
 	if err != nil {
 		return nil, nil, err
@@ -234,7 +236,7 @@ func (s *server) open(ctx context.Context, life *lifecycle) (*eventstore.Store, 
 	if _, err := log.Migrate(ctx); err != nil {
 		return nil, nil, err
 	}
-	documents, err := projection.Open(ctx, s.Projection)
+	documents, err := store.Open(ctx, s.Projection)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -264,12 +266,12 @@ type neighbour struct {
 	reader *inventory.Reader
 }
 
-func (s *server) inventory(life *lifecycle, documents *projection.Store) (n neighbour, err error) {
+func (s *server) inventory(life *lifecycle, documents *store.Store) (n neighbour, err error) {
 	if n.client, err = inventory.NewClient(s.Inventory, s.log, s.metrics); err != nil {
 		return n, err
 	}
 	life.closing("inventory client", func(context.Context) error { n.client.Close(); return nil })
-	if n.reader, err = inventory.NewReader(n.client, projection.NewLevels(documents), s.metrics); err != nil {
+	if n.reader, err = inventory.NewReader(n.client, read.NewLevels(documents), s.metrics); err != nil {
 		return n, err
 	}
 	life.closing("inventory reader", func(context.Context) error { n.reader.Close(); return nil })
@@ -300,8 +302,8 @@ func untilStopped(run func(context.Context)) func(context.Context) error {
 }
 
 // listen serves clients and the people who run the service.
-func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *projection.Store, levels *inventory.Reader, service *command.Service) error {
-	reader := projection.NewReader(documents, correlation.ID)
+func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, documents *store.Store, levels *inventory.Reader, service *command.Service) error {
+	reader := read.NewReader(documents, correlation.ID)
 	callers, err := auth.New(s.Auth, s.log, s.metrics)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ import (
 	"product-service/graph"
 	"product-service/graph/auth"
 	"product-service/integration/inventory"
-	"product-service/projection"
+	"product-service/projection/store"
 )
 
 // Settings is the whole configuration: what the environment says, each part of it belonging to the package that uses it.
@@ -49,7 +49,7 @@ type Settings struct {
 	Leases     eventstore.LeasesConfig
 	Kafka      command.Config
 	Writer     command.WriterConfig
-	Projection projection.Config
+	Projection store.Config
 	Inventory  inventory.Config
 	Auth       auth.Config
 	Graph      graph.Config

@@ -7,12 +7,12 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 const (
 	defaultPage = 20
-	maxPage     = projection.MaxPage
+	maxPage     = read.MaxNodes
 )
 
 // pageArgs are the arguments of a Relay connection.
@@ -24,8 +24,8 @@ type pageArgs struct {
 }
 
 // check says what is wrong with them, or what they ask for.
-func (a pageArgs) check(ctx context.Context) (projection.Range, error) {
-	p := projection.Range{Count: graphql.FieldRequested(ctx, "totalCount")}
+func (a pageArgs) check(ctx context.Context) (read.Range, error) {
+	p := read.Range{Count: graphql.FieldRequested(ctx, "totalCount")}
 	if a.first != nil && a.last != nil {
 		return p, badInput("first and last are both given; give one of them")
 	}
@@ -63,8 +63,8 @@ func (a pageArgs) check(ctx context.Context) (projection.Range, error) {
 
 // parseIDs reads a list of ids.
 func parseIDs(name string, texts []string) ([]uuid.UUID, error) {
-	if len(texts) > projection.MaxIDs {
-		return nil, badInput("%s has %d ids; it can have %d", name, len(texts), projection.MaxIDs)
+	if len(texts) > read.MaxIDs {
+		return nil, badInput("%s has %d ids; it can have %d", name, len(texts), read.MaxIDs)
 	}
 	ids := make([]uuid.UUID, len(texts))
 	for i, text := range texts {

@@ -9,17 +9,17 @@ import (
 
 	"github.com/google/uuid"
 
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // A year by the hour, from memory.
 func BenchmarkYearByHour(b *testing.B) {
-	year := make([]projection.Bucket, projection.MaxHours)
+	year := make([]read.Bucket, read.MaxHours)
 	for i := range year {
 		start := noon.Add(time.Duration(i) * time.Hour)
-		year[i] = projection.Bucket{Start: start, End: start.Add(time.Hour), Opening: int64(i), Closing: int64(i) + 3, Min: int64(i), Max: int64(i) + 3, AdjustedQuantity: 3, Movements: 2}
+		year[i] = read.Bucket{Start: start, End: start.Add(time.Hour), Opening: int64(i), Closing: int64(i) + 3, Min: int64(i), Max: int64(i) + 3, AdjustedQuantity: 3, Movements: 2}
 	}
-	h := newTestHandler(b, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
+	h := newTestHandler(b, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, read.Interval) ([]read.Bucket, error) {
 		return year, nil
 	}})
 	body := `{"query":"{stockTimeline(productId:\"` + numbered("a", 1).String() + `\",from:\"2026-01-01T00:00:00Z\",to:\"2027-01-01T00:00:00Z\",interval:HOUR)` +

@@ -13,7 +13,7 @@ import (
 
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Ensure that each row of a bulk mutation is decided by itself, in order; that its products are read and their levels loaded at once.
@@ -22,7 +22,7 @@ func TestRowsOfABulkMutationAreDecidedByThemselves(t *testing.T) {
 	f := fakesOf(c)
 	var reads, submitted, waited int
 	byIDs := f.byIDs
-	f.byIDs = func(ids []uuid.UUID) ([]*projection.Product, error) { reads++; return byIDs(ids) }
+	f.byIDs = func(ids []uuid.UUID) ([]*read.Product, error) { reads++; return byIDs(ids) }
 	f.level = func(_ context.Context, id uuid.UUID) inventory.Result {
 		return inventory.Result{Outcome: inventory.Known, Level: inventory.Level{VariantID: id, Available: 4}}
 	}
@@ -83,7 +83,7 @@ func TestARowThatFailsFailsNoOther(t *testing.T) {
 	}
 	f.waitFor = func(_ context.Context, id uuid.UUID, _ int64) error {
 		if id == c[2].ID {
-			return projection.ErrNotYet
+			return read.ErrNotYet
 		}
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 const (
@@ -89,8 +89,8 @@ func bucketCount(args map[string]any) int {
 		return 1
 	}
 	each := time.Hour
-	if args["interval"] == string(projection.Daily) {
+	if args["interval"] == string(read.Daily) {
 		each = 24 * time.Hour
 	}
-	return int(min(max(to.Sub(from)/each, 1), projection.MaxHours))
+	return int(min(max(to.Sub(from)/each, 1), read.MaxHours))
 }

@@ -20,12 +20,12 @@ import (
 
 	"product-service/graph/auth"
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Exporter streams movements, the oldest first.
 type Exporter interface {
-	Export(ctx context.Context, where projection.MovementFilter, after projection.MovementID, each func(*projection.Movement) error) error
+	Export(ctx context.Context, where read.MovementFilter, after read.MovementID, each func(*read.Movement) error) error
 }
 
 const (
@@ -67,7 +67,7 @@ func Export(c Config, callers *auth.Verifier, exporter Exporter, log *slog.Logge
 		switch {
 		case err == nil:
 			err = out.close()
-		case !out.started && errors.Is(err, projection.ErrBadRange):
+		case !out.started && errors.Is(err, read.ErrBadRange):
 			refuse(w, r, http.StatusBadRequest, badInput("after=%s.%d: the export has no such movement to go on after", e.after.ProductID, e.after.Version))
 			return
 		case !out.started:
@@ -87,8 +87,8 @@ func Export(c Config, callers *auth.Verifier, exporter Exporter, log *slog.Logge
 type export struct {
 	format string
 	bom    bool // a CSV begins with a byte order mark
-	where  projection.MovementFilter
-	after  projection.MovementID
+	where  read.MovementFilter
+	after  read.MovementID
 }
 
 // exportParameters are what the URL of an export may have, each once and not empty.
@@ -207,7 +207,7 @@ func (x *exportWriter) start() {
 	}
 }
 
-func (x *exportWriter) row(m *projection.Movement) error {
+func (x *exportWriter) row(m *read.Movement) error {
 	if !x.started {
 		x.start()
 	}
@@ -240,7 +240,7 @@ const byteOrderMark = "\ufeff"
 
 const exportStamp = "2006-01-02T15:04:05.000000Z"
 
-func appendCSV(b []byte, m *projection.Movement) []byte {
+func appendCSV(b []byte, m *read.Movement) []byte {
 	b = appendMovementID(b, m)
 	b = append(append(b, ','), m.ProductID.String()...)
 	b = append(append(b, ','), m.Type...)
@@ -284,11 +284,11 @@ func isFormula(text string) bool {
 
 var signedNumber = regexp.MustCompile(`^[+-][0-9]+(\.[0-9]+)?$`)
 
-func appendMovementID(b []byte, m *projection.Movement) []byte {
+func appendMovementID(b []byte, m *read.Movement) []byte {
 	return strconv.AppendInt(append(append(b, m.ProductID.String()...), '.'), m.Version, 10)
 }
 
-func appendJSON(b []byte, m *projection.Movement) []byte {
+func appendJSON(b []byte, m *read.Movement) []byte {
 	b = append(appendMovementID(append(b, `{"id":"`...), m), `","productId":"`...)
 	b = append(append(b, m.ProductID.String()...), `","type":"`...)
 	b = append(append(b, m.Type...), '"')

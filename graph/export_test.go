@@ -17,25 +17,26 @@ import (
 
 	"github.com/google/uuid"
 
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 )
 
 // exporterFunc is an Exporter.
-type exporterFunc func(where projection.MovementFilter, after projection.MovementID, each func(*projection.Movement) error) error
+type exporterFunc func(where read.MovementFilter, after read.MovementID, each func(*read.Movement) error) error
 
-func (f exporterFunc) Export(_ context.Context, where projection.MovementFilter, after projection.MovementID, each func(*projection.Movement) error) error {
+func (f exporterFunc) Export(_ context.Context, where read.MovementFilter, after read.MovementID, each func(*read.Movement) error) error {
 	return f(where, after, each)
 }
 
-var exported = projection.Movement{
-	ProductID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-112233445566"), Version: 3, Type: projection.Released, Quantity: 2, Delta: 2, Total: 10, Reserved: 1,
+var exported = read.Movement{
+	ProductID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-112233445566"), Version: 3, Type: view.Released, Quantity: 2, Delta: 2, Total: 10, Reserved: 1,
 	ReservationID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000001"), SagaID: "=cmd|' /C calc'!A0", Reason: `a "reason", with comma`,
 	CommandID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000002"), OccurredAt: time.Date(2026, 11, 23, 14, 5, 0, 1000, time.UTC),
 }
 
 func exports(t *testing.T, n int, fail error) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(_ read.MovementFilter, _ read.MovementID, each func(*read.Movement) error) error {
 		for range n {
 			m := exported
 			if err := each(&m); err != nil {
@@ -190,9 +191,9 @@ func TestWhatASpreadsheetWouldCalculateIsDefused(t *testing.T) {
 }
 
 func TestAnExportGoesOnAfterAMovement(t *testing.T) {
-	var got projection.MovementID
-	var filter projection.MovementFilter
-	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(where projection.MovementFilter, after projection.MovementID, _ func(*projection.Movement) error) error {
+	var got read.MovementID
+	var filter read.MovementFilter
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(where read.MovementFilter, after read.MovementID, _ func(*read.Movement) error) error {
 		got, filter = after, where
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -200,13 +201,13 @@ func TestAnExportGoesOnAfterAMovement(t *testing.T) {
 	if _, _, err := fetch(t, server.URL+"?after=0190F3A4-5b6c-7d8e-9f00-112233445566.12&from=2026-11-23T00:00:00Z&productId="+exported.ProductID.String()); err != nil {
 		t.Fatal(err)
 	}
-	if got != (projection.MovementID{ProductID: exported.ProductID, Version: 12}) || filter.ProductID != exported.ProductID || filter.From.IsZero() {
+	if got != (read.MovementID{ProductID: exported.ProductID, Version: 12}) || filter.ProductID != exported.ProductID || filter.From.IsZero() {
 		t.Errorf("it asked for %v after %v", filter, got)
 	}
 }
 
 func TestAHeadOfAnExportReadsNothing(t *testing.T) {
-	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(read.MovementFilter, read.MovementID, func(*read.Movement) error) error {
 		t.Error("it was run")
 		return nil
 	}), slog.New(slog.DiscardHandler)))
@@ -224,7 +225,7 @@ func TestAHeadOfAnExportReadsNothing(t *testing.T) {
 // As many exports run as may; one more is told that the service is busy, which is no fault of its own.
 func TestTooManyExportsAreToldSo(t *testing.T) {
 	began, end := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exporterFunc(func(read.MovementFilter, read.MovementID, func(*read.Movement) error) error {
 		began <- struct{}{}
 		<-end
 		return nil
@@ -247,7 +248,7 @@ func TestTooManyExportsAreToldSo(t *testing.T) {
 func TestTheTimeOfAnExportEndsWithIt(t *testing.T) {
 	var deadlines []time.Time
 	w := &deadlined{ResponseRecorder: httptest.NewRecorder(), set: func(at time.Time) { deadlines = append(deadlines, at) }}
-	Export(Config{}, everybody(t), exporterFunc(func(_ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+	Export(Config{}, everybody(t), exporterFunc(func(_ read.MovementFilter, _ read.MovementID, each func(*read.Movement) error) error {
 		m := exported
 		return each(&m)
 	}), slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/export/stock-movements", nil))
@@ -269,7 +270,7 @@ func (d *deadlined) SetWriteDeadline(at time.Time) error {
 // A client that goes away ends the export, and with it its read of the database.
 func TestAnExportEndsWithItsClient(t *testing.T) {
 	ended := make(chan error, 1)
-	server := httptest.NewServer(Export(Config{}, everybody(t), exportUntil(func(ctx context.Context, each func(*projection.Movement) error) error {
+	server := httptest.NewServer(Export(Config{}, everybody(t), exportUntil(func(ctx context.Context, each func(*read.Movement) error) error {
 		var err error
 		for err == nil {
 			m := exported
@@ -300,8 +301,8 @@ func TestAnExportEndsWithItsClient(t *testing.T) {
 }
 
 // exportUntil is an Exporter of everything.
-type exportUntil func(ctx context.Context, each func(*projection.Movement) error) error
+type exportUntil func(ctx context.Context, each func(*read.Movement) error) error
 
-func (f exportUntil) Export(ctx context.Context, _ projection.MovementFilter, _ projection.MovementID, each func(*projection.Movement) error) error {
+func (f exportUntil) Export(ctx context.Context, _ read.MovementFilter, _ read.MovementID, each func(*read.Movement) error) error {
 	return f(ctx, each)
 }

@@ -18,20 +18,20 @@ import (
 	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // fakes are the services of a handler under test. A function that is nil finds nothing.
 type fakes struct {
-	byIDs       func([]uuid.UUID) ([]*projection.Product, error)
-	variants    func([]uuid.UUID) ([]*projection.Variant, error)
-	page        func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error)
+	byIDs       func([]uuid.UUID) ([]*read.Product, error)
+	variants    func([]uuid.UUID) ([]*read.Variant, error)
+	page        func(read.ProductFilter, read.ProductOrder, read.Range) (read.Page[read.Product], error)
 	waitFor     func(context.Context, uuid.UUID, int64) error
-	movements   func(projection.MovementFilter, projection.Range) (projection.Page[projection.Movement], error)
-	movement    func(uuid.UUID, int64) (projection.Movement, bool, error)
-	reservation func(productID, id uuid.UUID) (projection.Reservation, bool, error)
-	stockAt     func(uuid.UUID, time.Time) (projection.Stock, bool, error)
-	timeline    func(id uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error)
+	movements   func(read.MovementFilter, read.Range) (read.Page[read.Movement], error)
+	movement    func(uuid.UUID, int64) (read.Movement, bool, error)
+	reservation func(productID, id uuid.UUID) (read.Reservation, bool, error)
+	stockAt     func(uuid.UUID, time.Time) (read.Stock, bool, error)
+	timeline    func(id uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error)
 	level       func(context.Context, uuid.UUID) inventory.Result
 	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
 
@@ -45,31 +45,31 @@ type load struct {
 	bound time.Duration
 }
 
-func (f *fakes) Product(_ context.Context, id uuid.UUID) (projection.Product, bool, error) {
+func (f *fakes) Product(_ context.Context, id uuid.UUID) (read.Product, bool, error) {
 	found, err := f.ProductsByIDs(context.Background(), []uuid.UUID{id})
 	if err != nil || found[0] == nil {
-		return projection.Product{}, false, err
+		return read.Product{}, false, err
 	}
 	return *found[0], true, nil
 }
 
-func (f *fakes) ProductsByIDs(_ context.Context, ids []uuid.UUID) ([]*projection.Product, error) {
+func (f *fakes) ProductsByIDs(_ context.Context, ids []uuid.UUID) ([]*read.Product, error) {
 	if f.byIDs == nil {
-		return make([]*projection.Product, len(ids)), nil
+		return make([]*read.Product, len(ids)), nil
 	}
 	return f.byIDs(ids)
 }
 
-func (f *fakes) Variants(_ context.Context, ids []uuid.UUID) ([]*projection.Variant, error) {
+func (f *fakes) Variants(_ context.Context, ids []uuid.UUID) ([]*read.Variant, error) {
 	if f.variants == nil {
-		return make([]*projection.Variant, len(ids)), nil
+		return make([]*read.Variant, len(ids)), nil
 	}
 	return f.variants(ids)
 }
 
-func (f *fakes) Products(_ context.Context, where projection.ProductFilter, order projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error) {
+func (f *fakes) Products(_ context.Context, where read.ProductFilter, order read.ProductOrder, page read.Range) (read.Page[read.Product], error) {
 	if f.page == nil {
-		return projection.Page[projection.Product]{}, nil
+		return read.Page[read.Product]{}, nil
 	}
 	return f.page(where, order, page)
 }
@@ -81,35 +81,35 @@ func (f *fakes) WaitFor(ctx context.Context, id uuid.UUID, version int64) error 
 	return f.waitFor(ctx, id, version)
 }
 
-func (f *fakes) Movements(_ context.Context, where projection.MovementFilter, page projection.Range) (projection.Page[projection.Movement], error) {
+func (f *fakes) Movements(_ context.Context, where read.MovementFilter, page read.Range) (read.Page[read.Movement], error) {
 	if f.movements == nil {
-		return projection.Page[projection.Movement]{}, nil
+		return read.Page[read.Movement]{}, nil
 	}
 	return f.movements(where, page)
 }
 
-func (f *fakes) Movement(_ context.Context, id uuid.UUID, version int64) (m projection.Movement, ok bool, err error) {
+func (f *fakes) Movement(_ context.Context, id uuid.UUID, version int64) (m read.Movement, ok bool, err error) {
 	if f.movement == nil {
 		return m, false, nil
 	}
 	return f.movement(id, version)
 }
 
-func (f *fakes) Reservation(_ context.Context, productID, id uuid.UUID) (r projection.Reservation, ok bool, err error) {
+func (f *fakes) Reservation(_ context.Context, productID, id uuid.UUID) (r read.Reservation, ok bool, err error) {
 	if f.reservation == nil {
 		return r, false, nil
 	}
 	return f.reservation(productID, id)
 }
 
-func (f *fakes) StockAt(_ context.Context, id uuid.UUID, at time.Time) (s projection.Stock, ok bool, err error) {
+func (f *fakes) StockAt(_ context.Context, id uuid.UUID, at time.Time) (s read.Stock, ok bool, err error) {
 	if f.stockAt == nil {
 		return s, false, nil
 	}
 	return f.stockAt(id, at)
 }
 
-func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error) {
+func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error) {
 	if f.timeline == nil {
 		return nil, nil
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 )
 
 // reservation answers Query.reservation.
@@ -34,7 +35,7 @@ func (r *Resolver) reservation(ctx context.Context, productID, reservationID str
 // movementArgs are the filters of a list of movements.
 type movementArgs struct {
 	from, to *time.Time
-	types    []projection.MovementType
+	types    []view.MovementType
 }
 
 // movements answers stockMovements, of one product or, without an id, of all.
@@ -43,7 +44,7 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 	if err != nil {
 		return nil, err
 	}
-	var filter projection.MovementFilter
+	var filter read.MovementFilter
 	if productID != nil {
 		if filter.ProductID, err = parseID(*productID); err != nil {
 			return nil, err
@@ -84,7 +85,7 @@ func (r *Resolver) stockAt(ctx context.Context, p *model.Product, at time.Time) 
 }
 
 // timeline answers stockTimeline.
-func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every projection.Interval) ([]*model.StockBucket, error) {
+func (r *Resolver) timeline(ctx context.Context, productID string, from, to time.Time, every read.Interval) ([]*model.StockBucket, error) {
 	id, err := parseID(productID)
 	if err != nil {
 		return nil, err

@@ -9,14 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Buckets, which write themselves, show what is selected: under its alias, once, in order, through fragments, and as directives have it.
 func TestBucketsShowWhatIsSelected(t *testing.T) {
-	bucket := projection.Bucket{Start: noon, End: noon.Add(time.Hour), Opening: 1, Closing: -2, Min: -3, Max: 4, ReservedQuantity: 5, ReleasedQuantity: 6, AdjustedQuantity: -7, Movements: 8}
-	h := newTestHandler(t, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
-		return []projection.Bucket{bucket, bucket}, nil
+	bucket := read.Bucket{Start: noon, End: noon.Add(time.Hour), Opening: 1, Closing: -2, Min: -3, Max: 4, ReservedQuantity: 5, ReleasedQuantity: 6, AdjustedQuantity: -7, Movements: 8}
+	h := newTestHandler(t, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, read.Interval) ([]read.Bucket, error) {
+		return []read.Bucket{bucket, bucket}, nil
 	}})
 	got := post(t, h, `query($no:Boolean!){stockTimeline(productId:"`+idA+`",from:"2026-01-01T00:00:00Z",to:"2026-01-02T00:00:00Z",interval:HOUR){
 		movements ...All begin:start movements closing @include(if:$no) ...on StockBucket{opening __typename}}}

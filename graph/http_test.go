@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/correlation"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 const (
@@ -214,11 +214,11 @@ func TestCorrelationIDIsTakenOver(t *testing.T) {
 func TestRequestsWaitInLine(t *testing.T) {
 	var inside, most atomic.Int64
 	goOn := make(chan struct{})
-	f := &fakes{byIDs: func(ids []uuid.UUID) ([]*projection.Product, error) {
+	f := &fakes{byIDs: func(ids []uuid.UUID) ([]*read.Product, error) {
 		most.Store(max(most.Load(), inside.Add(1))) // one at a time, if all is well
 		<-goOn
 		inside.Add(-1)
-		return make([]*projection.Product, len(ids)), nil
+		return make([]*read.Product, len(ids)), nil
 	}}
 	h := newTestHandler(t, f, "GRAPHQL_CONCURRENCY", "1", "GRAPHQL_TIMEOUT", "200ms")
 	ask := func() *httptest.ResponseRecorder {
@@ -256,7 +256,7 @@ func TestWhoWaitsForAVersionHoldsUpNobody(t *testing.T) {
 			<-projected
 			return nil
 		},
-		page: func(projection.ProductFilter, projection.ProductOrder, projection.Range) (p projection.Page[projection.Product], err error) {
+		page: func(read.ProductFilter, read.ProductOrder, read.Range) (p read.Page[read.Product], err error) {
 			working <- struct{}{}
 			<-worked
 			return p, nil

@@ -24,6 +24,8 @@ import (
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/store"
 )
 
 func TestMain(m *testing.M) { stack.Main(m) }
@@ -64,13 +66,13 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 		_, err = store.Migrate(context.Background())
 		return err
 	}
-	store, err := eventstore.Open(t.Context(), eventstore.Config{URL: stack.Postgres(t, migrate), MaxConnections: 8})
+	events, err := eventstore.Open(t.Context(), eventstore.Config{URL: stack.Postgres(t, migrate), MaxConnections: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(store.Close)
+	t.Cleanup(events.Close)
 	url, database := stack.Mongo(t)
-	documents, err := projection.Open(t.Context(), defaults[projection.Config](t, map[string]string{"MONGODB_URL": url, "MONGODB_DATABASE": database}))
+	documents, err := store.Open(t.Context(), defaults[store.Config](t, map[string]string{"MONGODB_URL": url, "MONGODB_DATABASE": database}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +81,11 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 			t.Error(err)
 		}
 	})
-	writer := command.NewWriter(store, defaults[command.WriterConfig](t, nil), command.NewWriterMetrics(metrics), log)
+	writer := command.NewWriter(events, defaults[command.WriterConfig](t, nil), command.NewWriterMetrics(metrics), log)
 	started(t, writer.Run)
 	leaseConfig := defaults[eventstore.LeasesConfig](t, map[string]string{"INSTANCE_ID": t.Name()})
 	leaseConfig.Roles = map[string]int{projection.Role: eventstore.Shards}
-	leases := eventstore.NewLeases(store, leaseConfig, log)
+	leases := eventstore.NewLeases(events, leaseConfig, log)
 	started(t, leases.Run)
 	for changed := leases.Changed(); len(leases.Held(projection.Role)) < eventstore.Shards; changed = leases.Changed() {
 		select {
@@ -92,7 +94,7 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 			t.Fatal("the shards aren't leased")
 		}
 	}
-	projector, err := projection.NewProjector(documents, store, leases, log, metrics)
+	projector, err := projection.NewProjector(documents, events, leases, log, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +102,10 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	levels := &fakes{level: func(_ context.Context, id uuid.UUID) inventory.Result {
 		return inventory.Result{Outcome: inventory.Known, Level: inventory.Level{VariantID: id, Available: 1, Status: inventory.LowStock, UpdatedAt: noon, FetchedAt: noon, Source: inventory.Cache}}
 	}}
-	reader := projection.NewReader(documents, correlation.ID)
+	reader := read.NewReader(documents, correlation.ID)
 	h, err := Handler(testConfig(t), Services{
 		Reads: reader, Levels: levels,
-		Commands: &command.Service{Writer: writer, Store: store, Created: func() {}}, Auth: everybody(t),
+		Commands: &command.Service{Writer: writer, Store: events, Created: func() {}}, Auth: everybody(t),
 	}, log, metrics)
 	if err != nil {
 		t.Fatal(err)

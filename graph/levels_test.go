@@ -12,22 +12,22 @@ import (
 
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // catalogue is a projection of products with two variants each.
-type catalogue []projection.Product
+type catalogue []read.Product
 
 func newCatalogue(n int) catalogue {
 	c := make(catalogue, n)
 	for i := range c {
 		p := &c[i]
-		*p = projection.Product{
+		*p = read.Product{
 			ID: numbered("a", i), Name: fmt.Sprintf("Product %d", i), Total: 10, Reserved: 3, StockStatus: product.InStock,
 			IsOrderable: true, Version: 7, CreatedAt: noon, UpdatedAt: noon.Add(time.Hour), AsOf: noon.Add(time.Hour),
 		}
 		for j := range 2 {
-			p.Variants = append(p.Variants, projection.Variant{
+			p.Variants = append(p.Variants, read.Variant{
 				ID: numbered("b", 2*i+j), ProductID: p.ID, SKU: fmt.Sprintf("SKU-%d-%d", i, j), Name: "Variant", IsOrderable: true,
 				Attributes: []product.Attribute{{Name: "size", Value: "L"}},
 			})
@@ -42,8 +42,8 @@ func numbered(kind string, i int) uuid.UUID {
 	return uuid.MustParse(fmt.Sprintf("0000000%s-0000-7000-8000-%012d", kind, i))
 }
 
-func (c catalogue) byIDs(ids []uuid.UUID) ([]*projection.Product, error) {
-	found := make([]*projection.Product, len(ids))
+func (c catalogue) byIDs(ids []uuid.UUID) ([]*read.Product, error) {
+	found := make([]*read.Product, len(ids))
 	for i, id := range ids {
 		for j := range c {
 			if c[j].ID == id {
@@ -54,8 +54,8 @@ func (c catalogue) byIDs(ids []uuid.UUID) ([]*projection.Product, error) {
 	return found, nil
 }
 
-func (c catalogue) variants(ids []uuid.UUID) ([]*projection.Variant, error) {
-	found := make([]*projection.Variant, len(ids))
+func (c catalogue) variants(ids []uuid.UUID) ([]*read.Variant, error) {
+	found := make([]*read.Variant, len(ids))
 	for i, id := range ids {
 		for j := range c {
 			for k := range c[j].Variants {
@@ -68,10 +68,10 @@ func (c catalogue) variants(ids []uuid.UUID) ([]*projection.Variant, error) {
 	return found, nil
 }
 
-func (c catalogue) page(_ projection.ProductFilter, _ projection.ProductOrder, r projection.Range) (projection.Page[projection.Product], error) {
-	page := projection.Page[projection.Product]{Total: int64(len(c)), HasNext: r.First < len(c)}
+func (c catalogue) page(_ read.ProductFilter, _ read.ProductOrder, r read.Range) (read.Page[read.Product], error) {
+	page := read.Page[read.Product]{Total: int64(len(c)), HasNext: r.First < len(c)}
 	for _, p := range c[:min(max(r.First, r.Last), len(c))] {
-		page.Edges = append(page.Edges, projection.Edge[projection.Product]{Cursor: "at " + p.Name, Node: p})
+		page.Edges = append(page.Edges, read.Edge[read.Product]{Cursor: "at " + p.Name, Node: p})
 	}
 	return page, nil
 }

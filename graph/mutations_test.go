@@ -12,7 +12,7 @@ import (
 
 	"product-service/correlation"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // executed is one call of Execute.
@@ -61,10 +61,10 @@ func TestMutationsBecomeCommands(t *testing.T) {
 			product.AdjustStock{Total: new(int64), Reason: "counted"}, idA},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			shown := projection.Product{ID: uuid.MustParse(idA), Version: 9}
+			shown := read.Product{ID: uuid.MustParse(idA), Version: 9}
 			var waited int64
 			f := &fakes{
-				byIDs:   func([]uuid.UUID) ([]*projection.Product, error) { return []*projection.Product{&shown}, nil },
+				byIDs:   func([]uuid.UUID) ([]*read.Product, error) { return []*read.Product{&shown}, nil },
 				waitFor: func(_ context.Context, _ uuid.UUID, version int64) error { waited = version; return nil },
 			}
 			all := recording(f)
@@ -175,7 +175,7 @@ func TestMutationOutcomes(t *testing.T) {
 		}
 	})
 	t.Run("not readable yet", func(t *testing.T) {
-		f := &fakes{waitFor: func(context.Context, uuid.UUID, int64) error { return fmt.Errorf("at 3: %w", projection.ErrNotYet) }}
+		f := &fakes{waitFor: func(context.Context, uuid.UUID, int64) error { return fmt.Errorf("at 3: %w", read.ErrNotYet) }}
 		recording(f)
 		got := post(t, newTestHandler(t, f), mutate, "")
 		want := map[string]any{"product": nil, "version": 9.0, "userErrors": []any{}}

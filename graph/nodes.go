@@ -13,7 +13,7 @@ import (
 
 	"product-service/graph/auth"
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 const nodeReads = 8 // at once, for one list of nodes
@@ -76,8 +76,8 @@ func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
 
 // nodes answers Query.nodes. One that the caller may not see is null, whether it exists or not, and an error at its place in the list.
 func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
-	if len(ids) > projection.MaxIDs {
-		return nil, badInput("ids has %d ids; it can have %d", len(ids), projection.MaxIDs)
+	if len(ids) > read.MaxIDs {
+		return nil, badInput("ids has %d ids; it can have %d", len(ids), read.MaxIDs)
 	}
 	refs := make([]nodeRef, len(ids))
 	for i, text := range ids {

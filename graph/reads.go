@@ -11,7 +11,7 @@ import (
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // product answers Query.product.
@@ -176,13 +176,13 @@ func stalenessBound(maxStaleness *int64) (time.Duration, error) {
 // classifyRead is what clients are told of the errors that reads come with on purpose.
 func classifyRead(err error) (Code, string, bool) {
 	switch {
-	case errors.Is(err, projection.ErrNotYet):
+	case errors.Is(err, read.ErrNotYet):
 		return NotYetAvailable, "the version asked for can't be read yet; ask again in a moment", true
-	case errors.Is(err, projection.ErrBadCursor):
+	case errors.Is(err, read.ErrBadCursor):
 		return BadUserInput, "after or before isn't a cursor of this list, in this order", true
-	case errors.Is(err, projection.ErrBadRange):
-		return BadUserInput, strings.TrimSuffix(err.Error(), ": "+projection.ErrBadRange.Error()), true
-	case errors.Is(err, projection.ErrTooMany):
+	case errors.Is(err, read.ErrBadRange):
+		return BadUserInput, strings.TrimSuffix(err.Error(), ": "+read.ErrBadRange.Error()), true
+	case errors.Is(err, read.ErrTooMany):
 		return BadUserInput, err.Error(), true
 	}
 	return "", "", false

@@ -14,7 +14,8 @@ import (
 	"product-service/correlation"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 )
 
 func TestProduct(t *testing.T) {
@@ -60,11 +61,11 @@ func TestNodesOfEveryKind(t *testing.T) {
 	c := newCatalogue(2)
 	f := fakesOf(c)
 	owner, held := c[0].ID, uuid.MustParse(idB)
-	f.reservation = func(productID, id uuid.UUID) (projection.Reservation, bool, error) {
-		return projection.Reservation{ProductID: productID, ID: id, Quantity: 4, Held: 2, State: product.StateActive, CreatedAt: noon, UpdatedAt: noon}, productID == owner && id == held, nil
+	f.reservation = func(productID, id uuid.UUID) (read.Reservation, bool, error) {
+		return read.Reservation{ProductID: productID, ID: id, Quantity: 4, Held: 2, State: product.StateActive, CreatedAt: noon, UpdatedAt: noon}, productID == owner && id == held, nil
 	}
-	f.movement = func(id uuid.UUID, version int64) (projection.Movement, bool, error) {
-		return projection.Movement{ProductID: id, Version: version, Type: projection.Reserved, Quantity: 4, Delta: -4, Total: 10, Reserved: 4, OccurredAt: noon}, id == owner && version == 3, nil
+	f.movement = func(id uuid.UUID, version int64) (read.Movement, bool, error) {
+		return read.Movement{ProductID: id, Version: version, Type: view.Reserved, Quantity: 4, Delta: -4, Total: 10, Reserved: 4, OccurredAt: noon}, id == owner && version == 3, nil
 	}
 	ids := []string{owner.String(), c[1].Variants[0].ID.String(), owner.String() + "." + idB, owner.String() + ".3", owner.String() + ".4", idC, owner.String()}
 	got := post(t, newTestHandler(t, f), `query($ids:[ID!]!){nodes(ids:$ids){__typename id ...on Product{name} ...on ProductVariant{sku product{name}} ...on Reservation{held expiresAt state} ...on StockMovement{delta availableAfter reason}}}`,
@@ -87,13 +88,13 @@ func TestBadArguments(t *testing.T) {
 	many := `["` + strings.Repeat(idA+`","`, 100) + idA + `"]`
 	f := &fakes{}
 	reads := 0
-	f.page = func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error) {
+	f.page = func(read.ProductFilter, read.ProductOrder, read.Range) (read.Page[read.Product], error) {
 		reads++
-		return projection.Page[projection.Product]{}, nil
+		return read.Page[read.Product]{}, nil
 	}
-	f.movements = func(projection.MovementFilter, projection.Range) (projection.Page[projection.Movement], error) {
+	f.movements = func(read.MovementFilter, read.Range) (read.Page[read.Movement], error) {
 		reads++
-		return projection.Page[projection.Movement]{}, nil
+		return read.Page[read.Movement]{}, nil
 	}
 	h := newTestHandler(t, f)
 	for _, test := range []struct{ field, tells string }{
@@ -146,25 +147,25 @@ func TestWhatListsAskFor(t *testing.T) {
 	from, to := noon, noon.Add(time.Hour)
 	for _, test := range []struct {
 		name, arguments string
-		where           projection.ProductFilter
-		order           projection.ProductOrder
-		page            projection.Range
+		where           read.ProductFilter
+		order           read.ProductOrder
+		page            read.Range
 	}{
-		{"nothing", ``, projection.ProductFilter{}, projection.ProductOrder{}, projection.Range{First: 20, Count: true}},
-		{"forward", `(first:5,after:"x")`, projection.ProductFilter{}, projection.ProductOrder{}, projection.Range{First: 5, After: "x", Count: true}},
-		{"backward", `(last:5,before:"x",orderBy:{field:AVAILABLE,direction:DESC})`, projection.ProductFilter{}, projection.ProductOrder{Field: projection.ByAvailable, Descending: true},
-			projection.Range{Last: 5, Before: "x", Count: true}},
+		{"nothing", ``, read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 20, Count: true}},
+		{"forward", `(first:5,after:"x")`, read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 5, After: "x", Count: true}},
+		{"backward", `(last:5,before:"x",orderBy:{field:AVAILABLE,direction:DESC})`, read.ProductFilter{}, read.ProductOrder{Field: read.ByAvailable, Descending: true},
+			read.Range{Last: 5, Before: "x", Count: true}},
 		{"everything", `(orderBy:{field:NAME},where:{search:"lamp",stockStatus:LOW_STOCK,isOrderable:true,available:{gte:5,lte:9},updatedAt:{gte:"2026-02-28T13:00:00+01:00",lte:"2026-02-28T13:00:00Z"},ids:["` + idA + `"]})`,
-			projection.ProductFilter{Search: "lamp", StockStatus: product.LowStock, Orderable: &yes, AvailableGTE: &five, AvailableLTE: &nine, UpdatedGTE: &from, UpdatedLTE: &to, IDs: []uuid.UUID{uuid.MustParse(idA)}},
-			projection.ProductOrder{Field: projection.ByName}, projection.Range{First: 20, Count: true}},
+			read.ProductFilter{Search: "lamp", StockStatus: product.LowStock, Orderable: &yes, AvailableGTE: &five, AvailableLTE: &nine, UpdatedGTE: &from, UpdatedLTE: &to, IDs: []uuid.UUID{uuid.MustParse(idA)}},
+			read.ProductOrder{Field: read.ByName}, read.Range{First: 20, Count: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fakes{}
-			f.page = func(where projection.ProductFilter, order projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error) {
+			f.page = func(where read.ProductFilter, order read.ProductOrder, page read.Range) (read.Page[read.Product], error) {
 				if diff := cmp.Diff(test.where, where) + cmp.Diff(test.order, order) + cmp.Diff(test.page, page); diff != "" {
 					t.Errorf("asked (-want +got):\n%s", diff)
 				}
-				return projection.Page[projection.Product]{}, nil
+				return read.Page[read.Product]{}, nil
 			}
 			if got := post(t, newTestHandler(t, f), "{products"+test.arguments+"{totalCount}}", ""); len(got.Errors) > 0 {
 				t.Error(got.body)
@@ -173,21 +174,21 @@ func TestWhatListsAskFor(t *testing.T) {
 	}
 	t.Run("counted only where selected", func(t *testing.T) {
 		f := &fakes{}
-		f.page = func(_ projection.ProductFilter, _ projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error) {
+		f.page = func(_ read.ProductFilter, _ read.ProductOrder, page read.Range) (read.Page[read.Product], error) {
 			if page.Count {
 				t.Error("counted")
 			}
-			return projection.Page[projection.Product]{}, nil
+			return read.Page[read.Product]{}, nil
 		}
 		post(t, newTestHandler(t, f), "query($n:Boolean!){products{nodes{id} totalCount @include(if:$n)}}", `{"n":false}`)
 	})
 	t.Run("movements", func(t *testing.T) {
 		f := fakesOf(newCatalogue(1))
-		var asked []projection.MovementFilter
-		f.movements = func(where projection.MovementFilter, _ projection.Range) (projection.Page[projection.Movement], error) {
+		var asked []read.MovementFilter
+		f.movements = func(where read.MovementFilter, _ read.Range) (read.Page[read.Movement], error) {
 			asked = append(asked, where)
-			return projection.Page[projection.Movement]{Edges: []projection.Edge[projection.Movement]{{Cursor: "c", Node: projection.Movement{
-				ProductID: numbered("a", 0), Version: 5, Type: projection.Expired, Quantity: 2, Delta: 2, Total: 9, Reserved: 1, ReservationID: uuid.MustParse(idB),
+			return read.Page[read.Movement]{Edges: []read.Edge[read.Movement]{{Cursor: "c", Node: read.Movement{
+				ProductID: numbered("a", 0), Version: 5, Type: view.Expired, Quantity: 2, Delta: 2, Total: 9, Reserved: 1, ReservationID: uuid.MustParse(idB),
 				SagaID: "s", Reason: "EXPIRED", CommandID: uuid.MustParse(idC), CorrelationID: "c-1", OccurredAt: noon}}}, HasNext: true, Total: 3}, nil
 		}
 		arguments := `(types:[RESERVED,EXPIRED],from:"2026-02-28T12:00:00Z",to:"2026-02-28T13:00:00Z",first:1)`
@@ -201,7 +202,7 @@ func TestWhatListsAskFor(t *testing.T) {
 		if diff := cmp.Diff(want, got.Data["product"].(map[string]any)["stockMovements"]); diff != "" {
 			t.Errorf("movements (-want +got):\n%s\n%s", diff, got.body)
 		}
-		wanted := []projection.MovementFilter{{ProductID: numbered("a", 0), From: from, To: to, Types: []projection.MovementType{projection.Reserved, projection.Expired}}}
+		wanted := []read.MovementFilter{{ProductID: numbered("a", 0), From: from, To: to, Types: []view.MovementType{view.Reserved, view.Expired}}}
 		if diff := cmp.Diff(wanted, asked); diff != "" {
 			t.Errorf("asked (-want +got):\n%s", diff)
 		}
@@ -210,11 +211,11 @@ func TestWhatListsAskFor(t *testing.T) {
 
 func TestHistoryOfAProduct(t *testing.T) {
 	f := fakesOf(newCatalogue(1))
-	f.stockAt = func(id uuid.UUID, at time.Time) (projection.Stock, bool, error) {
-		return projection.Stock{ProductID: id, Total: 8, Reserved: 2, Version: 3, AsOf: noon}, !at.Before(noon), nil
+	f.stockAt = func(id uuid.UUID, at time.Time) (read.Stock, bool, error) {
+		return read.Stock{ProductID: id, Total: 8, Reserved: 2, Version: 3, AsOf: noon}, !at.Before(noon), nil
 	}
-	f.timeline = func(_ uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error) {
-		return []projection.Bucket{{Start: from, End: to, Opening: 1, Closing: 2, Min: 3, Max: 4, ReservedQuantity: 5, ReleasedQuantity: 6, AdjustedQuantity: -7, Movements: 8}}, nil
+	f.timeline = func(_ uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error) {
+		return []read.Bucket{{Start: from, End: to, Opening: 1, Closing: 2, Min: 3, Max: 4, ReservedQuantity: 5, ReleasedQuantity: 6, AdjustedQuantity: -7, Movements: 8}}, nil
 	}
 	id := numbered("a", 0).String()
 	got := post(t, newTestHandler(t, f), `{product(id:"`+id+`"){then:stockAt(at:"2026-02-28T12:00:00Z"){productId total reserved available version asOf} before:stockAt(at:"2026-02-28T11:59:59.999Z"){total}
@@ -237,17 +238,17 @@ func TestErrorsOfReads(t *testing.T) {
 		err  error
 		code string
 	}{
-		{"not yet", fmt.Errorf("product at 3: %w", projection.ErrNotYet), "NOT_YET_AVAILABLE"},
-		{"cursor", fmt.Errorf("page: %w", projection.ErrBadCursor), "BAD_USER_INPUT"},
-		{"range", fmt.Errorf("1 to 10 allowed: %w", projection.ErrBadRange), "BAD_USER_INPUT"},
+		{"not yet", fmt.Errorf("product at 3: %w", read.ErrNotYet), "NOT_YET_AVAILABLE"},
+		{"cursor", fmt.Errorf("page: %w", read.ErrBadCursor), "BAD_USER_INPUT"},
+		{"range", fmt.Errorf("1 to 10 allowed: %w", read.ErrBadRange), "BAD_USER_INPUT"},
 		{"internal", errors.New("server selection error: 10.0.0.7:27017"), "INTERNAL_SERVER_ERROR"},
 		{"deadline below", fmt.Errorf("find: %w", context.DeadlineExceeded), "INTERNAL_SERVER_ERROR"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fakes{
 				waitFor: func(context.Context, uuid.UUID, int64) error { return test.err },
-				page: func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error) {
-					return projection.Page[projection.Product]{}, test.err
+				page: func(read.ProductFilter, read.ProductOrder, read.Range) (read.Page[read.Product], error) {
+					return read.Page[read.Product]{}, test.err
 				},
 			}
 			h := newTestHandler(t, f)
@@ -274,10 +275,10 @@ func TestErrorsOfReads(t *testing.T) {
 func TestPanicsStayInside(t *testing.T) {
 	c := newCatalogue(1)
 	f := fakesOf(c)
-	f.page = func(projection.ProductFilter, projection.ProductOrder, projection.Range) (projection.Page[projection.Product], error) {
+	f.page = func(read.ProductFilter, read.ProductOrder, read.Range) (read.Page[read.Product], error) {
 		panic("secret")
 	}
-	f.movement = func(uuid.UUID, int64) (projection.Movement, bool, error) { panic("secret") }
+	f.movement = func(uuid.UUID, int64) (read.Movement, bool, error) { panic("secret") }
 	f.level = func(context.Context, uuid.UUID) inventory.Result { panic("secret") }
 	h := newTestHandler(t, f)
 	for _, query := range []string{

@@ -9,7 +9,7 @@ import (
 	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Services are what the API is built on.
@@ -34,32 +34,32 @@ type Reads interface {
 
 // Products reads products and variants by their ids.
 type Products interface {
-	Product(ctx context.Context, id uuid.UUID) (p projection.Product, ok bool, err error)
-	ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*projection.Product, error)
-	Variants(ctx context.Context, ids []uuid.UUID) ([]*projection.Variant, error)
+	Product(ctx context.Context, id uuid.UUID) (p read.Product, ok bool, err error)
+	ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*read.Product, error)
+	Variants(ctx context.Context, ids []uuid.UUID) ([]*read.Variant, error)
 }
 
-// Lists reads lists page by page. A cursor that isn't one of the list is projection.ErrBadCursor.
+// Lists reads lists page by page. A cursor that isn't one of the list is read.ErrBadCursor.
 type Lists interface {
-	Products(ctx context.Context, where projection.ProductFilter, order projection.ProductOrder, page projection.Range) (projection.Page[projection.Product], error)
-	Movements(ctx context.Context, where projection.MovementFilter, page projection.Range) (projection.Page[projection.Movement], error)
+	Products(ctx context.Context, where read.ProductFilter, order read.ProductOrder, page read.Range) (read.Page[read.Product], error)
+	Movements(ctx context.Context, where read.MovementFilter, page read.Range) (read.Page[read.Movement], error)
 }
 
 // Histories reads what was.
 type Histories interface {
-	Movement(ctx context.Context, productID uuid.UUID, version int64) (m projection.Movement, ok bool, err error)
-	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s projection.Stock, ok bool, err error)
-	Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every projection.Interval) ([]projection.Bucket, error)
+	Movement(ctx context.Context, productID uuid.UUID, version int64) (m read.Movement, ok bool, err error)
+	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s read.Stock, ok bool, err error)
+	Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error)
 }
 
 // Reservations reads reservations.
 type Reservations interface {
-	Reservation(ctx context.Context, productID, reservationID uuid.UUID) (r projection.Reservation, ok bool, err error)
+	Reservation(ctx context.Context, productID, reservationID uuid.UUID) (r read.Reservation, ok bool, err error)
 }
 
 // Watch waits for the projection.
 type Watch interface {
-	// WaitFor returns once the product is projected up to a version; projection.ErrNotYet where that takes too long.
+	// WaitFor returns once the product is projected up to a version; read.ErrNotYet where that takes too long.
 	WaitFor(ctx context.Context, id uuid.UUID, version int64) error
 }
 

@@ -9,7 +9,8 @@ import (
 	"context"
 	"product-service/graph/generated"
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 	"time"
 )
 
@@ -45,11 +46,11 @@ func (r *mutationResolver) BulkAdjustStock(ctx context.Context, input model.Bulk
 	return r.bulkAdjustStock(ctx, input)
 }
 
-func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
+func (r *productResolver) StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []view.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
 	return r.movements(ctx, &obj.ID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
+func (r *productResolver) StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval read.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, obj.ID, from, to, interval)
 }
 
@@ -85,11 +86,11 @@ func (r *queryResolver) Reservation(ctx context.Context, productID string, reser
 	return r.reservation(ctx, productID, reservationID)
 }
 
-func (r *queryResolver) StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
+func (r *queryResolver) StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []view.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error) {
 	return r.movements(ctx, productID, movementArgs{from, to, types}, pageArgs{first, after, last, before})
 }
 
-func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error) {
+func (r *queryResolver) StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval read.Interval) ([]*model.StockBucket, error) {
 	return r.timeline(ctx, productID, from, to, interval)
 }
 

@@ -22,7 +22,8 @@ import (
 	"product-service/graph/auth"
 	"product-service/graph/generated"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 )
 
 // decided says of every field what a caller needs to see it: by type, then by scope, where "" is none. A new field of a type that isn't
@@ -221,12 +222,12 @@ func verifier(t testing.TB, from *issuer.Issuer) *auth.Verifier {
 }
 
 func (g *guarded) fakes() *fakes {
-	p := &projection.Product{ID: uuid.MustParse(someID), Name: "Lamp", Version: 3}
-	variant := &projection.Variant{ID: uuid.MustParse(idB), ProductID: p.ID}
-	p.Variants = []projection.Variant{*variant}
+	p := &read.Product{ID: uuid.MustParse(someID), Name: "Lamp", Version: 3}
+	variant := &read.Variant{ID: uuid.MustParse(idB), ProductID: p.ID}
+	p.Variants = []read.Variant{*variant}
 	return &fakes{
-		byIDs: func(ids []uuid.UUID) ([]*projection.Product, error) {
-			found := make([]*projection.Product, len(ids))
+		byIDs: func(ids []uuid.UUID) ([]*read.Product, error) {
+			found := make([]*read.Product, len(ids))
 			for i, id := range ids {
 				if id == p.ID {
 					found[i] = p
@@ -234,8 +235,8 @@ func (g *guarded) fakes() *fakes {
 			}
 			return found, nil
 		},
-		variants: func(ids []uuid.UUID) ([]*projection.Variant, error) {
-			found := make([]*projection.Variant, len(ids))
+		variants: func(ids []uuid.UUID) ([]*read.Variant, error) {
+			found := make([]*read.Variant, len(ids))
 			for i, id := range ids {
 				if id == variant.ID {
 					found[i] = variant
@@ -243,23 +244,23 @@ func (g *guarded) fakes() *fakes {
 			}
 			return found, nil
 		},
-		movements: func(projection.MovementFilter, projection.Range) (projection.Page[projection.Movement], error) {
+		movements: func(read.MovementFilter, read.Range) (read.Page[read.Movement], error) {
 			g.touched.Add(1)
-			return projection.Page[projection.Movement]{}, nil
+			return read.Page[read.Movement]{}, nil
 		},
-		movement: func(id uuid.UUID, version int64) (projection.Movement, bool, error) {
+		movement: func(id uuid.UUID, version int64) (read.Movement, bool, error) {
 			g.touched.Add(1)
-			return projection.Movement{ProductID: id, Version: version, Type: projection.Adjusted}, true, nil
+			return read.Movement{ProductID: id, Version: version, Type: view.Adjusted}, true, nil
 		},
-		reservation: func(of, id uuid.UUID) (projection.Reservation, bool, error) {
+		reservation: func(of, id uuid.UUID) (read.Reservation, bool, error) {
 			g.touched.Add(1)
-			return projection.Reservation{ProductID: of, ID: id, State: product.StateActive}, true, nil
+			return read.Reservation{ProductID: of, ID: id, State: product.StateActive}, true, nil
 		},
-		stockAt: func(id uuid.UUID, _ time.Time) (projection.Stock, bool, error) {
+		stockAt: func(id uuid.UUID, _ time.Time) (read.Stock, bool, error) {
 			g.touched.Add(1)
-			return projection.Stock{ProductID: id}, true, nil
+			return read.Stock{ProductID: id}, true, nil
 		},
-		timeline: func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
+		timeline: func(uuid.UUID, time.Time, time.Time, read.Interval) ([]read.Bucket, error) {
 			g.touched.Add(1)
 			return nil, nil
 		},
@@ -412,7 +413,7 @@ func TestATokenThatIsNotTakenIsNotIgnored(t *testing.T) {
 func TestAnExportNeedsItsScope(t *testing.T) {
 	g := newGuarded(t)
 	server := httptest.NewServer(Export(testConfig(t, "CORS_ORIGINS", "https://shop.example"), verifier(t, g.issuer), exporterFunc(
-		func(projection.MovementFilter, projection.MovementID, func(*projection.Movement) error) error {
+		func(read.MovementFilter, read.MovementID, func(*read.Movement) error) error {
 			return nil
 		}), slog.New(slog.DiscardHandler)))
 	defer server.Close()

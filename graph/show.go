@@ -8,12 +8,12 @@ import (
 
 	"product-service/graph/model"
 	"product-service/integration/inventory"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // What the projection and the Inventory Service know, as the schema shows it.
 
-func showProduct(p *projection.Product) *model.Product {
+func showProduct(p *read.Product) *model.Product {
 	stock := p.Stock()
 	shown := &model.Product{
 		ID: p.ID.String(), Name: p.Name, Description: p.Description, Variants: make([]*model.ProductVariant, len(p.Variants)),
@@ -26,7 +26,7 @@ func showProduct(p *projection.Product) *model.Product {
 	return shown
 }
 
-func showVariant(v *projection.Variant, of *model.Product) *model.ProductVariant {
+func showVariant(v *read.Variant, of *model.Product) *model.ProductVariant {
 	shown := &model.ProductVariant{
 		ID: v.ID.String(), Sku: v.SKU, Name: v.Name, Attributes: make([]*model.VariantAttribute, len(v.Attributes)),
 		Product: of, IsOrderable: v.IsOrderable,
@@ -37,7 +37,7 @@ func showVariant(v *projection.Variant, of *model.Product) *model.ProductVariant
 	return shown
 }
 
-func showStock(s *projection.Stock) *model.ProductStock {
+func showStock(s *read.Stock) *model.ProductStock {
 	return &model.ProductStock{
 		ProductID: s.ProductID.String(), Total: s.Total, Reserved: s.Reserved, Available: s.Available(), Version: s.Version, AsOf: s.AsOf,
 	}
@@ -52,7 +52,7 @@ func showLevel(r inventory.Result, now time.Time) *model.InventoryLevel {
 	}
 }
 
-func showReservation(r *projection.Reservation) *model.Reservation {
+func showReservation(r *read.Reservation) *model.Reservation {
 	shown := &model.Reservation{
 		ID: r.ProductID.String() + "." + r.ID.String(), ReservationID: r.ID.String(), ProductID: r.ProductID.String(),
 		Quantity: r.Quantity, Held: r.Held, State: r.State, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
@@ -63,7 +63,7 @@ func showReservation(r *projection.Reservation) *model.Reservation {
 	return shown
 }
 
-func showMovement(m *projection.Movement) *model.StockMovement {
+func showMovement(m *read.Movement) *model.StockMovement {
 	return &model.StockMovement{
 		ID: fmt.Sprintf("%s.%d", m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: m.Type,
 		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available(),
@@ -72,7 +72,7 @@ func showMovement(m *projection.Movement) *model.StockMovement {
 	}
 }
 
-func pageInfo[T any](p projection.Page[T]) *model.PageInfo {
+func pageInfo[T any](p read.Page[T]) *model.PageInfo {
 	info := &model.PageInfo{HasNextPage: p.HasNext, HasPreviousPage: p.HasPrevious}
 	if n := len(p.Edges); n > 0 {
 		info.StartCursor, info.EndCursor = &p.Edges[0].Cursor, &p.Edges[n-1].Cursor
@@ -80,8 +80,8 @@ func pageInfo[T any](p projection.Page[T]) *model.PageInfo {
 	return info
 }
 
-func filterOf(where *model.ProductFilter) (projection.ProductFilter, error) {
-	var f projection.ProductFilter
+func filterOf(where *model.ProductFilter) (read.ProductFilter, error) {
+	var f read.ProductFilter
 	if where == nil {
 		return f, nil
 	}
@@ -113,11 +113,11 @@ func filterOf(where *model.ProductFilter) (projection.ProductFilter, error) {
 	return f, nil
 }
 
-func orderOf(order *model.ProductOrder) projection.ProductOrder {
+func orderOf(order *model.ProductOrder) read.ProductOrder {
 	if order == nil {
-		return projection.ProductOrder{}
+		return read.ProductOrder{}
 	}
-	return projection.ProductOrder{Field: order.Field, Descending: order.Direction == model.OrderDirectionDesc}
+	return read.ProductOrder{Field: order.Field, Descending: order.Direction == model.OrderDirectionDesc}
 }
 
 func idOrNil(id uuid.UUID) *string {

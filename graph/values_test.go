@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/integration/inventory"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // A number that its type doesn't hold is an error at its field, and the null goes as far up as the types say.
@@ -36,22 +36,22 @@ func TestANumberThatItsTypeCantHoldIsAnErrorAtItsField(t *testing.T) {
 }
 
 func TestSumsPass32Bits(t *testing.T) {
-	sums := projection.Bucket{Start: noon, End: noon.Add(time.Hour), ReservedQuantity: 3 * math.MaxInt32, ReleasedQuantity: 1<<53 - 1, AdjustedQuantity: -(1<<53 - 1)}
+	sums := read.Bucket{Start: noon, End: noon.Add(time.Hour), ReservedQuantity: 3 * math.MaxInt32, ReleasedQuantity: 1<<53 - 1, AdjustedQuantity: -(1<<53 - 1)}
 	broken := sums
 	broken.ReleasedQuantity = 1 << 53
 	stocks := sums
 	stocks.Closing = 1 << 31
 	for _, test := range []struct {
 		name    string
-		buckets []projection.Bucket
+		buckets []read.Bucket
 		path    string
 	}{
-		{"sums", []projection.Bucket{sums, sums}, ""},
-		{"a sum beyond a Long", []projection.Bucket{sums, broken}, "[stockTimeline 1 free]"},
-		{"a stock beyond an Int", []projection.Bucket{stocks}, "[stockTimeline 0 closing]"},
+		{"sums", []read.Bucket{sums, sums}, ""},
+		{"a sum beyond a Long", []read.Bucket{sums, broken}, "[stockTimeline 1 free]"},
+		{"a stock beyond an Int", []read.Bucket{stocks}, "[stockTimeline 0 closing]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newTestHandler(t, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
+			h := newTestHandler(t, &fakes{timeline: func(uuid.UUID, time.Time, time.Time, read.Interval) ([]read.Bucket, error) {
 				return test.buckets, nil
 			}})
 			got := post(t, h, `{stockTimeline(productId:"`+idA+`",from:"2026-01-01T00:00:00Z",to:"2026-01-02T00:00:00Z",interval:HOUR){reservedQuantity free:releasedQuantity adjustedQuantity closing}}`, "")
@@ -102,8 +102,8 @@ func TestTimesOutsideTheCalendarAreRefused(t *testing.T) {
 // Whatever the engine and the projection wrote around it, clients read our words.
 func TestRangeErrorsAreInOurWords(t *testing.T) {
 	f := fakesOf(newCatalogue(1))
-	f.timeline = func(uuid.UUID, time.Time, time.Time, projection.Interval) ([]projection.Bucket, error) {
-		return nil, fmt.Errorf("to must be at most 10 days after from: %w", projection.ErrBadRange)
+	f.timeline = func(uuid.UUID, time.Time, time.Time, read.Interval) ([]read.Bucket, error) {
+		return nil, fmt.Errorf("to must be at most 10 days after from: %w", read.ErrBadRange)
 	}
 	args := `(from:"2026-01-01T00:00:00Z",to:"2026-02-01T00:00:00Z",interval:DAY){start}`
 	for _, query := range []string{`{product(id:"` + numbered("a", 0).String() + `"){stockTimeline` + args + `}}`, `{stockTimeline(productId:"` + idA + `",` + args[1:] + `}`} {

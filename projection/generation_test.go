@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/eventstore"
 	"product-service/product"
+	"product-service/projection/projectiontest"
+	"product-service/projection/read"
+	"product-service/projection/store"
 )
 
 // seen is the most that any reader of any process has been shown: versions by product, and by uuid.Nil of how many movements there are.
@@ -52,7 +54,7 @@ func (s *seen) check(ctx context.Context, t *testing.T, what string, read func()
 }
 
 // watch reads all the time, in three ways, as the clients of one process do.
-func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGroup, process string, r *Reader) {
+func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGroup, process string, r *read.Reader) {
 	one := func(id uuid.UUID) func() (map[uuid.UUID]int64, error) {
 		return func() (map[uuid.UUID]int64, error) {
 			p, ok, err := r.Product(ctx, id)
@@ -63,7 +65,7 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 		}
 	}
 	list := func() (map[uuid.UUID]int64, error) {
-		page, err := r.Products(ctx, ProductFilter{}, ProductOrder{}, Range{First: MaxPage, Count: true})
+		page, err := r.Products(ctx, read.ProductFilter{}, read.ProductOrder{}, read.Range{First: read.MaxNodes, Count: true})
 		got := map[uuid.UUID]int64{}
 		for _, e := range page.Edges {
 			got[e.Node.ID] = e.Node.Version
@@ -74,25 +76,25 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 		return got, err
 	}
 	movements := func() (map[uuid.UUID]int64, error) {
-		page, err := r.Movements(ctx, MovementFilter{}, Range{First: 1, Count: true})
+		page, err := r.Movements(ctx, read.MovementFilter{}, read.Range{First: 1, Count: true})
 		return map[uuid.UUID]int64{uuid.Nil: page.Total}, err
 	}
 	background.Go(func() {
 		for n := 0; ; n = (n + 1) % 6 {
-			id := testID(0xaa, n)
-			if wait(ctx, nil, 10*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+			id := projectiontest.ID(0xaa, n)
+			if store.Pause(ctx, nil, 10*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
 				return
 			}
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" lists products", list, func(of uuid.UUID) bool { return of != uuid.Nil }) {
-			wait(ctx, nil, 200*time.Millisecond)
+			store.Pause(ctx, nil, 200*time.Millisecond)
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" counts movements", movements, func(of uuid.UUID) bool { return of == uuid.Nil }) {
-			wait(ctx, nil, 200*time.Millisecond)
+			store.Pause(ctx, nil, 200*time.Millisecond)
 		}
 	})
 }
@@ -100,9 +102,9 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 // Ensure that whatever a reader of one process has seen, no reader of it or of another sees less later, through changes of the generation
 // while commands go on being taken.
 func TestReadersNeverSeeLess(t *testing.T) {
-	a := open(t)
-	l := stocked(t, 6)
-	l.clock = time.Now()
+	a := projectiontest.Open(t)
+	l := projectiontest.Stocked(t, 6)
+	l.Clock = time.Now()
 	var background sync.WaitGroup
 	running, stop := context.WithCancel(t.Context())
 	defer func() {
@@ -110,23 +112,23 @@ func TestReadersNeverSeeLess(t *testing.T) {
 		background.Wait()
 	}()
 	s := &seen{most: map[uuid.UUID]int64{}}
-	stores, rebuilding := []*Store{a, another(t, a)}, another(t, a)
+	stores, rebuilding := []*store.Store{a, projectiontest.Another(t, a)}, projectiontest.Another(t, a)
 	for _, store := range append(stores, rebuilding) {
-		store.patience = time.Hour // a slow machine is to be waited for
+		store.Patience = time.Hour // a slow machine is to be waited for
 	}
 	for i, store := range stores {
 		var half []int16
 		for n := int16(i); n < eventstore.Shards; n += 2 {
 			half = append(half, n)
 		}
-		p := project(t, store, l, &leases{epoch: 1, of: half})
-		if err := drain(t.Context(), p); err != nil {
+		p := project(t, store, l, &projectiontest.Leases{Epoch: 1, Of: half})
+		if err := projectiontest.Drain(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 		background.Go(func() { _ = p.Run(running) })
 	}
 	for i, store := range stores {
-		s.watch(running, t, &background, []string{"one", "another"}[i], NewReader(store, nil))
+		s.watch(running, t, &background, []string{"one", "another"}[i], read.NewReader(store, nil))
 	}
 	background.Go(func() { trade(running, l) })
 
@@ -135,14 +137,14 @@ func TestReadersNeverSeeLess(t *testing.T) {
 		done := make(chan error, 1)
 		named := make(chan struct{})
 		go func() {
-			done <- Rebuild(ctx, rebuilding, l, quiet, RebuildOptions{}, func(at Progress) {
+			done <- Rebuild(ctx, rebuilding, l, projectiontest.Quiet, RebuildOptions{}, func(at Progress) {
 				if at.Phase == "clean up" {
 					close(named)
 				}
 			})
 		}()
 		<-named
-		within(t, 10*time.Minute, func() bool { return changed(t, stores) || t.Failed() })
+		projectiontest.Within(t, 10*time.Minute, func() bool { return changed(t, stores) || t.Failed() })
 		interrupt()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
@@ -150,91 +152,44 @@ func TestReadersNeverSeeLess(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		expire(t, a)
+		projectiontest.Expire(t, a)
 	}
-}
-
-// another is what another process opens.
-func another(t *testing.T, s *Store) *Store {
-	t.Helper()
-	other, err := Open(t.Context(), s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Close(context.Background()) })
-	return other
 }
 
 // changed says whether all use the generation that is named.
-func changed(t *testing.T, stores []*Store) bool {
-	m, err := stores[0].loadMeta(t.Context())
+func changed(t *testing.T, stores []*store.Store) bool {
+	m, err := stores[0].LoadMeta(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range stores {
-		s.mu.Lock()
-		in := s.current.Generation
-		s.mu.Unlock()
-		if in != m.Generation {
+		if in, err := s.Generation(t.Context()); err != nil || in.Name != m.Generation {
 			return false
 		}
 	}
-	return changedOver(t, stores[0])
+	return projectiontest.ChangedOver(t, stores[0])
 }
 
 // trade goes on taking commands as fast as pages come, and makes a product now and then.
-func trade(ctx context.Context, l *memoryLog) {
+func trade(ctx context.Context, l *projectiontest.Log) {
 	for i := 0; ctx.Err() == nil; i++ {
-		l.mu.Lock()
-		l.clock = time.Now()
-		l.mu.Unlock()
-		if n := 6 + i/50; i%50 == 0 && n < MaxPage {
-			l.do(testID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
+		l.Mu.Lock()
+		l.Clock = time.Now()
+		l.Mu.Unlock()
+		if n := 6 + i/50; i%50 == 0 && n < read.MaxNodes {
+			l.Do(projectiontest.ID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
 		}
-		l.do(testID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		wait(ctx, nil, 5*time.Millisecond)
-	}
-}
-
-// Ensure that a process that has no projector to wait for, or one that is stuck, changes over in the end, and one that hasn't looked for long at once.
-func TestChangingOverInTheEnd(t *testing.T) {
-	s, l := open(t), stocked(t, 2)
-	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.create(t.Context(), "2"); err != nil {
-		t.Fatal(err)
-	}
-	next := bson.D{{Key: "generation", Value: "2"}}
-	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(next)); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		ago       time.Duration // of the last look that found the old one
-		known     time.Duration // since the first that found the new one
-		read, fed string
-	}{
-		{staleMeta, 0, "1", "1"},
-		{staleMeta + notice, notice / 2, "1", "1"},
-		{staleMeta + notice, notice, "1", "2"},
-		{changeTime, notice, "2", "2"},
-		{time.Hour, 0, "2", "2"},
-	} {
-		s.current, s.read = meta{Generation: "1", Schema: schema}, time.Now().Add(-c.ago)
-		s.seen, s.since = "2", time.Now().Add(-c.known)
-		u, err := s.using(t.Context())
-		if err != nil || u.read.Generation != c.read || u.fed.Generation != c.fed {
-			t.Errorf("%s after a look it uses %+v, error %v", c.ago, u, err)
-		}
+		l.Do(projectiontest.ID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+		store.Pause(ctx, nil, 5*time.Millisecond)
 	}
 }
 
 // follow is a follower of a generation that takes every shard up under an epoch and folds one page of some rows.
-func follow(t *testing.T, s *Store, l *memoryLog, generation string, epoch int64, rows int) *follower {
+func follow(t *testing.T, s *store.Store, l *projectiontest.Log, generation string, epoch int64, rows int) *subscription {
 	t.Helper()
-	f := newFollower(s, s.collections(generation), l, quiet, project(t, s, l, &leases{}).metrics)
-	f.limit, s.config.MinPage = rows, rows
-	if _, _, err := f.sweep(t.Context(), (&leases{epoch: epoch}).Held(Role)); err != nil {
+	f := newSubscription(s, s.Collections(generation), l, projectiontest.Quiet, project(t, s, l, &projectiontest.Leases{}).metrics)
+	f.limit, s.Config.MinPage = rows, rows
+	if _, _, err := f.poll(t.Context(), (&projectiontest.Leases{Epoch: epoch}).Held(Role)); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -242,37 +197,37 @@ func follow(t *testing.T, s *Store, l *memoryLog, generation string, epoch int64
 
 // Ensure that who takes a shard up has its checkpoint at once: before its first page, the one before it can't move that any more.
 func TestANewOwnerHasTheCheckpoint(t *testing.T) {
-	s, l := open(t), stocked(t, 6)
+	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 6)
 	before := follow(t, s, l, "1", 1, 1000)
 	tailing := errors.New("no page yet")
-	l.fail = func(call string) error {
+	l.Fail = func(call string) error {
 		if call == "tail" {
 			return tailing
 		}
 		return nil
 	}
-	f := newFollower(s, before.into, l, quiet, before.metrics)
-	if _, _, err := f.sweep(t.Context(), (&leases{epoch: 2}).Held(Role)); !errors.Is(err, tailing) {
+	f := newSubscription(s, before.into, l, projectiontest.Quiet, before.metrics)
+	if _, _, err := f.poll(t.Context(), (&projectiontest.Leases{Epoch: 2}).Held(Role)); !errors.Is(err, tailing) {
 		t.Fatal(err)
 	}
-	l.fail = nil
-	l.do(testID(0xaa, 0), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
-	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role)); err != nil {
+	l.Fail = nil
+	l.Do(projectiontest.ID(0xaa, 0), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+	if _, _, err := before.poll(t.Context(), (&projectiontest.Leases{Epoch: 1}).Held(Role)); err != nil {
 		t.Fatal(err)
 	}
-	shard := eventstore.ShardOf(testID(0xaa, 0))
-	saved, err := s.loadCheckpoints(t.Context(), "1")
+	shard := eventstore.ShardOf(projectiontest.ID(0xaa, 0))
+	saved, err := s.LoadCheckpoints(t.Context(), "1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := saved[shard]; at.Epoch != 2 || at.Pos != int64(len(l.shards[shard])-1) {
-		t.Errorf("the checkpoint is %+v of %d rows", at, len(l.shards[shard]))
+	if at := saved[shard]; at.Epoch != 2 || at.Pos != int64(len(l.Shards[shard])-1) {
+		t.Errorf("the checkpoint is %+v of %d rows", at, len(l.Shards[shard]))
 	}
-	rows, _, err := before.sweep(t.Context(), (&leases{epoch: 1}).Held(Role))
+	rows, _, err := before.poll(t.Context(), (&projectiontest.Leases{Epoch: 1}).Held(Role))
 	if s := before.shards[shard]; rows > 0 || err != nil || s == nil || !s.lost {
 		t.Errorf("the old owner folds %d rows of %+v, error %v", rows, s, err)
 	}
-	if _, _, err := before.sweep(t.Context(), (&leases{epoch: 3}).Held(Role)); err != nil || before.shards[shard].lost {
+	if _, _, err := before.poll(t.Context(), (&projectiontest.Leases{Epoch: 3}).Held(Role)); err != nil || before.shards[shard].lost {
 		t.Errorf("when the shard has come back it folds none, error %v", err)
 	}
 }
@@ -280,14 +235,14 @@ func TestANewOwnerHasTheCheckpoint(t *testing.T) {
 // Ensure that what readers may change over to they still may when the shards have gone to an owner who is behind, but not when one feeds the old
 // generation.
 func TestChangingOverIsForGood(t *testing.T) {
-	s, l := open(t), stocked(t, 6)
+	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 6)
 	follow(t, s, l, "1", 1, 1000)
-	if err := s.create(t.Context(), "2"); err != nil {
+	if err := s.CreateGeneration(t.Context(), "2"); err != nil {
 		t.Fatal(err)
 	}
 	is := func(when string, want bool) {
 		t.Helper()
-		if done, err := s.takenOver(t.Context(), "1", "2"); err != nil || done != want {
+		if done, err := s.TakenOver(t.Context(), "1", "2"); err != nil || done != want {
 			t.Errorf("%s: done %v, error %v", when, done, err)
 		}
 	}
@@ -297,7 +252,7 @@ func TestChangingOverIsForGood(t *testing.T) {
 	for n := range int16(eventstore.Shards) {
 		owners[n] = 1
 	}
-	if _, err := s.fence(t.Context(), "2", owners); err != nil {
+	if _, err := s.Fence(t.Context(), "2", owners); err != nil {
 		t.Fatal(err)
 	}
 	is("owners have turned, and not read on yet", false)
@@ -305,7 +260,7 @@ func TestChangingOverIsForGood(t *testing.T) {
 	is("they have", true)
 	for range 20 {
 		for n := range 6 {
-			l.do(testID(0xaa, n), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
+			l.Do(projectiontest.ID(0xaa, n), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
 		}
 	}
 	follow(t, s, l, "2", 2, 10)

@@ -4,6 +4,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 // metrics are what a person on call sees of the projector.
@@ -40,11 +43,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 // lag notes how far a shard is behind its last position.
-func (m *metrics) lag(shard int16, last int64, at checkpoint, now time.Time) {
+func (m *metrics) lag(shard int16, last int64, at store.Checkpoint, now time.Time) {
 	behind, seconds := max(0, last-at.Pos), 0.0
 	if behind > 0 && at.At > 0 { // an idle shard was complete until a moment ago, however old its last row is
-		seconds = now.Sub(timeOf(max(at.At, at.Complete))).Seconds()
+		seconds = now.Sub(view.TimeOf(max(at.At, at.Complete))).Seconds()
 	}
-	m.lagEvents.WithLabelValues(shardKey(shard)).Set(float64(behind))
-	m.lagSeconds.WithLabelValues(shardKey(shard)).Set(seconds)
+	m.lagEvents.WithLabelValues(store.ShardKey(shard)).Set(float64(behind))
+	m.lagSeconds.WithLabelValues(store.ShardKey(shard)).Set(seconds)
 }

@@ -1,3 +1,12 @@
+// Package projection keeps the documents of the read model up to date with the log of the event store.
+//
+// A [Projector] reads the shards it has leases for by position, and writes page by page: first the blocks of movements, the
+// journal and the hours that ended, then the products, then how far it got. Every product carries the position of the last row
+// folded into it, and is only written by who knows what it held: so a page may be folded twice, by two processes, or half, and
+// a row counts once. A row that can't be folded in parks its product, and not its shard.
+//
+// [Rebuild] fills a new generation of documents beside the one that is read. A [Repairer] writes single products again, in
+// place. The documents are described in package view, kept in package store and answered from in package read.
 package projection
 
 import (
@@ -12,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"product-service/eventstore"
+	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 // Role is the leases' name for projecting.
@@ -34,24 +45,24 @@ type Leases interface {
 
 // Projector keeps the documents up to date with the log.
 type Projector struct {
-	store   *Store
+	store   *store.Store
 	log     Log
 	leases  Leases
 	logger  *slog.Logger
 	metrics *metrics
-	live    *follower
-	pace    pace
+	live    *subscription
+	pace    store.Pace
 
 	rebuilds sync.WaitGroup
 }
 
 // NewProjector prepares to project; Run does it.
-func NewProjector(s *Store, log Log, leases Leases, logger *slog.Logger, registry prometheus.Registerer) (*Projector, error) {
+func NewProjector(s *store.Store, log Log, leases Leases, logger *slog.Logger, registry prometheus.Registerer) (*Projector, error) {
 	m, err := newMetrics(registry)
 	if err != nil {
 		return nil, err
 	}
-	return &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m, pace: pace{least: 5 * time.Millisecond, most: s.config.MaxPoll}}, nil
+	return &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m, pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}, nil
 }
 
 // Run projects until the context ends; the page in hand is finished first. Whatever fails meanwhile is logged and tried again.
@@ -64,23 +75,23 @@ func (p *Projector) Run(ctx context.Context) error {
 		if err := p.upgrade(ctx); err != nil {
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again", "error", err)
-			wait(ctx, nil, p.store.config.Retry)
+			store.Pause(ctx, nil, p.store.Config.Retry)
 			continue
 		}
 		began := time.Now()
-		rows, full, err := p.sweep(work)
+		rows, full, err := p.Poll(work)
 		switch {
 		case err != nil:
 			failures++
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "projecting failed; it is tried again", "error", err, "failures", failures)
-			wait(ctx, nil, min(p.store.config.Retry, 20*time.Millisecond<<min(failures, 10)))
+			store.Pause(ctx, nil, min(p.store.Config.Retry, 20*time.Millisecond<<min(failures, 10)))
 		case full:
 			failures = 0
 		default:
 			failures = 0
 			p.rest(ctx, time.Since(began))
-			wait(ctx, hints, p.pace.next(rows > 0))
+			store.Pause(ctx, hints, p.pace.Next(rows > 0))
 		}
 	}
 	return nil
@@ -92,34 +103,34 @@ const longestRest = 400 * time.Millisecond
 // rest lets the log grow after a page that took some time: the more a page costs, the more rows are to share the cost of the next one, because a
 // product is written once a page however often it changed. A read that waits for a version shortens it.
 func (p *Projector) rest(ctx context.Context, took time.Duration) {
-	least := max(0, p.store.config.Pace-took)
-	wait(ctx, nil, least)
-	wait(ctx, p.store.waiting.came, min(2*took, longestRest)-least)
+	least := max(0, p.store.Config.Pace-took)
+	store.Pause(ctx, nil, least)
+	store.Pause(ctx, p.store.Waiting.Came, min(2*took, longestRest)-least)
 }
 
 // errNewer says that a newer version of this program has taken over the documents, as in the middle of an upgrade.
 var errNewer = errors.New("the documents have the shape of a newer version of this program, to which they are left")
 
-// errShape says that the documents have yet to be rebuilt, or are a newer version's.
-var errShape = errors.New("the documents have the shape of another version of this program; run that one, or wait for their rebuild")
+// ErrShape says that the documents have yet to be rebuilt, or are a newer version's.
+var ErrShape = errors.New("the documents have the shape of another version of this program; run that one, or wait for their rebuild")
 
 // upgrade rebuilds a generation of an older shape, or waits for who does. It isn't added to meanwhile: documents of two shapes in one generation
 // would be worse than late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
 	for {
-		g, err := p.store.fed(ctx)
+		g, err := p.store.FedGeneration(ctx)
 		if err != nil {
 			return err
 		}
-		switch by := g.schema - schema; {
+		switch by := g.Schema - view.Schema; {
 		case by > 0:
 			return errNewer
 		case ctx.Err() != nil, by == 0:
 			return nil
 		}
 		err = p.rebuild(ctx)
-		if errors.Is(err, ErrRebuilding) {
-			wait(ctx, nil, staleMeta)
+		if errors.Is(err, store.ErrRebuilding) {
+			store.Pause(ctx, nil, store.StaleMeta)
 		} else if err != nil {
 			return err
 		}
@@ -141,7 +152,7 @@ func (p *Projector) rebuild(ctx context.Context) error {
 				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
 			}
 		})
-		if failed <- err; err != nil && ctx.Err() == nil && !errors.Is(err, ErrRebuilding) {
+		if failed <- err; err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrRebuilding) {
 			p.logger.ErrorContext(ctx, "a rebuild of the projection ended early; what it left is dropped by the next one, or at a start", "error", err)
 		}
 	})
@@ -153,40 +164,18 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	}
 }
 
-// sweep folds one page of the shards held into the generation that is read, or about to be. It says whether there is more. Documents of another shape
+// Poll folds one page of the shards held into the generation that is read, or about to be. It says whether there is more. Documents of another shape
 // it leaves alone: they may have come since the last look.
-func (p *Projector) sweep(ctx context.Context) (rows int, full bool, err error) {
-	g, err := p.store.fed(ctx)
+func (p *Projector) Poll(ctx context.Context) (rows int, full bool, err error) {
+	g, err := p.store.FedGeneration(ctx)
 	if err != nil {
 		return 0, false, err
 	}
-	if g.schema != schema {
+	if g.Schema != view.Schema {
 		return 0, false, nil
 	}
-	if p.live == nil || p.live.into.name != g.name {
-		p.live = newFollower(p.store, g, p.log, p.logger, p.metrics)
+	if p.live == nil || p.live.into.Name != g.Name {
+		p.live = newSubscription(p.store, g, p.log, p.logger, p.metrics)
 	}
-	return p.live.sweep(ctx, p.leases.Held(Role))
-}
-
-// wait pauses until a hint comes, the time is up or the context ends.
-func wait(ctx context.Context, hints <-chan struct{}, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-hints:
-	case <-timer.C:
-	}
-}
-
-// pace doubles the time between questions as long as nothing comes.
-type pace struct{ least, most, now time.Duration }
-
-func (p *pace) next(busy bool) time.Duration {
-	p.now = min(p.most, max(p.least, p.now*2))
-	if busy {
-		p.now = p.least
-	}
-	return p.now
+	return p.live.poll(ctx, p.leases.Held(Role))
 }

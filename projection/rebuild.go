@@ -9,13 +9,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/eventstore"
+	"product-service/projection/store"
+	"product-service/projection/view"
 )
-
-// ErrRebuilding says that another process is rebuilding.
-var ErrRebuilding = errors.New("a rebuild is under way in another process")
 
 // RebuildOptions say what to rebuild. The zero value is everything.
 type RebuildOptions struct {
@@ -36,7 +34,7 @@ type Progress struct {
 // levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place, and what is
 // wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
-func Rebuild(ctx context.Context, s *Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress)) error {
+func Rebuild(ctx context.Context, s *store.Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress)) error {
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -48,39 +46,39 @@ func Rebuild(ctx context.Context, s *Store, log Log, logger *slog.Logger, o Rebu
 	if o.Product != uuid.Nil || o.Shard != nil {
 		return r.inPlace(ctx, o)
 	}
-	return r.whole(ctx)
+	return r.everything(ctx)
 }
 
 type rebuild struct {
-	store   *Store
+	store   *store.Store
 	log     Log
 	logger  *slog.Logger
 	metrics *metrics
 	report  func(Progress)
 	began   time.Time
 	skipped int64 // rows an earlier, interrupted rebuild did
-	claim   building
+	claim   store.RebuildLock
 }
 
 // indexTime is how long the indexes of a filled generation may take: minutes for millions of rows.
 const indexTime = 12 * time.Hour
 
-func (r *rebuild) whole(ctx context.Context) error {
+func (r *rebuild) everything(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	g := r.store.collections(r.claim.Generation)
-	if err := r.store.create(ctx, g.name); err != nil {
+	g := r.store.Collections(r.claim.Generation)
+	if err := r.store.CreateGeneration(ctx, g.Name); err != nil {
 		return err
 	}
-	f := newFollower(r.store, g, r.log, r.logger, r.metrics)
-	f.limit = r.store.config.MaxPage
+	f := newSubscription(r.store, g, r.log, r.logger, r.metrics)
+	f.limit = r.store.Config.MaxPage
 	target, err := r.log.Positions(ctx)
 	if err != nil {
 		return err
 	}
 	if err := r.fill(ctx, f, target); errors.Is(err, errOtherLog) {
-		return errors.Join(err, r.store.forget(ctx, r.claim))
+		return errors.Join(err, r.store.Unlock(ctx, r.claim))
 	} else if err != nil {
 		return err
 	}
@@ -113,14 +111,14 @@ func everyShard() []eventstore.Lease {
 }
 
 // fill sweeps until nothing is left but what is being written just now.
-func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shards]int64) error {
+func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.Shards]int64) error {
 	for first := true; ; first = false {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		_, full, err := f.sweep(ctx, everyShard())
+		_, full, err := f.poll(ctx, everyShard())
 		if err != nil {
-			return fmt.Errorf("fill generation %s: %w", f.into.name, err)
+			return fmt.Errorf("fill generation %s: %w", f.into.Name, err)
 		}
 		p := Progress{Phase: "fill"}
 		for n, last := range target {
@@ -145,7 +143,7 @@ func (r *rebuild) fill(ctx context.Context, f *follower, target [eventstore.Shar
 
 // catchUp sweeps until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
 // hasn't looked for long may read it at once. Under load it may never be at one with the live view: then a page is what it lacks.
-func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
+func (r *rebuild) catchUp(ctx context.Context, f *subscription) error {
 	for range 5 {
 		behind, err := r.behind(ctx, f)
 		if err != nil || !behind {
@@ -154,20 +152,20 @@ func (r *rebuild) catchUp(ctx context.Context, f *follower) error {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.sweep(ctx, everyShard()); err != nil {
-			return fmt.Errorf("fill generation %s: %w", f.into.name, err)
+		if _, _, err := f.poll(ctx, everyShard()); err != nil {
+			return fmt.Errorf("fill generation %s: %w", f.into.Name, err)
 		}
 	}
 	return nil
 }
 
 // behind says whether the generation that is read holds rows of the log that the new one lacks. After a restore its checkpoints can lie beyond the log.
-func (r *rebuild) behind(ctx context.Context, f *follower) (bool, error) {
-	current, err := r.store.loadMeta(ctx)
+func (r *rebuild) behind(ctx context.Context, f *subscription) (bool, error) {
+	current, err := r.store.LoadMeta(ctx)
 	if err != nil {
 		return false, err
 	}
-	live, err := r.store.loadCheckpoints(ctx, current.Generation)
+	live, err := r.store.LoadCheckpoints(ctx, current.Generation)
 	if err != nil {
 		return false, err
 	}
@@ -192,14 +190,14 @@ func (r *rebuild) rated(p Progress) Progress {
 }
 
 // indexed builds the indexes the filling did without, and keeps the claim while that takes.
-func (r *rebuild) indexed(ctx context.Context, g generation) error {
+func (r *rebuild) indexed(ctx context.Context, g store.Generation) error {
 	done := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, indexTime) // without a deadline of its own it would get that of one command
 		defer cancel()
-		done <- r.store.indexHistory(ctx, g)
+		done <- r.store.IndexHistory(ctx, g)
 	}()
-	tick := time.NewTicker(claimTime / 3)
+	tick := time.NewTicker(store.LockTime / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -218,18 +216,12 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 	if err := r.renewNow(ctx); err != nil { // nobody else may drop the old one before all have changed over
 		return "", err
 	}
-	current, err := r.store.loadMeta(ctx)
+	current, err := r.store.LoadMeta(ctx)
 	if err != nil {
 		return "", err
 	}
-	fields := bson.D{{Key: "generation", Value: r.claim.Generation}, {Key: "schema", Value: schema}}
-	was := bson.D{{Key: "_id", Value: "current"}, {Key: "generation", Value: current.Generation}}
-	result, err := r.store.db.Collection(metaName).UpdateOne(ctx, was, set(fields))
-	if err != nil {
-		return "", fmt.Errorf("change over to generation %s: %w", r.claim.Generation, err)
-	}
-	if result.MatchedCount == 0 {
-		return "", ErrRebuilding
+	if err := r.store.ChangeOver(ctx, current.Generation, r.claim.Generation); err != nil {
+		return "", err
 	}
 	r.logger.InfoContext(ctx, "changed over to a new generation of the projection", "generation", r.claim.Generation, "before", current.Generation)
 	return current.Generation, nil
@@ -239,18 +231,18 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 var errOtherLog = errors.New("the log has changed since the rebuild was interrupted; begin again")
 
 // handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See [Store.look].
-func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
-	for end := time.Now().Add(r.store.patience + r.store.config.ReadTimeout); time.Now().Before(end); {
+func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) error {
+	for end := time.Now().Add(r.store.Patience + r.store.Config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.sweep(ctx, everyShard()); err != nil {
+		if _, _, err := f.poll(ctx, everyShard()); err != nil {
 			clear(f.shards) // owners may have come meanwhile
-			if !errors.Is(err, errFenced) && !errors.Is(err, errStale) && ctx.Err() == nil {
+			if !errors.Is(err, store.ErrFenced) && !errors.Is(err, errStale) && ctx.Err() == nil {
 				r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
 			}
 		}
-		wait(ctx, nil, 50*time.Millisecond)
+		store.Pause(ctx, nil, 50*time.Millisecond)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -259,8 +251,49 @@ func (r *rebuild) handOver(ctx context.Context, f *follower, old string) error {
 		return err
 	}
 	r.logger.InfoContext(ctx, "dropping the old generation of the projection", "generation", old)
-	if err := r.store.clean(ctx, &r.claim, f.into.name); err != nil {
+	if err := r.store.DropOthers(ctx, &r.claim, f.into.Name); err != nil {
 		return err
 	}
-	return r.store.forget(ctx, r.claim)
+	return r.store.Unlock(ctx, r.claim)
+}
+
+// begin claims the rebuild: a new one, or one that was interrupted. One of another shape of documents, or that was done but for cleaning up,
+// begins again.
+func (r *rebuild) begin(ctx context.Context) error {
+	current, err := r.store.LoadMeta(ctx)
+	if err != nil {
+		return err
+	}
+	if current.Schema > view.Schema {
+		return errNewer
+	}
+	found, interrupted, err := r.store.Locked(ctx)
+	if err != nil {
+		return err
+	}
+	r.claim = store.NewRebuildLock(store.NextGeneration(current.Generation, found.Generation))
+	keep := []string{current.Generation}
+	if interrupted {
+		if found.Schema == view.Schema && found.Generation != current.Generation {
+			r.claim.Generation, keep = found.Generation, append(keep, found.Generation)
+			r.logger.InfoContext(ctx, "going on with an interrupted rebuild", "generation", found.Generation)
+		}
+		return r.store.TakeOver(ctx, found, &r.claim, keep...)
+	}
+	if err := r.store.Lock(ctx, r.claim); err != nil {
+		return err
+	}
+	// Under the claim, as above. Another rebuild may have come and gone before it.
+	if now, err := r.store.LoadMeta(ctx); err != nil || now.Generation != current.Generation {
+		return errors.Join(err, store.ErrRebuilding, r.store.Unlock(ctx, r.claim))
+	}
+	return r.store.DropOthers(ctx, &r.claim, keep...)
+}
+
+func (r *rebuild) renew(ctx context.Context) error { return r.store.Renew(ctx, &r.claim) }
+
+// renewNow keeps the claim for all of its time: what is done next must not be another's.
+func (r *rebuild) renewNow(ctx context.Context) error {
+	r.claim.Until = 0
+	return r.renew(ctx)
 }

@@ -3,8 +3,6 @@ package projection
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -16,49 +14,34 @@ import (
 	"product-service/eventstore"
 	"product-service/integration/inventory"
 	"product-service/product"
+	"product-service/projection/projectiontest"
+	"product-service/projection/read"
+	"product-service/projection/store"
+	"product-service/projection/view"
 )
-
-// stocked is a log of some products with reservations.
-func stocked(t *testing.T, products int) *memoryLog {
-	t.Helper()
-	l := newMemoryLog()
-	for n := range products {
-		id := testID(0xaa, n)
-		l.do(id, time.Second, product.Create{Name: fmt.Sprintf("Product %d", n), InitialStock: 100, LowStockThreshold: 5,
-			Variants: []product.Variant{{ID: testID(0xbb, n), SKU: fmt.Sprintf("SKU-%d", n), Name: "V"}}})
-		l.do(id, time.Second, product.NoteInventoryRecord{VariantID: testID(0xbb, n)})
-		for i := range 5 {
-			l.do(id, time.Minute, product.Reserve{ReservationID: testID(0xcc, n*10+i), Quantity: 2})
-		}
-		l.do(id, time.Hour, product.Release{ReservationID: testID(0xcc, n*10)})
-	}
-	return l
-}
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // Ensure that a rebuild, interrupted anywhere while commands go on being taken, ends with the documents of the log, that readers never see less
 // than before meanwhile, and that nothing of the old generation is left.
 func TestRebuildBesideTheLiveView(t *testing.T) {
-	s := open(t)
-	s.config.MinPage, s.config.MaxPage = 20, 20
-	l := stocked(t, 6)
-	p := project(t, s, l, &leases{epoch: 1})
-	if err := drain(t.Context(), p); err != nil {
+	s := projectiontest.Open(t)
+	s.Config.MinPage, s.Config.MaxPage = 20, 20
+	l := projectiontest.Stocked(t, 6)
+	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
+	if err := projectiontest.Drain(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewLevels(s).Save(t.Context(), []inventory.Level{{VariantID: testID(0xbb, 0), Available: 3}}); err != nil {
+	if err := read.NewLevels(s).Save(t.Context(), []inventory.Level{{VariantID: projectiontest.ID(0xbb, 0), Available: 3}}); err != nil {
 		t.Fatal(err)
 	}
 	running, stop := context.WithCancel(t.Context())
 	var background sync.WaitGroup
 	background.Go(func() { _ = p.Run(running) })
 	background.Go(func() { write(running, l) })
-	background.Go(func() { poll(running, t, NewReader(s, nil)) })
+	background.Go(func() { poll(running, t, read.NewReader(s, nil)) })
 
 	for _, phase := range []string{"fill", "index", "switch", "clean up", ""} {
 		ctx, interrupt := context.WithCancel(t.Context())
-		err := Rebuild(ctx, s, l, quiet, RebuildOptions{}, func(at Progress) {
+		err := Rebuild(ctx, s, l, projectiontest.Quiet, RebuildOptions{}, func(at Progress) {
 			if at.Phase == phase {
 				interrupt()
 			}
@@ -73,54 +56,54 @@ func TestRebuildBesideTheLiveView(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("interrupted at %q: %v", phase, err)
 		}
-		if err := Rebuild(t.Context(), s, l, quiet, RebuildOptions{}, nil); !errors.Is(err, ErrRebuilding) {
+		if err := Rebuild(t.Context(), s, l, projectiontest.Quiet, RebuildOptions{}, nil); !errors.Is(err, store.ErrRebuilding) {
 			t.Fatalf("a second rebuild while the first may be alive: %v", err)
 		}
 		if phase == "clean up" { // the claim outlives the time in which everybody notices the change
-			within(t, 20*time.Second, func() bool { return changedOver(t, s) })
+			projectiontest.Within(t, 20*time.Second, func() bool { return projectiontest.ChangedOver(t, s) })
 		}
-		expire(t, s)
+		projectiontest.Expire(t, s)
 	}
 	stop()
 	background.Wait()
-	if err := drain(t.Context(), p); err != nil {
+	if err := projectiontest.Drain(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	compare(t, s, l)
-	m, err := s.loadMeta(t.Context())
+	projectiontest.Compare(t, s, l)
+	m, err := s.LoadMeta(t.Context())
 	if err != nil || m.Generation == "1" {
 		t.Fatalf("the generation is %+v, error %v", m, err)
 	}
-	names, err := s.db.ListCollectionNames(t.Context(), bson.D{})
+	names, err := s.Database().ListCollectionNames(t.Context(), bson.D{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := 3 + 3; len(names) > want+1 {
 		t.Errorf("collections left behind: %v", names)
 	}
-	if known, err := NewLevels(s).Load(t.Context(), []uuid.UUID{testID(0xbb, 0)}); err != nil || len(known) != 1 {
+	if known, err := read.NewLevels(s).Load(t.Context(), []uuid.UUID{projectiontest.ID(0xbb, 0)}); err != nil || len(known) != 1 {
 		t.Errorf("levels after the rebuild: %v, %v", known, err)
 	}
 }
 
 // Ensure that nothing is changed over to before it holds what is read now.
 func TestRebuildCatchesUp(t *testing.T) {
-	s, l := open(t), stocked(t, 6)
-	p := project(t, s, l, &leases{epoch: 1})
+	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 6)
+	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rebuild{store: s, log: l, logger: quiet, metrics: m, report: func(Progress) {}, began: time.Now()}
+	r := &rebuild{store: s, log: l, logger: projectiontest.Quiet, metrics: m, report: func(Progress) {}, began: time.Now()}
 	if err := r.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f := newFollower(s, s.collections(r.claim.Generation), l, quiet, m)
-	if err := errors.Join(s.create(t.Context(), r.claim.Generation), r.fill(t.Context(), f, [eventstore.Shards]int64{})); err != nil {
+	f := newSubscription(s, s.Collections(r.claim.Generation), l, projectiontest.Quiet, m)
+	if err := errors.Join(s.CreateGeneration(t.Context(), r.claim.Generation), r.fill(t.Context(), f, [eventstore.Shards]int64{})); err != nil {
 		t.Fatal(err)
 	}
-	l.do(testID(0xaa, 1), time.Second, product.AdjustStock{Delta: 1, Reason: "delivery"})
-	if err := drain(t.Context(), p); err != nil {
+	l.Do(projectiontest.ID(0xaa, 1), time.Second, product.AdjustStock{Delta: 1, Reason: "delivery"})
+	if err := projectiontest.Drain(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if behind, err := r.behind(t.Context(), f); err != nil || !behind {
@@ -136,41 +119,36 @@ func TestRebuildCatchesUp(t *testing.T) {
 
 // Ensure that a program doesn't write into documents of a shape that it doesn't know yet.
 func TestNewerDocumentsAreLeftAlone(t *testing.T) {
-	s, l := open(t), stocked(t, 1)
-	p := project(t, s, l, &leases{epoch: 1})
-	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema + 1}})); err != nil {
-		t.Fatal(err)
-	}
-	s.read = time.Time{}
+	first, l := projectiontest.Open(t), projectiontest.Stocked(t, 1)
+	projectiontest.SetMeta(t, first, bson.D{{Key: "schema", Value: view.Schema + 1}})
+	s := projectiontest.Another(t, first)
+	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
 	if err := p.upgrade(t.Context()); !errors.Is(err, errNewer) {
 		t.Errorf("it is ready: %v", err)
 	}
-	if rows, full, err := p.sweep(t.Context()); rows > 0 || full || err != nil { // they may have come between
+	if rows, full, err := p.Poll(t.Context()); rows > 0 || full || err != nil { // they may have come between
 		t.Errorf("it folds %d rows, error %v", rows, err)
 	}
-	if _, err := Audit(t.Context(), s, l, l, quiet, AuditOptions{Heal: true}, func(Difference) {}); !errors.Is(err, errShape) {
-		t.Errorf("an audit: %v", err)
-	}
-	if err := Rebuild(t.Context(), s, l, quiet, RebuildOptions{Product: testID(0xaa, 0)}, nil); !errors.Is(err, errShape) {
+	if err := Rebuild(t.Context(), s, l, projectiontest.Quiet, RebuildOptions{Product: projectiontest.ID(0xaa, 0)}, nil); !errors.Is(err, ErrShape) {
 		t.Errorf("a rebuild in place: %v", err)
 	}
-	if err := Rebuild(t.Context(), s, l, quiet, RebuildOptions{}, nil); !errors.Is(err, errNewer) {
+	if err := Rebuild(t.Context(), s, l, projectiontest.Quiet, RebuildOptions{}, nil); !errors.Is(err, errNewer) {
 		t.Errorf("a rebuild: %v", err)
 	}
 }
 
 // write goes on taking commands.
-func write(ctx context.Context, l *memoryLog) {
+func write(ctx context.Context, l *projectiontest.Log) {
 	for i := 0; ctx.Err() == nil; i++ {
-		l.do(testID(0xaa, i%6), time.Millisecond, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		wait(ctx, nil, 50*time.Millisecond)
+		l.Do(projectiontest.ID(0xaa, i%6), time.Millisecond, product.AdjustStock{Delta: 1, Reason: "delivery"})
+		store.Pause(ctx, nil, 50*time.Millisecond)
 	}
 }
 
 // poll reads all the time: every product is there, with all that was there before the rebuild, and versions and stock belong together.
-func poll(ctx context.Context, t *testing.T, r *Reader) {
+func poll(ctx context.Context, t *testing.T, r *read.Reader) {
 	for ctx.Err() == nil {
-		page, err := r.Products(ctx, ProductFilter{}, ProductOrder{}, Range{First: 20})
+		page, err := r.Products(ctx, read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 20})
 		if ctx.Err() != nil {
 			return
 		}
@@ -188,110 +166,72 @@ func poll(ctx context.Context, t *testing.T, r *Reader) {
 				return
 			}
 		}
-		wait(ctx, nil, 5*time.Millisecond)
-	}
-}
-
-// changedOver says whether projectors have read all shards of the generation that is named to their ends.
-func changedOver(t *testing.T, s *Store) bool {
-	m, err := s.loadMeta(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	shards, err := s.loadCheckpoints(t.Context(), m.Generation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range shards {
-		if c.CaughtUp == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// expire makes the claim of an interrupted rebuild look old.
-func expire(t *testing.T, s *Store) {
-	t.Helper()
-	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "building"}}, set(bson.D{{Key: "until", Value: int64(1)}})); err != nil {
-		t.Fatal(err)
+		store.Pause(ctx, nil, 5*time.Millisecond)
 	}
 }
 
 // Ensure that documents of an older shape are left as they are, and are rebuilt by the projector itself.
 func TestAnotherShapeIsRebuilt(t *testing.T) {
-	s := open(t)
-	s.config.ReadTimeout = time.Second
-	l := stocked(t, 2)
-	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
+	s := projectiontest.Open(t)
+	s.Config.ReadTimeout = time.Second
+	l := projectiontest.Stocked(t, 2)
+	if err := projectiontest.Drain(t.Context(), project(t, s, l, &projectiontest.Leases{Epoch: 1})); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema - 1}})); err != nil {
+	projectiontest.SetMeta(t, s, bson.D{{Key: "schema", Value: view.Schema - 1}})
+	if _, err := s.Database().Collection("products_1").UpdateMany(t.Context(), bson.D{}, store.Set(bson.D{{Key: "available", Value: "many"}})); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.db.Collection("products_1").UpdateMany(t.Context(), bson.D{}, set(bson.D{{Key: "available", Value: "many"}})); err != nil {
-		t.Fatal(err)
-	}
-	upgraded, err := Open(t.Context(), s.config)
+	upgraded, err := store.Open(t.Context(), s.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = upgraded.Close(context.Background()) }()
-	upgraded.patience = time.Hour // it is to change over because it has caught up
+	upgraded.Patience = time.Hour // it is to change over because it has caught up
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	r := NewReader(upgraded, nil)
-	if err := r.WaitFor(ctx, testID(0xaa, 0), 1); err != nil { // the old generation is in use
+	r := read.NewReader(upgraded, nil)
+	if err := r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 1); err != nil { // the old generation is in use
 		t.Fatal(err)
 	}
-	go func() { done <- project(t, upgraded, l, &leases{epoch: 2}).Run(ctx) }()
-	within(t, 20*time.Second, func() bool {
-		m, err := s.loadMeta(ctx)
-		return err == nil && m.Generation == "2" && m.Schema == schema
+	go func() { done <- project(t, upgraded, l, &projectiontest.Leases{Epoch: 2}).Run(ctx) }()
+	projectiontest.Within(t, 20*time.Second, func() bool {
+		m, err := s.LoadMeta(ctx)
+		return err == nil && m.Generation == "2" && m.Schema == view.Schema
 	})
-	l.do(testID(0xaa, 0), time.Second, product.AdjustStock{Delta: 1, Reason: "later"})
-	within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, testID(0xaa, 0), 9) == nil })
+	l.Do(projectiontest.ID(0xaa, 0), time.Second, product.AdjustStock{Delta: 1, Reason: "later"})
+	projectiontest.Within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 9) == nil })
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	compare(t, s, l)
+	projectiontest.Compare(t, s, l)
 }
 
 // Ensure that a projector starts on what there is: it doesn't rebuild documents of its own shape.
 func TestTheSameShapeIsNotRebuilt(t *testing.T) {
-	s := open(t)
-	l := stocked(t, 2)
+	s := projectiontest.Open(t)
+	l := projectiontest.Stocked(t, 2)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- project(t, s, l, &leases{epoch: 1}).Run(ctx) }()
-	other, err := Open(t.Context(), s.config) // so that nothing but the projector itself tells it what there is
+	go func() { done <- project(t, s, l, &projectiontest.Leases{Epoch: 1}).Run(ctx) }()
+	other, err := store.Open(t.Context(), s.Config) // so that nothing but the projector itself tells it what there is
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Close(context.Background()) }()
-	r := NewReader(other, nil)
-	within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, testID(0xaa, 0), 1) == nil })
+	r := read.NewReader(other, nil)
+	projectiontest.Within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 1) == nil })
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.loadMeta(t.Context())
+	m, err := s.LoadMeta(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Generation != "1" {
 		t.Errorf("the projector built generation %s", m.Generation)
-	}
-}
-
-// within waits for a condition.
-func within(t *testing.T, limit time.Duration, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it did not come true within %s", limit)
-		}
 	}
 }
 
@@ -302,88 +242,28 @@ func TestRebuildInPlace(t *testing.T) {
 		"shard":   func(_ uuid.UUID, shard int16) RebuildOptions { return RebuildOptions{Shard: &shard} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t)
-			l, id := stocked(t, 3), testID(0xaa, 1)
-			fillBlocks(l, id)
-			p := project(t, s, l, &leases{epoch: 1})
-			if err := drain(t.Context(), p); err != nil {
+			s := projectiontest.Open(t)
+			l, id := projectiontest.Stocked(t, 3), projectiontest.ID(0xaa, 1)
+			projectiontest.FillBlocks(l, id)
+			p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
+			if err := projectiontest.Drain(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
-			corrupt(t, s, id)
+			projectiontest.Corrupt(t, s, id)
 			var last Progress
-			shard := l.of(id)[0].Shard
-			if err := Rebuild(t.Context(), s, l, quiet, options(id, shard), func(at Progress) { last = at }); err != nil {
+			shard := l.Of(id)[0].Shard
+			if err := Rebuild(t.Context(), s, l, projectiontest.Quiet, options(id, shard), func(at Progress) { last = at }); err != nil {
 				t.Fatal(err)
 			}
 			if last.Done != last.Total || last.Total == 0 {
 				t.Errorf("progress ended with %+v", last)
 			}
-			compare(t, s, l)
-			l.do(id, time.Second, product.AdjustStock{Delta: 2, Reason: "after"}) // the projector's own copy is out of date now
-			if err := drain(t.Context(), p); err != nil {
+			projectiontest.Compare(t, s, l)
+			l.Do(id, time.Second, product.AdjustStock{Delta: 2, Reason: "after"}) // the projector's own copy is out of date now
+			if err := projectiontest.Drain(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
-			compare(t, s, l)
+			projectiontest.Compare(t, s, l)
 		})
-	}
-}
-
-// fillBlocks gives a product some full blocks.
-func fillBlocks(l *memoryLog, id uuid.UUID) {
-	for i := range int64(3 * blockSize) {
-		l.do(id, time.Second, product.AdjustStock{Delta: 1 - i%2*2, Reason: "counted"})
-	}
-}
-
-// corrupt changes a product's documents behind the projector's back.
-func corrupt(t *testing.T, s *Store, id uuid.UUID) {
-	t.Helper()
-	for _, c := range []struct {
-		in, id string
-		fields bson.D
-	}{
-		{"products_1", id.String(), bson.D{{Key: "name", Value: "Somebody else"}, {Key: "reserved", Value: 77}}},
-		{"movements_1", movementID(id.String(), 1), bson.D{{Key: "rows", Value: []byte("nonsense")}}},
-	} {
-		result, err := s.db.Collection(c.in).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: c.id}}, set(c.fields))
-		if err != nil || result.MatchedCount != 1 {
-			t.Fatal(result, err)
-		}
-	}
-	extra := bson.D{{Key: "_id", Value: movementID(id.String(), 1+100*blockSize)}, {Key: "product", Value: id.String()}}
-	if _, err := s.db.Collection("movements_1").InsertOne(t.Context(), extra); err != nil {
-		t.Fatal(err)
-	}
-	result, err := s.db.Collection("movements_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: movementID(id.String(), 1+blockSize)}})
-	if err != nil || result.DeletedCount != 1 {
-		t.Fatal(result, err)
-	}
-	if _, err := s.db.Collection("days_1").DeleteMany(t.Context(), bson.D{{Key: "product", Value: id.String()}}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Ensure that a reservation is found in blocks of an older shape, which name it in another way.
-func TestReservationInBlocksOfAnotherShape(t *testing.T) {
-	s, l := open(t), stocked(t, 2)
-	id := testID(0xaa, 0)
-	fillBlocks(l, id) // which push the reservations out of the tail
-	l.do(id, time.Second, product.Release{ReservationID: testID(0xcc, 2)})
-	if err := drain(t.Context(), project(t, s, l, &leases{epoch: 1})); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.db.Collection("movements_1").UpdateMany(t.Context(), bson.D{}, set(bson.D{{Key: "reservations", Value: bson.A{int64(1)}}})); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.db.Collection(metaName).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, set(bson.D{{Key: "schema", Value: schema - 1}})); err != nil {
-		t.Fatal(err)
-	}
-	upgraded := another(t, s)
-	upgraded.server.indexes = true
-	for reservation, state := range map[int]product.ReservationState{0: product.StateReleased, 1: product.StateActive, 2: product.StateReleased} {
-		found, ok, err := NewReader(upgraded, nil).Reservation(t.Context(), id, testID(0xcc, reservation))
-		if err != nil || !ok || found.State != state || found.Quantity != 2 {
-			t.Errorf("reservation %d is %+v, %v, %v", reservation, found, ok, err)
-		}
 	}
 }

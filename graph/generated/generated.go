@@ -11,7 +11,8 @@ import (
 	"product-service/graph/model"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -69,8 +70,8 @@ type MutationResolver interface {
 	BulkAdjustStock(ctx context.Context, input model.BulkAdjustStockInput) (*model.BulkAdjustStockPayload, error)
 }
 type ProductResolver interface {
-	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
+	StockMovements(ctx context.Context, obj *model.Product, from *time.Time, to *time.Time, types []view.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
+	StockTimeline(ctx context.Context, obj *model.Product, from time.Time, to time.Time, interval read.Interval) ([]*model.StockBucket, error)
 	StockAt(ctx context.Context, obj *model.Product, at time.Time) (*model.ProductStock, error)
 }
 type ProductVariantResolver interface {
@@ -83,8 +84,8 @@ type QueryResolver interface {
 	Node(ctx context.Context, id string) (model.Node, error)
 	Nodes(ctx context.Context, ids []string) ([]model.Node, error)
 	Reservation(ctx context.Context, productID string, reservationID string) (*model.Reservation, error)
-	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []projection.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
-	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval projection.Interval) ([]*model.StockBucket, error)
+	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []view.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
+	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval read.Interval) ([]*model.StockBucket, error)
 }
 type UpdateProductPayloadResolver interface {
 	Product(ctx context.Context, obj *model.Payload) (*model.Product, error)
@@ -2059,8 +2060,8 @@ func (ec *executionContext) field_Product_stockMovements_args(ctx context.Contex
 	}
 	args["to"] = arg1
 	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "types",
-		func(ctx context.Context, v any) ([]projection.MovementType, error) {
-			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx, v)
+		func(ctx context.Context, v any) ([]view.MovementType, error) {
+			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚋviewᚐMovementTypeᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2121,8 +2122,8 @@ func (ec *executionContext) field_Product_stockTimeline_args(ctx context.Context
 	}
 	args["to"] = arg1
 	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "interval",
-		func(ctx context.Context, v any) (projection.Interval, error) {
-			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx, v)
+		func(ctx context.Context, v any) (read.Interval, error) {
+			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚋreadᚐInterval(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2313,8 +2314,8 @@ func (ec *executionContext) field_Query_stockMovements_args(ctx context.Context,
 	}
 	args["to"] = arg2
 	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "types",
-		func(ctx context.Context, v any) ([]projection.MovementType, error) {
-			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx, v)
+		func(ctx context.Context, v any) ([]view.MovementType, error) {
+			return ec.unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚋviewᚐMovementTypeᚄ(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2383,8 +2384,8 @@ func (ec *executionContext) field_Query_stockTimeline_args(ctx context.Context, 
 	}
 	args["to"] = arg2
 	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "interval",
-		func(ctx context.Context, v any) (projection.Interval, error) {
-			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx, v)
+		func(ctx context.Context, v any) (read.Interval, error) {
+			return ec.unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚋreadᚐInterval(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -3633,7 +3634,7 @@ func (ec *executionContext) _Product_stockMovements(ctx context.Context, field g
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Product().StockMovements(ctx, obj, fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]projection.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
+			return ec.Resolvers.Product().StockMovements(ctx, obj, fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]view.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
@@ -3677,7 +3678,7 @@ func (ec *executionContext) _Product_stockTimeline(ctx context.Context, field gr
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Product().StockTimeline(ctx, obj, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
+			return ec.Resolvers.Product().StockTimeline(ctx, obj, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(read.Interval))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
@@ -4541,7 +4542,7 @@ func (ec *executionContext) _Query_stockMovements(ctx context.Context, field gra
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().StockMovements(ctx, fc.Args["productId"].(*string), fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]projection.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
+			return ec.Resolvers.Query().StockMovements(ctx, fc.Args["productId"].(*string), fc.Args["from"].(*time.Time), fc.Args["to"].(*time.Time), fc.Args["types"].([]view.MovementType), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.StockMovementConnection) graphql.Marshaler {
@@ -4585,7 +4586,7 @@ func (ec *executionContext) _Query_stockTimeline(ctx context.Context, field grap
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().StockTimeline(ctx, fc.Args["productId"].(string), fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(projection.Interval))
+			return ec.Resolvers.Query().StockTimeline(ctx, fc.Args["productId"].(string), fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["interval"].(read.Interval))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockBucket) graphql.Marshaler {
@@ -5190,8 +5191,8 @@ func (ec *executionContext) _StockMovement_type(ctx context.Context, field graph
 			return obj.Type, nil
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v projection.MovementType) graphql.Marshaler {
-			return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v view.MovementType) graphql.Marshaler {
+			return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚋviewᚐMovementType(ctx, selections, v)
 		},
 		true,
 		true,
@@ -7341,7 +7342,7 @@ func (ec *executionContext) unmarshalInputProductOrder(ctx context.Context, obj 
 		switch k {
 		case "field":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("field"))
-			data, err := ec.unmarshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx, v)
+			data, err := ec.unmarshalNProductOrderField2productᚑserviceᚋprojectionᚋreadᚐOrderField(ctx, v)
 			if err != nil {
 				return it, err
 			}
@@ -10075,13 +10076,13 @@ func (ec *executionContext) marshalNProductEdge2ᚖproductᚑserviceᚋgraphᚋm
 	return ec._ProductEdge(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx context.Context, v any) (projection.OrderField, error) {
+func (ec *executionContext) unmarshalNProductOrderField2productᚑserviceᚋprojectionᚋreadᚐOrderField(ctx context.Context, v any) (read.OrderField, error) {
 	tmp, err := graphql.UnmarshalString(v)
-	res := projection.OrderField(tmp)
+	res := read.OrderField(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNProductOrderField2productᚑserviceᚋprojectionᚐOrderField(ctx context.Context, sel ast.SelectionSet, v projection.OrderField) graphql.Marshaler {
+func (ec *executionContext) marshalNProductOrderField2productᚑserviceᚋprojectionᚋreadᚐOrderField(ctx context.Context, sel ast.SelectionSet, v read.OrderField) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -10262,13 +10263,13 @@ func (ec *executionContext) marshalNStockMovementEdge2ᚖproductᚑserviceᚋgra
 	return ec._StockMovementEdge(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx context.Context, v any) (projection.MovementType, error) {
+func (ec *executionContext) unmarshalNStockMovementType2productᚑserviceᚋprojectionᚋviewᚐMovementType(ctx context.Context, v any) (view.MovementType, error) {
 	tmp, err := graphql.UnmarshalString(v)
-	res := projection.MovementType(tmp)
+	res := view.MovementType(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx context.Context, sel ast.SelectionSet, v projection.MovementType) graphql.Marshaler {
+func (ec *executionContext) marshalNStockMovementType2productᚑserviceᚋprojectionᚋviewᚐMovementType(ctx context.Context, sel ast.SelectionSet, v view.MovementType) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -10341,13 +10342,13 @@ func (ec *executionContext) marshalNString2ᚕstringᚄ(ctx context.Context, sel
 	return ret
 }
 
-func (ec *executionContext) unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx context.Context, v any) (projection.Interval, error) {
+func (ec *executionContext) unmarshalNTimelineInterval2productᚑserviceᚋprojectionᚋreadᚐInterval(ctx context.Context, v any) (read.Interval, error) {
 	tmp, err := graphql.UnmarshalString(v)
-	res := projection.Interval(tmp)
+	res := read.Interval(tmp)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
-func (ec *executionContext) marshalNTimelineInterval2productᚑserviceᚋprojectionᚐInterval(ctx context.Context, sel ast.SelectionSet, v projection.Interval) graphql.Marshaler {
+func (ec *executionContext) marshalNTimelineInterval2productᚑserviceᚋprojectionᚋreadᚐInterval(ctx context.Context, sel ast.SelectionSet, v read.Interval) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -10894,16 +10895,16 @@ func (ec *executionContext) marshalOStockMovementConnection2ᚖproductᚑservice
 	return ec._StockMovementConnection(ctx, sel, v)
 }
 
-func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx context.Context, v any) ([]projection.MovementType, error) {
+func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚋviewᚐMovementTypeᚄ(ctx context.Context, v any) ([]view.MovementType, error) {
 	if v == nil {
 		return nil, nil
 	}
 	vSlice := graphql.CoerceList(v)
 	var err error
-	res := make([]projection.MovementType, len(vSlice))
+	res := make([]view.MovementType, len(vSlice))
 	for i := range vSlice {
 		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
-		res[i], err = ec.unmarshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, vSlice[i])
+		res[i], err = ec.unmarshalNStockMovementType2productᚑserviceᚋprojectionᚋviewᚐMovementType(ctx, vSlice[i])
 		if err != nil {
 			return nil, err
 		}
@@ -10911,14 +10912,14 @@ func (ec *executionContext) unmarshalOStockMovementType2ᚕproductᚑserviceᚋp
 	return res, nil
 }
 
-func (ec *executionContext) marshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚐMovementTypeᚄ(ctx context.Context, sel ast.SelectionSet, v []projection.MovementType) graphql.Marshaler {
+func (ec *executionContext) marshalOStockMovementType2ᚕproductᚑserviceᚋprojectionᚋviewᚐMovementTypeᚄ(ctx context.Context, sel ast.SelectionSet, v []view.MovementType) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚐMovementType(ctx, sel, v[i])
+		return ec.marshalNStockMovementType2productᚑserviceᚋprojectionᚋviewᚐMovementType(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

@@ -7,15 +7,15 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // StockBucket is a bucket of a timeline, and in the same element of the list those that follow it: what is written between two of them is what gqlgen
 // writes between elements. They write themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a goroutine, several
 // contexts and objects for each, and a microsecond for each of its fields.
 type StockBucket struct {
-	projection.Bucket
-	Following []projection.Bucket
+	read.Bucket
+	Following []read.Bucket
 	Shown     []BucketField
 }
 
@@ -57,7 +57,7 @@ func (s *StockBucket) MarshalGQL(w io.Writer) {
 	}
 }
 
-func (s *StockBucket) append(text []byte, b *projection.Bucket) []byte {
+func (s *StockBucket) append(text []byte, b *read.Bucket) []byte {
 	text = append(text, '{')
 	for i, f := range s.Shown {
 		if i > 0 {
@@ -68,7 +68,7 @@ func (s *StockBucket) append(text []byte, b *projection.Bucket) []byte {
 	return append(text, '}')
 }
 
-func appendField(text []byte, field string, b *projection.Bucket) []byte {
+func appendField(text []byte, field string, b *read.Bucket) []byte {
 	switch field {
 	case "__typename":
 		return append(text, `"StockBucket"`...)
@@ -82,7 +82,7 @@ func appendField(text []byte, field string, b *projection.Bucket) []byte {
 }
 
 // numberIn is a field that is a number, and its type.
-func numberIn(field string, b *projection.Bucket) (scalar string, n int64) {
+func numberIn(field string, b *read.Bucket) (scalar string, n int64) {
 	switch field {
 	case "opening":
 		return "Int", b.Opening

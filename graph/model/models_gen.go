@@ -8,7 +8,8 @@ import (
 	"io"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
+	"product-service/projection/view"
 	"strconv"
 	"time"
 )
@@ -202,7 +203,7 @@ type ProductFilter struct {
 // The order of a list of products.
 type ProductOrder struct {
 	// By what.
-	Field projection.OrderField `json:"field"`
+	Field read.OrderField `json:"field"`
 	// Which way.
 	Direction OrderDirection `json:"direction"`
 }
@@ -289,7 +290,7 @@ type StockMovement struct {
 	// The product's UUID.
 	ProductID string `json:"productId"`
 	// What happened.
-	Type projection.MovementType `json:"type"`
+	Type view.MovementType `json:"type"`
 	// How many units it was about, without a sign.
 	Quantity int64 `json:"quantity"`
 	// The change of what is available.

@@ -1,0 +1,169 @@
+package projectiontest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"pgregory.net/rapid"
+
+	"product-service/product"
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// Expected is the model: the whole history in memory, by no code of the projector's but the folding itself.
+func Expected(l *Log, id uuid.UUID) (d view.Document, rows []view.Movement) {
+	e := view.NewEntry(id)
+	for _, r := range l.Of(id) {
+		event, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			panic(err)
+		}
+		if view.Unshown[r.Type] {
+			continue
+		}
+		m, ok, err := e.Fold(r, event)
+		if err != nil {
+			panic(err)
+		}
+		if ok {
+			rows = append(rows, m)
+		}
+	}
+	return e.Doc, rows
+}
+
+// Compare holds the documents of every product against the model.
+func Compare(t rapid.TB, s *store.Store, l *Log) {
+	m, err := s.LoadMeta(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := map[string]view.Document{}
+	for _, d := range Stored[view.Document](t, s, "products_"+m.Generation, bson.D{}) {
+		documents[d.ID] = d
+	}
+	rows := map[string][]view.Movement{}
+	for _, b := range Stored[view.Block](t, s, "movements_"+m.Generation, bson.D{}) {
+		more, err := view.Unpack(uuid.MustParse(b.Product), b.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[b.Product] = append(rows[b.Product], more...)
+	}
+	for _, d := range documents {
+		tail, err := view.Unpack(uuid.MustParse(d.ID), d.Tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[d.ID] = append(rows[d.ID], tail...)
+	}
+	compareJournal(t, s, m.Generation, rows)
+	for id, state := range l.Products {
+		want, wantRows := Expected(l, id)
+		got := documents[id.String()]
+		if state.Version == 0 {
+			want = view.Document{}
+		}
+		want.Rev = got.Rev
+		if diff := cmp.Diff(normal(want), normal(got)); diff != "" {
+			t.Fatalf("product %s (-want +got):\n%s", id, diff)
+		}
+		if state.Version != got.Version || (state.Version > 0 && (state.StockTotal != got.Total || state.Reserved != got.Reserved)) {
+			t.Fatalf("product %s: the aggregate is %+v, the document %+v", id, state, got)
+		}
+		gotRows := rows[id.String()]
+		slices.SortFunc(gotRows, func(a, b view.Movement) int { return int(a.Pos - b.Pos) })
+		if diff := cmp.Diff(wantRows, gotRows); diff != "" {
+			t.Fatalf("movements of %s (-want +got):\n%s", id, diff)
+		}
+		checkDays(t, s, m.Generation, id, gotRows)
+	}
+}
+
+// compareJournal holds the journal against the movements of each product: it has each that people see, once.
+func compareJournal(t rapid.TB, s *store.Store, generation string, of map[string][]view.Movement) {
+	var want, got []view.Movement
+	for _, rows := range of {
+		for _, m := range rows {
+			if m.Type.Visible() {
+				want = append(want, m)
+			}
+		}
+	}
+	for _, s := range Stored[view.Segment](t, s, "journal_"+generation, bson.D{}) {
+		rows, err := view.UnpackSegment(s.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts := map[view.MovementType]int64{}
+		for _, m := range rows {
+			counts[m.Type]++
+		}
+		last := rows[len(rows)-1]
+		if s.Last != last.Pos || s.Order != last.Order() || !maps.Equal(counts, s.Counts) || last.At-rows[0].At > view.SegmentSpan.Microseconds() {
+			t.Fatalf("segment %s is described as %+v, and has %+v", s.ID, s, rows)
+		}
+		got = append(got, rows...)
+	}
+	for _, rows := range [][]view.Movement{want, got} {
+		slices.SortFunc(rows, func(a, b view.Movement) int { return strings.Compare(a.Order(), b.Order()) })
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("journal (-want +got):\n%s", diff)
+	}
+}
+
+func normal(d view.Document) view.Document {
+	if len(d.Tail) == 0 {
+		d.Tail = nil
+	}
+	if len(d.Words) == 0 {
+		d.Words = nil
+	}
+	if len(d.Variants) == 0 {
+		d.Variants = nil
+	}
+	return d
+}
+
+// checkDays holds the hours against the movements: they chain, and sum up what moved.
+func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows []view.Movement) {
+	sums := map[int64]view.Hour{}
+	for _, m := range rows {
+		if m.Type.Visible() {
+			sums[m.At/view.MicrosPerHour] = sums[m.At/view.MicrosPerHour].Add(&m)
+		}
+	}
+	got := map[int64]view.Hour{}
+	for _, d := range Stored[view.Day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}}) {
+		for _, h := range d.Hours {
+			got[h.Number] = h
+		}
+	}
+	for _, d := range Stored[view.Document](t, s, "products_"+generation, bson.D{{Key: "_id", Value: id.String()}}) {
+		if d.Hour.Movements > 0 {
+			got[d.Hour.Number] = d.Hour
+		}
+	}
+	if diff := cmp.Diff(sums, got); diff != "" {
+		t.Fatalf("hours of %s (-want +got):\n%s", id, diff)
+	}
+	var hours []int64
+	for n := range got {
+		hours = append(hours, n)
+	}
+	slices.Sort(hours)
+	level := int64(0)
+	for _, n := range hours {
+		if got[n].Opening != level {
+			t.Fatalf("hour %d of %s opens with %d, the one before closed with %d", n, id, got[n].Opening, level)
+		}
+		level = got[n].Closing
+	}
+}

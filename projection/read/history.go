@@ -1,0 +1,254 @@
+package read
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// probes is how many blocks are looked at in one step of the search for a point in time.
+const probes = 16
+
+// StockAt returns a product's stock as it was at a time: what its events up to and with that instant add up to. There is none before the
+// product was created. It costs some reads by id, few more for a million movements than for a thousand.
+func (r *Reader) StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s Stock, ok bool, err error) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	g, d, ok, err := r.visible(ctx, productID)
+	if err != nil || !ok {
+		return Stock{}, false, err
+	}
+	row, ok, err := r.rowAt(ctx, g, &d, at.UnixMicro())
+	if err != nil || !ok {
+		return Stock{}, false, err
+	}
+	return Stock{ProductID: productID, Total: row.Total, Reserved: row.Reserved, Version: row.Version, AsOf: view.TimeOf(row.At)}, true, nil
+}
+
+// versionAt is the last version of a product at a time: one below its visible history where it wasn't there yet.
+func (r *Reader) versionAt(ctx context.Context, g store.Generation, d *view.Document, at int64) (int64, error) {
+	row, ok, err := r.rowAt(ctx, g, d, at)
+	if err != nil || !ok {
+		return d.Since - 1, err
+	}
+	return row.Version, nil
+}
+
+// rowAt finds the last movement of a product at a time: in the tail, or in the last block that begins no later.
+func (r *Reader) rowAt(ctx context.Context, g store.Generation, d *view.Document, at int64) (found view.Movement, ok bool, err error) {
+	id, _ := uuid.Parse(d.ID) // it was written from one
+	history, err := r.stream(g, id, d)
+	if err != nil {
+		return view.Movement{}, false, err
+	}
+	last := func(rows []view.Movement) {
+		for _, m := range rows {
+			if m.At <= at && m.Version >= d.Since {
+				found, ok = m, true
+			}
+		}
+	}
+	if last(history.tail); ok {
+		return found, ok, nil
+	}
+	start, err := history.blockAt(ctx, at)
+	if err != nil {
+		return view.Movement{}, false, err
+	}
+	for rows, err := range history.blocks(ctx, start, min(start+view.BlockSize, d.TailStart()), true) {
+		if err != nil {
+			return view.Movement{}, false, err
+		}
+		last(rows)
+	}
+	return found, ok, nil
+}
+
+// blockAt is the first version of the last full block that begins at a time or before it, or of the first. Time never runs back in a stream, so it is
+// searched for by version: no index by time is needed. Half of the probes lie evenly, half about where it would be if movements came evenly.
+func (s *streamReader) blockAt(ctx context.Context, at int64) (int64, error) {
+	lo, hi := view.BlockStart(s.d.Since), s.d.TailStart() // it is lo, or between the two
+	since, until := s.d.CreatedAt, s.d.UpdatedAt
+	for hi-lo > view.BlockSize {
+		var ids []string
+		for _, version := range spread(lo, hi, float64(at-since)/float64(max(1, until-since))) {
+			ids = append(ids, view.MovementID(s.d.ID, version))
+		}
+		begins := map[int64]int64{}
+		if err := store.Find(ctx, s.reader.store, s.in, ids, bson.D{{Key: "from", Value: 1}}, func(b view.Block) { begins[s.version(b.ID)] = b.From }); err != nil {
+			return 0, fmt.Errorf("search the history of product %s: %w", s.id, err)
+		}
+		if len(begins) < len(ids) {
+			return 0, fmt.Errorf("product %s lacks movements between versions %d and %d: its history has a hole", s.id, lo, hi)
+		}
+		for version, from := range begins {
+			if from <= at && version > lo {
+				lo, since = version, from
+			} else if from > at && version < hi {
+				hi, until = version, from
+			}
+		}
+	}
+	return lo, nil
+}
+
+// spread are the first versions of blocks between lo and hi: up to half the probes evenly, and as many about a part of the way, ever further from it.
+func spread(lo, hi int64, part float64) []int64 {
+	blocks := (hi - lo) / view.BlockSize
+	guess := int64(float64(blocks) * min(1, max(0, part)))
+	var versions []int64
+	add := func(block int64) {
+		if version := lo + block*view.BlockSize; block > 0 && block < blocks && !slices.Contains(versions, version) {
+			versions = append(versions, version)
+		}
+	}
+	for i := int64(1); i <= probes/2; i++ {
+		add(blocks * i / (probes/2 + 1))
+		distance := int64(1)<<i - 2 // 0, 2, 6, 14 …
+		add(guess - distance)
+		add(guess + distance + 1)
+	}
+	if len(versions) == 0 {
+		add(1)
+	}
+	return versions
+}
+
+// Interval is how long a bucket of a timeline is.
+type Interval string
+
+// The intervals, of UTC.
+const (
+	Hourly Interval = "HOUR"
+	Daily  Interval = "DAY"
+)
+
+// The longest timelines.
+const (
+	MaxHours = 366 * 24
+	MaxDays  = 3660
+)
+
+// Bucket is an hour or a day of a product's stock. Levels are of what is available; the lowest and the highest count the opening one too.
+type Bucket struct {
+	Start, End       time.Time
+	Opening, Closing int64 // Closing is the next bucket's Opening
+	Min, Max         int64
+	ReservedQuantity int64
+	ReleasedQuantity int64 // on expiry too
+	AdjustedQuantity int64 // net, with the initial stock
+	Movements        int64
+}
+
+// Timeline returns the buckets of UTC from the one that holds from to the one that ends at to or holds it: as many as that takes, also where
+// nothing moved, zero before the product was created. It is nil for a product that isn't there. It returns [ErrBadRange] where to isn't after
+// from, or is more than [MaxHours] hours or [MaxDays] days after it.
+func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every Interval) ([]Bucket, error) {
+	width, most := int64(view.MicrosPerHour), int64(MaxHours)
+	switch every {
+	case Hourly:
+	case Daily:
+		width, most = view.MicrosPerDay, MaxDays
+	default:
+		return nil, fmt.Errorf("there is no interval %q: %w", every, ErrBadRange)
+	}
+	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.Year() < 1970 || to.Year() > 9999 {
+		return nil, fmt.Errorf("from %s to %s: to must be after from and at most %d times one %s after it, both after 1970: %w", from, to, most, every, ErrBadRange)
+	}
+	first, end := floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	g, d, ok, err := r.visible(ctx, productID)
+	if err != nil || !ok {
+		return nil, err
+	}
+	hours, err := r.hours(ctx, g, &d, first/view.MicrosPerHour, end/view.MicrosPerHour)
+	if err != nil {
+		return nil, err
+	}
+	var level int64
+	if len(hours) > 0 {
+		level = hours[0].Opening
+	} else if level, err = r.levelBefore(ctx, g, &d, first); err != nil {
+		return nil, err
+	}
+	buckets := make([]Bucket, 0, (end-first)/width)
+	for start := first; start < end; start += width {
+		b := Bucket{Start: view.TimeOf(start), End: view.TimeOf(start + width), Opening: level, Closing: level, Min: level, Max: level}
+		for len(hours) > 0 && hours[0].Number*view.MicrosPerHour < start+width {
+			b.add(&hours[0])
+			hours = hours[1:]
+		}
+		level = b.Closing
+		buckets = append(buckets, b)
+	}
+	return buckets, nil
+}
+
+// levelBefore is what was available before a time.
+func (r *Reader) levelBefore(ctx context.Context, g store.Generation, d *view.Document, at int64) (int64, error) {
+	row, ok, err := r.rowAt(ctx, g, d, at-1)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return row.Total - row.Reserved, nil
+}
+
+func (b *Bucket) add(h *view.Hour) {
+	b.Closing, b.Min, b.Max = h.Closing, min(b.Min, h.Min), max(b.Max, h.Max)
+	b.ReservedQuantity += h.Reserved
+	b.ReleasedQuantity += h.Released
+	b.AdjustedQuantity += h.Adjusted
+	b.Movements += h.Movements
+}
+
+// hours are those in which something moved, from one up to but without another, in order. They are as of the document: hours end, and are written,
+// before the product that leaves them out, and those beyond its last one are of a later state. Documents of days are walked as they are: decoding
+// them into maps took longer than all the rest.
+func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document, first, end int64) ([]view.Hour, error) {
+	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: view.DayID(d.ID, first/24)}, {Key: "$lte", Value: view.DayID(d.ID, (end-1)/24)}}}, {Key: "product", Value: d.ID}}
+	c, err := g.Days.Find(ctx, span, r.many(ctx).SetProjection(bson.D{{Key: "hours", Value: 1}}).SetBatchSize(4000))
+	if err != nil {
+		return nil, fmt.Errorf("read a timeline: %w", err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	known := end
+	if d.Hour.Movements > 0 {
+		known = min(end, d.Hour.Number)
+	}
+	found := make([]view.Hour, 0, min(end-first, MaxHours))
+	for c.Next(ctx) {
+		day, _ := c.Current.Lookup("hours").DocumentOK()
+		elements, err := day.Elements()
+		if err != nil {
+			return nil, fmt.Errorf("read a timeline: %w", err)
+		}
+		for _, e := range elements {
+			var h view.Hour
+			v := e.Value()
+			if err := h.UnmarshalBSONValue(byte(v.Type), v.Value); err != nil {
+				return nil, fmt.Errorf("read a timeline: %w", err)
+			}
+			if h.Movements > 0 && first <= h.Number && h.Number < known {
+				found = append(found, h)
+			}
+		}
+	}
+	if err := c.Err(); err != nil {
+		return nil, fmt.Errorf("read a timeline: %w", err)
+	}
+	slices.SortFunc(found, func(a, b view.Hour) int { return int(a.Number - b.Number) })
+	if d.Hour.Movements > 0 && first <= d.Hour.Number && d.Hour.Number < end {
+		found = append(found, d.Hour)
+	}
+	return found, nil
+}
+
+func floor(at, width int64) int64 { return at - ((at%width)+width)%width }

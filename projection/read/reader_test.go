@@ -1,0 +1,336 @@
+package read
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"product-service/eventstore"
+	"product-service/product"
+	"product-service/projection/projectiontest"
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// projected is a random history, projected, with a reader of it.
+func projected(t *rapid.T, s *store.Store, products, commands int) (*projectiontest.Log, *Reader) {
+	projectiontest.Begin(t, s)
+	l := projectiontest.NewLog()
+	projectiontest.History(t, l, products, commands)
+	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
+	if err := projectiontest.Drain(context.Background(), p); err != nil {
+		t.Fatal(err)
+	}
+	projectiontest.Settle(t, s, l)
+	return l, NewReader(s, func(context.Context) string { return "test" })
+}
+
+// pages reads a whole list page by page, from the start or from the end, and checks what every page says of its neighbours.
+func pages[T any](t *rapid.T, size int, backward bool, read func(Range) (Page[T], error)) []T {
+	var all []T
+	at := ""
+	for {
+		r := Range{First: size, After: at}
+		if backward {
+			r = Range{Last: size, Before: at}
+		}
+		p, err := read(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Edges) > size {
+			t.Fatalf("a page of %d has %d nodes", size, len(p.Edges))
+		}
+		nodes := make([]T, len(p.Edges))
+		for i, e := range p.Edges {
+			nodes[i] = e.Node
+		}
+		if backward {
+			all = append(nodes, all...)
+			if p.HasNext != (at != "") {
+				t.Fatalf("HasNext is %v behind cursor %q", p.HasNext, at)
+			}
+			if !p.HasPrevious {
+				return all
+			}
+			at = p.Edges[0].Cursor
+			continue
+		}
+		all = append(all, nodes...)
+		if p.HasPrevious != (at != "") {
+			t.Fatalf("HasPrevious is %v behind cursor %q", p.HasPrevious, at)
+		}
+		if !p.HasNext {
+			return all
+		}
+		at = p.Edges[len(p.Edges)-1].Cursor
+	}
+}
+
+// Ensure that the pages of movements, read either way, are the events in order, by product and over all, filtered or not.
+func TestMovementPages(t *testing.T) {
+	s := projectiontest.Open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		l, r := projected(t, s, 3, rapid.IntRange(1, 60).Draw(t, "commands"))
+		where := MovementFilter{Types: rapid.SliceOfNDistinct(rapid.SampledFrom(view.MovementTypes), 0, 3, rapid.ID).Draw(t, "types")}
+		if rapid.Bool().Draw(t, "one product") {
+			where.ProductID = projectiontest.ID(0xaa, rapid.IntRange(0, 3).Draw(t, "which"))
+		}
+		if rapid.Bool().Draw(t, "from") {
+			where.From = moment(t, l)
+		}
+		if rapid.Bool().Draw(t, "to") {
+			where.To = moment(t, l)
+		}
+		want := wantedMovements(l, where)
+		size, backward := rapid.IntRange(1, 20).Draw(t, "size"), rapid.Bool().Draw(t, "backward")
+		got := pages(t, size, backward, func(page Range) (Page[Movement], error) { return r.Movements(t.Context(), where, page) })
+		if diff := cmp.Diff(want, got, cmp.Transformer("empty", func(m []Movement) []Movement { return append([]Movement{}, m...) })); diff != "" && len(want)+len(got) > 0 {
+			t.Fatalf("movements (-want +got):\n%s", diff)
+		}
+		counted, err := r.Movements(t.Context(), where, Range{First: 1, Count: true})
+		if err != nil || counted.Total != int64(len(want)) {
+			t.Fatalf("the list of %d counts %d, error %v", len(want), counted.Total, err)
+		}
+		for _, m := range want {
+			if one, ok, err := r.Movement(t.Context(), m.ProductID, m.Version); err != nil || !ok || one != m {
+				t.Fatalf("movement %+v is %+v, %v, %v", m, one, ok, err)
+			}
+		}
+	})
+}
+
+// moment is an instant at, just before, just after or between events.
+func moment(t *rapid.T, l *projectiontest.Log) time.Time {
+	var times []time.Time
+	for _, rows := range l.Shards {
+		for _, r := range rows {
+			times = append(times, r.At)
+		}
+	}
+	if len(times) == 0 {
+		return l.Clock
+	}
+	at := times[rapid.IntRange(0, len(times)-1).Draw(t, "event")]
+	return at.Add(time.Duration(rapid.SampledFrom([]int64{-3600e6, -1, 0, 1, 500, 1800e6}).Draw(t, "off")) * time.Microsecond)
+}
+
+// wantedMovements is the list by the model. Within an instant the order over all products is that of shards and positions.
+func wantedMovements(l *projectiontest.Log, where MovementFilter) []Movement {
+	type placed struct {
+		Movement
+		order string
+	}
+	var all []placed
+	for id, state := range l.Products {
+		if !state.Exists() || (where.ProductID != uuid.Nil && where.ProductID != id) {
+			continue
+		}
+		_, rows := projectiontest.Expected(l, id)
+		for _, m := range rows {
+			shown := movementOf(&m)
+			if !m.Type.Visible() || (len(where.Types) > 0 && !slices.Contains(where.Types, m.Type)) ||
+				(!where.From.IsZero() && shown.OccurredAt.Before(where.From)) || (!where.To.IsZero() && !shown.OccurredAt.Before(where.To)) {
+				continue
+			}
+			all = append(all, placed{shown, m.Order()})
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int { return strings.Compare(b.order, a.order) })
+	movements := make([]Movement, len(all))
+	for i := range all {
+		movements[i] = all[i].Movement
+	}
+	return movements
+}
+
+// Ensure that the stock at any instant is what the events up to then add up to, and that timelines chain and sum up the movements.
+func TestHistoryIsTheFold(t *testing.T) {
+	s := projectiontest.Open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		l, r := projected(t, s, 2, rapid.IntRange(1, 150).Draw(t, "commands"))
+		for range 4 {
+			id, at := projectiontest.ID(0xaa, rapid.IntRange(0, 2).Draw(t, "product")), moment(t, l)
+			want, exists := foldAt(l, id, at)
+			got, ok, err := r.StockAt(t.Context(), id, at)
+			if err != nil || ok != exists || (ok && (got.Total != want.StockTotal || got.Reserved != want.Reserved || got.Version != want.Version)) {
+				t.Fatalf("stock of %s at %s: want %+v (%v), got %+v (%v, %v)", id, at, want, exists, got, ok, err)
+			}
+		}
+		id := projectiontest.ID(0xaa, 0)
+		from, to := moment(t, l), moment(t, l)
+		if to.Before(from) {
+			from, to = to, from
+		}
+		every := rapid.SampledFrom([]Interval{Hourly, Daily}).Draw(t, "interval")
+		if to = to.Add(time.Hour); to.Sub(from) > MaxHours*time.Hour {
+			to = from.Add(MaxHours * time.Hour / 2)
+		}
+		checkTimeline(t, l, r, id, from, to, every)
+	})
+}
+
+// foldAt is a product's state at an instant, by the rules; an unconfirmed product isn't there.
+func foldAt(l *projectiontest.Log, id uuid.UUID, at time.Time) (product.Product, bool) {
+	var p product.Product
+	began := false
+	for _, r := range l.Of(id) {
+		if r.At.After(at) {
+			break
+		}
+		e, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			panic(err)
+		}
+		p = p.Apply(e)
+		began = p.Exists()
+	}
+	return p, began && l.Products[id].Exists()
+}
+
+func checkTimeline(t *rapid.T, l *projectiontest.Log, r *Reader, id uuid.UUID, from, to time.Time, every Interval) {
+	buckets, err := r.Timeline(t.Context(), id, from, to, every)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !l.Products[id].Exists() {
+		if buckets != nil {
+			t.Fatalf("a product that isn't there has %d buckets", len(buckets))
+		}
+		return
+	}
+	if len(buckets) == 0 || buckets[0].Start.After(from) || buckets[len(buckets)-1].End.Before(to) {
+		t.Fatalf("%d buckets don't span %s to %s", len(buckets), from, to)
+	}
+	movements := wantedMovements(l, MovementFilter{ProductID: id})
+	slices.Reverse(movements)
+	level := int64(0)
+	for len(movements) > 0 && movements[0].OccurredAt.Before(buckets[0].Start) {
+		level, movements = movements[0].Available(), movements[1:]
+	}
+	for i, b := range buckets {
+		want := Bucket{Start: b.Start, End: b.End, Opening: level, Closing: level, Min: level, Max: level}
+		if i > 0 && !b.Start.Equal(buckets[i-1].End) {
+			t.Fatalf("a gap before %s", b.Start)
+		}
+		for len(movements) > 0 && movements[0].OccurredAt.Before(b.End) {
+			m := movements[0]
+			level, movements = m.Available(), movements[1:]
+			want.Closing, want.Min, want.Max, want.Movements = level, min(want.Min, level), max(want.Max, level), want.Movements+1
+			switch m.Type {
+			case view.Reserved:
+				want.ReservedQuantity += m.Quantity
+			case view.Released, view.Expired:
+				want.ReleasedQuantity += m.Quantity
+			default:
+				want.AdjustedQuantity += m.Delta
+			}
+		}
+		if b != want {
+			t.Fatalf("bucket %d: want %+v, got %+v", i, want, b)
+		}
+	}
+}
+
+// Ensure that a reservation is what the aggregate has of it.
+func TestReservations(t *testing.T) {
+	s := projectiontest.Open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		l, r := projected(t, s, 2, rapid.IntRange(1, 60).Draw(t, "commands"))
+		for n := range 3 {
+			for i := range 8 {
+				key := eventstore.ReservationKey{ProductID: projectiontest.ID(0xaa, n), ReservationID: projectiontest.ID(0xcc, i)}
+				want := l.Held[key]
+				got, ok, err := r.Reservation(t.Context(), key.ProductID, key.ReservationID)
+				if err != nil || ok != want.Exists() {
+					t.Fatalf("reservation %v: %v, %v; the aggregate has %+v", key, ok, err, want)
+				}
+				if ok && (got.State != want.State || got.Held != want.Held || got.Quantity != want.Quantity || got.SagaID != want.SagaID || !got.ExpiresAt.Equal(want.ExpiresAt)) {
+					t.Fatalf("reservation %v: want %+v, got %+v", key, want, got)
+				}
+			}
+		}
+	})
+}
+
+// Ensure that changed and foreign cursors, and impossible pages, are refused.
+func TestBadPages(t *testing.T) {
+	s := projectiontest.Open(t)
+	l := projectiontest.NewLog()
+	a, b := projectiontest.ID(0xaa, 1), projectiontest.ID(0xaa, 2)
+	for _, id := range []uuid.UUID{a, b} {
+		l.Do(id, time.Second, product.Create{Name: "P", InitialStock: 5})
+		l.Do(id, time.Second, product.AdjustStock{Delta: 1, Reason: "r"})
+	}
+	if err := projectiontest.Drain(t.Context(), project(t, s, l, &projectiontest.Leases{Epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	projectiontest.Settle(t, s, l)
+	r := NewReader(s, nil)
+	products := func(order OrderField, page Range) (string, error) {
+		p, err := r.Products(t.Context(), ProductFilter{}, ProductOrder{Field: order}, page)
+		if err != nil {
+			return "", err
+		}
+		return p.Edges[0].Cursor, nil
+	}
+	movements := func(of uuid.UUID, page Range) (string, error) {
+		p, err := r.Movements(t.Context(), MovementFilter{ProductID: of}, page)
+		if err != nil {
+			return "", err
+		}
+		return p.Edges[0].Cursor, nil
+	}
+	one := Range{First: 1}
+	byName, err1 := products(ByName, one)
+	byStock, err2 := products(ByAvailable, one)
+	ofA, err3 := movements(a, one)
+	ofAll, err4 := movements(uuid.Nil, one)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	tampered, _ := base64.RawURLEncoding.DecodeString(byName)
+	tampered[len(tampered)/2] ^= 1
+	for name, c := range map[string]struct {
+		read func(Range) error
+		page Range
+		want error
+	}{
+		"a cursor of another order":  {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: byStock}, ErrBadCursor},
+		"a changed cursor":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: base64.RawURLEncoding.EncodeToString(tampered)}, ErrBadCursor},
+		"no cursor at all":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{Last: 1, Before: "x"}, ErrBadCursor},
+		"not a number":               {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "many", a.String())}, ErrBadCursor},
+		"not an id":                  {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "1", "a")}, ErrBadCursor},
+		"another product's cursor":   {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
+		"a cursor of the whole list": {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofAll}, ErrBadCursor},
+		"a product's cursor for all": {func(p Range) error { _, err := movements(uuid.Nil, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
+		"a product's cursor, forged": {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, After: cursor("product", a.String()+".00000000000x")}, ErrBadCursor},
+		"first and last":             {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, Last: 1}, ErrBadRange},
+		"neither":                    {func(p Range) error { _, err := products(ByName, p); return err }, Range{}, ErrBadRange},
+		"more than a page":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: MaxNodes + 1}, ErrBadRange},
+		"less than none":             {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: -1}, ErrBadRange},
+		"an order that isn't one":    {func(p Range) error { _, err := products("PRICE", p); return err }, one, ErrBadRange},
+		"a timeline that ends too late": {func(Range) error {
+			_, err := r.Timeline(t.Context(), a, l.Clock, l.Clock.AddDate(2, 0, 0), Hourly)
+			return err
+		}, one, ErrBadRange},
+		"a timeline that runs back": {func(Range) error {
+			_, err := r.Timeline(t.Context(), a, l.Clock, l.Clock.AddDate(0, 0, -2), Daily)
+			return err
+		}, one, ErrBadRange},
+		"too many products": {func(Range) error { _, err := r.ProductsByIDs(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
+		"too many variants": {func(Range) error { _, err := r.Variants(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
+	} {
+		if err := c.read(c.page); !errors.Is(err, c.want) {
+			t.Errorf("%s: want %v, got %v", name, c.want, err)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"product-service/eventstore"
+	"product-service/product"
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// repairProduct makes a product's documents anew from its part of the log, whatever they were, and ends its being parked. Readers see the
+// old documents until the new ones replace them.
+func (f *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
+	const attempts = 10
+	var err error
+	for range attempts {
+		f.cache.take(id)
+		if err = f.tryRepair(ctx, id); !errors.Is(err, errStale) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("fold product %s anew: %w", id, err)
+	}
+	f.store.Waiting.Wake(id.String())
+	return nil
+}
+
+// productRepair is a product that is being folded anew.
+type productRepair struct {
+	*view.Entry
+	missed  *missed // nil: it wasn't parked
+	skipped view.Segments
+	bad     *eventstore.Record // the row that can't be folded in
+	why     error
+}
+
+func (f *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
+	a := &productRepair{Entry: view.NewEntry(id)}
+	old, err := f.into.Products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return err
+	}
+	if err == nil { // it may be damaged: no more of it is looked at than its guard
+		rev, _ := old.Lookup("rev").AsInt64OK()
+		a.Loaded, a.Doc.Rev = 0, rev+1
+	}
+	if from := f.parked[id]; from > 0 {
+		if a.missed, err = f.missedBy(ctx, id, from); err != nil {
+			return err
+		}
+	}
+	if err := f.foldLog(ctx, id, a); err != nil {
+		return err
+	}
+	if err := f.replaceBlocks(ctx, a.Entry); err != nil {
+		return err
+	}
+	if err := f.addToJournal(ctx, id, a.skipped); err != nil {
+		return err
+	}
+	if err := f.replaceAll(ctx, f.into.Days, allDays(a.Entry)); err != nil {
+		return err
+	}
+	if err := f.deleteStray(ctx, id, a.Entry); err != nil {
+		return err
+	}
+	if err := f.replaceProduct(ctx, id, a, old); err != nil {
+		return err
+	}
+	if a.bad != nil {
+		return f.park(ctx, *a.bad, a.why)
+	}
+	return f.unpark(ctx, id)
+}
+
+// foldLog folds the product's part of the log, up to the first row that can't be.
+func (f *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) error {
+	for r, err := range f.log.ProductRecords(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if view.Unshown[r.Type] {
+			continue
+		}
+		event, err := product.Decode(r.Type, r.Data)
+		if err == nil && r.Version > 0 && r.Version != a.Doc.Version+1 {
+			err = fmt.Errorf("the log has version %d after %d", r.Version, a.Doc.Version)
+		}
+		if err != nil {
+			a.bad, a.why = &r, err
+			return nil
+		}
+		m, _, err := a.Fold(r, event)
+		if err != nil {
+			return err
+		}
+		if m.Type.Visible() && a.missed.has(m.Pos) {
+			a.skipped.Add(&m)
+		}
+		if len(a.Blocks) >= f.store.Server.Operations {
+			if err := f.replaceBlocks(ctx, a.Entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missed says which movements of a product that was parked the journal lacks: those the projector passed over, and won't see again.
+type missed struct {
+	from, to int64
+	there    map[int64]bool // but these: somebody has added them
+}
+
+func (m *missed) has(pos int64) bool {
+	return m != nil && m.from <= pos && pos <= m.to && !m.there[pos]
+}
+
+func (f *builder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*missed, error) {
+	shards, err := f.store.LoadCheckpoints(ctx, f.into.Name)
+	if err != nil {
+		return nil, err
+	}
+	shard := eventstore.ShardOf(id)
+	m := &missed{from: from, there: map[int64]bool{}}
+	if _, m.to, err = journalEnd(ctx, f.into.Journal, shard, shards[shard].Pos); err != nil { // beyond it the projector adds them
+		return nil, err
+	}
+	start, _, err := journalEnd(ctx, f.into.Journal, shard, from)
+	if err != nil {
+		return nil, err
+	}
+	for s, err := range f.segments(ctx, start, view.SegmentID(shard, m.to+1)) {
+		if err != nil {
+			return nil, err
+		}
+		rows, _ := s.Movements() // one that is damaged is for the audit
+		for i := range rows {
+			if rows[i].Product == id {
+				m.there[rows[i].Pos] = true
+			}
+		}
+	}
+	return m, nil
+}
+
+func (f *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
+	models := make([]mongo.WriteModel, len(e.Blocks))
+	for i := range e.Blocks {
+		models[i] = replace(e.Blocks[i].ID, &e.Blocks[i])
+	}
+	e.Blocks = nil
+	return f.replaceAll(ctx, f.into.Movements, models)
+}
+
+// addToJournal adds to the journal what was passed over while the product was parked. Where another does the same it is done again, with what is left.
+func (f *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.Segments) error {
+	for _, s := range skipped {
+		s.ID = view.AddedID(s.ID, id)
+	}
+	for chunk := range slices.Chunk(skipped, f.store.Server.Rows) {
+		if err := f.insert(ctx, f.into.Journal, chunk, true); store.OnlyDuplicates(err) {
+			return errStale
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allDays write every day of the product whole.
+func allDays(e *view.Entry) []mongo.WriteModel {
+	days := map[int64]*view.Day{}
+	var models []mongo.WriteModel
+	for _, h := range e.Ended {
+		number := h.Number / 24
+		if days[number] == nil {
+			d := &view.Day{ID: view.DayID(e.Doc.ID, number), Product: e.Doc.ID, Day: number, Hours: map[string]view.Hour{}}
+			days[number], models = d, append(models, replace(d.ID, d))
+		}
+		days[number].Hours[h.Key()] = h
+	}
+	return models
+}
+
+// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
+func (f *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
+	in := f.into.Products
+	switch {
+	case old == nil && a.Doc.Version == 0 && a.bad == nil:
+		return f.eventless(ctx, id)
+	case old == nil && a.Doc.Version == 0:
+		return nil
+	case old == nil:
+		if _, err := in.InsertOne(ctx, &a.Doc); mongo.IsDuplicateKeyError(err) {
+			return errStale
+		} else if err != nil {
+			return err
+		}
+		return nil
+	case a.Doc.Version == 0:
+		result, err := in.DeleteOne(ctx, guardRaw(old))
+		if err == nil && result.DeletedCount == 0 {
+			err = errStale
+		}
+		return err
+	}
+	result, err := in.ReplaceOne(ctx, guardRaw(old), &a.Doc)
+	if err == nil && result.MatchedCount == 0 {
+		err = errStale
+	}
+	return err
+}
+
+// eventless fails if the product has events by now. Without a document there is no guard: blocks may have been swept away that were just written.
+func (f *builder) eventless(ctx context.Context, id uuid.UUID) error {
+	for r, err := range f.log.ProductRecords(ctx, id) {
+		if err != nil {
+			return err
+		}
+		if r.Version > 0 {
+			return errStale
+		}
+	}
+	return nil
+}
+
+// guardRaw matches a document in the state it was read in, whatever was in it.
+func guardRaw(old bson.Raw) bson.D {
+	filter := bson.D{}
+	for _, key := range []string{"_id", "pos", "rev"} {
+		if value, err := old.LookupErr(key); err == nil {
+			filter = append(filter, bson.E{Key: key, Value: value})
+		} else {
+			filter = append(filter, bson.E{Key: key, Value: bson.D{{Key: "$exists", Value: false}}})
+		}
+	}
+	return filter
+}

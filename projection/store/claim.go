@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"product-service/projection/view"
+)
+
+// RebuildLock names the generation that is being filled, and who does it. It is the claim to fill generations and to drop them.
+type RebuildLock struct {
+	ID         string `bson:"_id"`
+	Generation string `bson:"generation"`
+	Schema     int    `bson:"schema"`
+	Owner      string `bson:"owner"`
+	Until      int64  `bson:"until"` // others may go on after it
+}
+
+// LockTime is how long an interrupted rebuild waits for another process. It is longer than changeTime: until then nobody else drops what is read.
+const LockTime = 15 * time.Second
+
+// NewRebuildLock is a claim of somebody new.
+func NewRebuildLock(generation string) RebuildLock {
+	return RebuildLock{ID: "building", Generation: generation, Schema: view.Schema, Owner: uuid.NewString(), Until: time.Now().Add(LockTime).UnixMicro()}
+}
+
+// Locked returns the claim there is, of whoever it is.
+func (s *Store) Locked(ctx context.Context) (found RebuildLock, ok bool, err error) {
+	err = s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "building"}}).Decode(&found)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return found, false, nil
+	}
+	if err != nil {
+		return found, false, fmt.Errorf("find an interrupted rebuild: %w", err)
+	}
+	return found, true, nil
+}
+
+// Lock makes the first claim. It returns [ErrRebuilding] where there is one.
+func (s *Store) Lock(ctx context.Context, claim RebuildLock) error {
+	if _, err := s.db.Collection(metaName).InsertOne(ctx, claim); mongo.IsDuplicateKeyError(err) {
+		return ErrRebuilding
+	} else if err != nil {
+		return fmt.Errorf("claim the rebuild: %w", err)
+	}
+	return nil
+}
+
+// TakeOver puts a claim in the place of one that has run out, and then drops all generations but those to be kept: under the claim, or it could be
+// another's. It returns [ErrRebuilding] where the old one hasn't run out, or somebody was faster.
+func (s *Store) TakeOver(ctx context.Context, old RebuildLock, claim *RebuildLock, keep ...string) error {
+	if old.Until > time.Now().UnixMicro() {
+		return ErrRebuilding
+	}
+	result, err := s.db.Collection(metaName).ReplaceOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: old.Owner}}, claim)
+	if err != nil {
+		return fmt.Errorf("claim the rebuild: %w", err)
+	}
+	if result.MatchedCount == 0 {
+		return ErrRebuilding
+	}
+	return s.DropOthers(ctx, claim, keep...)
+}
+
+// Unlock ends a claim.
+func (s *Store) Unlock(ctx context.Context, claim RebuildLock) error {
+	if _, err := s.db.Collection(metaName).DeleteOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}); err != nil {
+		return fmt.Errorf("end the rebuild: %w", err)
+	}
+	return nil
+}
+
+// tidy drops what a rebuild left that changed over and then ended before it could clean up.
+func (s *Store) tidy(ctx context.Context, current Meta) error {
+	left, ok, err := s.Locked(ctx)
+	if err != nil || !ok || left.Generation != current.Generation {
+		return err
+	}
+	claim := NewRebuildLock(current.Generation)
+	if err := s.TakeOver(ctx, left, &claim, current.Generation); errors.Is(err, ErrRebuilding) {
+		return nil // it is theirs
+	} else if err != nil {
+		return fmt.Errorf("tidy up after a rebuild: %w", err)
+	}
+	return s.Unlock(ctx, claim)
+}
+
+// NextGeneration is a generation that was never before.
+func NextGeneration(current, building string) string {
+	a, _ := strconv.Atoi(current) // both were written by next, or are "1"
+	b, _ := strconv.Atoi(building)
+	return strconv.Itoa(max(a, b) + 1)
+}
+
+// Renew keeps a claim. It returns [ErrRebuilding] where it has become another's.
+func (s *Store) Renew(ctx context.Context, claim *RebuildLock) error {
+	if time.Until(time.UnixMicro(claim.Until)) > LockTime*2/3 {
+		return nil
+	}
+	until := time.Now().Add(LockTime).UnixMicro()
+	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}
+	result, err := s.db.Collection(metaName).UpdateOne(ctx, own, Set(bson.D{{Key: "until", Value: until}}))
+	if err != nil {
+		return fmt.Errorf("renew the claim of the rebuild: %w", err)
+	}
+	if result.MatchedCount == 0 {
+		return ErrRebuilding
+	}
+	claim.Until = until
+	return nil
+}
+
+// DropOthers drops every generation but those to be kept, as long as the claim is its own. It begins with the checkpoints: a generation that has them is
+// whole. What it drops it names, for the names are never used again: a late command drops nothing of a newer rebuild.
+func (s *Store) DropOthers(ctx context.Context, claim *RebuildLock, keep ...string) error {
+	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
+		in := s.db.Collection(part.in)
+		old, err := others(ctx, in, part.field, keep)
+		if err != nil {
+			return fmt.Errorf("list the generations: %w", err)
+		}
+		if len(old) == 0 {
+			continue
+		}
+		if err := s.Renew(ctx, claim); err != nil {
+			return err
+		}
+		if _, err := in.DeleteMany(ctx, bson.D{{Key: part.field, Value: bson.D{{Key: "$in", Value: old}}}}); err != nil {
+			return fmt.Errorf("forget old generations: %w", err)
+		}
+	}
+	names, err := s.db.ListCollectionNames(ctx, bson.D{})
+	if err != nil {
+		return fmt.Errorf("list the generations: %w", err)
+	}
+	for _, name := range names {
+		kind, generation, ok := strings.Cut(name, "_")
+		if !ok || !slices.Contains(kinds, kind) || slices.Contains(keep, generation) {
+			continue
+		}
+		if err := s.Renew(ctx, claim); err != nil {
+			return err
+		}
+		if err := s.db.Collection(name).Drop(ctx); err != nil {
+			return fmt.Errorf("drop %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// others are the values of a field, each once, but for those to be kept.
+func others(ctx context.Context, in *mongo.Collection, field string, keep []string) ([]string, error) {
+	filter := bson.D{{Key: field, Value: bson.D{{Key: "$nin", Value: keep}}}}
+	cursor, err := in.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: field, Value: 1}}))
+	if err != nil {
+		return nil, err
+	}
+	var docs []bson.Raw
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, d := range docs {
+		if value, ok := d.Lookup(field).StringValueOK(); ok { // what isn't one isn't ours
+			values = append(values, value)
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values), nil
+}
+
+// ErrRebuilding says that another process is rebuilding.
+var ErrRebuilding = errors.New("a rebuild is under way in another process")

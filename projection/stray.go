@@ -1,0 +1,74 @@
+package projection
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"product-service/eventstore"
+	"product-service/product"
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// stray returns the names of blocks that don't belong to a product of this version. A cancellation is looked for in the log as it is now:
+// a block is written after it.
+func (f *builder) stray(ctx context.Context, id uuid.UUID, version int64, names []string) ([]string, error) {
+	var stray []string
+	var places []eventstore.Cursor
+	cancellations := map[int64]string{}
+	for _, name := range names {
+		switch last, pos := view.BlockNamed(id.String(), name); {
+		case pos > 0:
+			places = append(places, eventstore.Cursor{Shard: eventstore.ShardOf(id), Pos: pos})
+			cancellations[pos] = name
+		case last == 0 || last > version:
+			stray = append(stray, name)
+		}
+	}
+	if len(places) == 0 {
+		return stray, nil
+	}
+	rows, err := f.log.At(ctx, places)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if r := &rows[i]; r.ProductID == id && r.Type == product.TypeOf(product.ReservationCancelled{}) {
+			delete(cancellations, r.Pos)
+		}
+	}
+	return append(stray, slices.Sorted(maps.Values(cancellations))...), nil
+}
+
+// deleteStray removes blocks and days that the log doesn't account for. Blocks of cancellations it has no guard for: it asks the log again, which has got
+// those that somebody wrote meanwhile.
+func (f *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) error {
+	for names, err := range store.IDPages(ctx, f.into.Movements, e.Doc.ID+".", e.Doc.ID+"0") {
+		if err != nil {
+			return err
+		}
+		stray, err := f.stray(ctx, id, e.Doc.Version, names)
+		if err == nil {
+			err = deleteAll(ctx, f.into.Movements, stray)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	keep := map[string]bool{}
+	for _, h := range e.Ended {
+		keep[view.DayID(e.Doc.ID, h.Number/24)] = true
+	}
+	for names, err := range store.IDPages(ctx, f.into.Days, e.Doc.ID+".", e.Doc.ID+"0") {
+		if err == nil {
+			err = deleteAll(ctx, f.into.Days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

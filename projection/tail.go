@@ -1,0 +1,126 @@
+package projection
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"product-service/eventstore"
+)
+
+// batch is a page of the log as it was read.
+type batch struct {
+	cursors []eventstore.Cursor // where it began in each shard, in the order it was read in
+	limit   int
+	records []eventstore.Record
+	settled map[int16]time.Time // up to when shards were before it was read: it has all rows up to then of those it came to the end of
+	err     error
+}
+
+// full says that there may be more.
+func (r *batch) full() bool { return len(r.records) >= r.limit }
+
+// ended are the shards it came to the end of.
+func (r *batch) ended() []eventstore.Cursor {
+	if !r.full() {
+		return r.cursors
+	}
+	last := r.records[len(r.records)-1].Shard
+	return r.cursors[:slices.IndexFunc(r.cursors, func(c eventstore.Cursor) bool { return c.Shard == last })]
+}
+
+// following are the cursors after it, beginning with the next shard.
+func (r *batch) following() []eventstore.Cursor {
+	last := make(map[int16]int64, len(r.cursors))
+	for i := range r.records {
+		last[r.records[i].Shard] = r.records[i].Pos
+	}
+	cursors := slices.Concat(r.cursors[1:], r.cursors[:1])
+	for i, c := range cursors {
+		cursors[i].Pos = max(c.Pos, last[c.Shard])
+	}
+	return cursors
+}
+
+// cursors are where to read on, beginning with another shard each time.
+func (f *subscription) cursors() []eventstore.Cursor {
+	var cursors []eventstore.Cursor
+	for n := range int16(eventstore.Shards) {
+		if s := f.shards[n]; s != nil && s.folds() {
+			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
+		}
+	}
+	if len(cursors) == 0 {
+		return nil
+	}
+	f.turn++
+	first := f.turn % len(cursors)
+	return slices.Concat(cursors[first:], cursors[:first])
+}
+
+// read reads what follows in the shards that are held. While a full page is written the next one is read: the two are the work of two databases.
+func (f *subscription) read(ctx context.Context) *batch {
+	cursors := f.cursors()
+	var r *batch
+	if f.ahead != nil {
+		r, f.ahead = <-f.ahead, nil
+	}
+	if r == nil || !slices.Equal(r.cursors, cursors) { // shards have come or gone, or the page before it couldn't be written
+		r = f.readFrom(ctx, cursors, f.limit, f.due())
+	}
+	if r.err != nil {
+		return r
+	}
+	f.resize(r)
+	if r.full() {
+		ahead, next, limit, due := make(chan *batch, 1), r.following(), f.limit, f.due()
+		go func() { ahead <- f.readFrom(ctx, next, limit, due) }()
+		f.ahead = ahead
+	}
+	return r
+}
+
+func (f *subscription) readFrom(ctx context.Context, cursors []eventstore.Cursor, limit int, due bool) *batch {
+	r := &batch{cursors: cursors, limit: limit}
+	if len(cursors) == 0 {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.store.Config.WriteTimeout)
+	defer cancel()
+	if due {
+		shards := make([]int16, len(cursors))
+		for i, c := range cursors {
+			shards[i] = c.Shard
+		}
+		r.settled, r.err = f.log.Settled(ctx, shards)
+	}
+	if r.err == nil {
+		r.records, r.err = f.log.Tail(ctx, cursors, limit)
+	}
+	return r
+}
+
+// due says whether to ask up to when the shards are settled: it is time to, or lists over all products don't show yet what is projected.
+func (f *subscription) due() bool {
+	latest, complete := int64(0), int64(math.MaxInt64)
+	for _, s := range f.shards {
+		if s.folds() {
+			latest, complete = max(latest, s.at.At), min(complete, s.at.Complete)
+		}
+	}
+	if latest <= complete && f.now().Sub(f.beat) < f.store.Config.Heartbeat {
+		return false
+	}
+	f.beat = f.now()
+	return true
+}
+
+func (f *subscription) resize(r *batch) {
+	switch {
+	case r.full():
+		f.limit = min(f.limit*2, f.store.Config.MaxPage)
+	case len(r.records) < f.limit/4:
+		f.limit = max(f.limit/2, f.store.Config.MinPage)
+	}
+}

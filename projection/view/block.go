@@ -1,0 +1,102 @@
+package view
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
+)
+
+// BlockSize is how many versions of a product a block holds: 1 to 16, 17 to 32, and so on. Up to so many movements are written again with
+// each change of a product.
+const BlockSize = 16
+
+// Block holds the movements of some versions of a product. It is written when it is full; until then its movements are in the product, as its
+// tail. Whoever writes it has folded all of it, so it is always the same and needs no guard. A cancelled reservation, which makes no
+// version, has one of its own.
+type Block struct {
+	ID           string                 `bson:"_id"` // of its first movement
+	Product      string                 `bson:"product"`
+	From         int64                  `bson:"from"`                   // when its first movement was
+	Counts       map[MovementType]int64 `bson:"counts"`                 // of those that people see
+	Rare         string                 `bson:"rare,omitempty"`         // the ID again, where it has rare ones
+	Reservations []int64                `bson:"reservations,omitempty"` // that are named in it, shortened
+	Rows         []byte                 `bson:"rows"`                   // packed
+}
+
+// BlockStart is the first version of the block that a version is in.
+func BlockStart(version int64) int64 { return (version-1)/BlockSize*BlockSize + 1 }
+
+// TailStart is the first version that isn't in a full block.
+func (d *Document) TailStart() int64 { return d.Version/BlockSize*BlockSize + 1 }
+
+// CancelledID names the block of a cancelled reservation.
+func CancelledID(product string, pos int64) string { return fmt.Sprintf("%s/%012d", product, pos) }
+
+// BlockNamed reads the name of a block of a product: the last version in it, or the position of a cancellation. Both are 0 where it names none.
+func BlockNamed(product, name string) (last, pos int64) {
+	if len(name) < len(product)+2 {
+		return 0, 0
+	}
+	switch n, err := strconv.ParseInt(name[len(product)+1:], 10, 64); {
+	case err != nil || n < 1:
+		return 0, 0
+	case name == CancelledID(product, n):
+		return 0, n
+	case name == MovementID(product, n) && n == BlockStart(n):
+		return n + BlockSize - 1, 0
+	}
+	return 0, 0
+}
+
+// NewBlock makes the block of some packed movements.
+func NewBlock(id string, product uuid.UUID, packed []byte) (b Block, err error) {
+	b = Block{ID: id, Product: product.String(), Counts: map[MovementType]int64{}, Rows: packed}
+	rows, err := Unpack(product, packed)
+	if err != nil {
+		return b, err
+	}
+	if last := rows[len(rows)-1].Version; last > 0 && (len(rows) != BlockSize || id != MovementID(b.Product, rows[0].Version) || last != rows[0].Version+BlockSize-1) {
+		return b, fmt.Errorf("movements of product %s: %d up to version %d aren't block %s: %w", product, len(rows), last, id, ErrDamaged)
+	}
+	for i, m := range rows {
+		if i == 0 {
+			b.From = m.At
+		}
+		if m.Type.Visible() {
+			b.Counts[m.Type]++
+		}
+		if m.Type.rare() {
+			b.Rare = id
+		}
+		if m.Reservation == uuid.Nil {
+			continue
+		}
+		if short := Shortened(m.Reservation); !slices.Contains(b.Reservations, short) {
+			b.Reservations = append(b.Reservations, short)
+		}
+	}
+	return b, nil
+}
+
+// Shortened is what of a reservation's id is in an index: enough to find it among billions, in a quarter of the space. It takes in all of the id:
+// the halves by themselves can be the same in many, such as those that count up or begin with a time.
+func Shortened(id uuid.UUID) int64 {
+	return int64(binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:]))
+}
+
+// Unpack reads packed movements of one product.
+func Unpack(product uuid.UUID, packed []byte) ([]Movement, error) {
+	rows := make([]Movement, 0, BlockSize)
+	for len(packed) > 0 {
+		m := Movement{Product: product}
+		var err error
+		if packed, err = m.unpack(packed); err != nil {
+			return rows, fmt.Errorf("movements of product %s: %w", product, err)
+		}
+		rows = append(rows, m)
+	}
+	return rows, nil
+}

@@ -1,0 +1,230 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"product-service/eventstore"
+	"product-service/product"
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// errStale says that the database holds other documents than the worker believed: it has to read them again.
+var errStale = errors.New("documents changed under the projector")
+
+// builder folds pages of the log into one generation. It belongs to one goroutine.
+type builder struct {
+	store   *store.Store
+	into    store.Generation
+	log     Log
+	logger  *slog.Logger
+	metrics *metrics
+	now     func() time.Time
+	cache   *cache
+	journal journal
+	parked  map[uuid.UUID]int64 // the position of the row that can't be folded in
+}
+
+// page is what becomes of some rows.
+type page struct {
+	rows    []eventstore.Record
+	entries map[uuid.UUID]*view.Entry
+	journal map[int16]view.Segments
+}
+
+// apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
+func (f *builder) apply(ctx context.Context, records []eventstore.Record) error {
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		p := &page{rows: records, entries: map[uuid.UUID]*view.Entry{}, journal: map[int16]view.Segments{}}
+		err := f.try(ctx, p, attempt > 1)
+		if err == nil {
+			return nil
+		}
+		for id := range p.entries {
+			f.cache.take(id)
+		}
+		if !errors.Is(err, errStale) || attempt == attempts {
+			return err
+		}
+		f.metrics.stale.Inc()
+	}
+}
+
+// skips says that a row is in no document: nothing of its kind is shown, or its product is parked.
+func (f *builder) skips(r *eventstore.Record) bool {
+	poison := f.parked[r.ProductID]
+	return view.Unshown[r.Type] || (poison > 0 && r.Pos >= poison)
+}
+
+// try folds a page. With again set it trusts no entry it kept, and a product whose versions have a hole is folded anew from its stream.
+func (f *builder) try(ctx context.Context, p *page, again bool) error {
+	if err := f.load(ctx, p, again); err != nil {
+		return err
+	}
+	for i := range p.rows {
+		r := &p.rows[i]
+		if f.skips(r) {
+			continue
+		}
+		e := p.entries[r.ProductID]
+		hole := r.Pos > e.Doc.Pos && r.Version > 0 && r.Version != e.Doc.Version+1
+		if hole && !again {
+			return fmt.Errorf("product %s is at version %d, the next row has %d: %w", r.ProductID, e.Doc.Version, r.Version, errStale)
+		}
+		var err error
+		if !hole {
+			err = f.add(ctx, p, e, r)
+		}
+		if hole || errors.Is(err, view.ErrDamaged) {
+			err = f.repairInPage(ctx, p, r, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := f.write(ctx, p); err != nil {
+		return err
+	}
+	for id, e := range p.entries {
+		if e.Changed {
+			f.store.Waiting.Wake(e.Doc.ID)
+		}
+		e.Written()
+		f.cache.put(id, e)
+	}
+	return nil
+}
+
+// add folds a row in. One that can't be decoded parks its product.
+func (f *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
+	if r.Pos <= e.Doc.Pos {
+		return f.noteAgain(ctx, p, e, r)
+	}
+	event, err := product.Decode(r.Type, r.Data)
+	if err != nil {
+		return f.park(ctx, *r, err)
+	}
+	m, ok, err := e.Fold(*r, event)
+	if ok && err == nil {
+		f.note(p, &m)
+	}
+	return err
+}
+
+// repairInPage folds the product of a row anew, whose versions have a hole or whose documents are damaged: it is then further than the page.
+func (f *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
+	id := r.ProductID
+	f.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product", id, "generation", f.into.Name, "error", damage)
+	if err := f.repairProduct(ctx, id); err != nil {
+		return err
+	}
+	delete(p.entries, id)
+	if err := f.loadAll(ctx, p, []uuid.UUID{id}, true); err != nil || f.skips(r) { // its log can't be read so far
+		return err
+	}
+	return f.add(ctx, p, p.entries[id], r)
+}
+
+// note adds a movement to the page's part of the journal, if people see it and it isn't there yet.
+func (f *builder) note(p *page, m *view.Movement) {
+	shard := eventstore.ShardOf(m.Product)
+	if !m.Type.Visible() || m.Pos <= f.journal[shard] {
+		return
+	}
+	s := p.journal[shard]
+	s.Add(m)
+	p.journal[shard] = s
+}
+
+// noteAgain adds the movement of a row that is folded in already, as after a product was folded anew, and isn't in the journal.
+func (f *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
+	if r.Version == 0 || r.Pos <= f.journal[r.Shard] {
+		return nil
+	}
+	m, err := f.movement(ctx, e, r)
+	if err == nil {
+		f.note(p, &m)
+	}
+	return err
+}
+
+// movement finds the movement of a row that is folded in: in the product's tail, or in its block.
+func (f *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Record) (view.Movement, error) {
+	packed := e.Doc.Tail
+	if r.Version < e.Doc.TailStart() {
+		var b view.Block
+		id := view.MovementID(e.Doc.ID, view.BlockStart(r.Version))
+		err := f.into.Movements.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(bson.D{{Key: "rows", Value: 1}})).Decode(&b)
+		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+			return view.Movement{}, fmt.Errorf("read movements: %w", err)
+		}
+		packed = b.Rows
+	}
+	rows, err := view.Unpack(r.ProductID, packed)
+	if err != nil {
+		return view.Movement{}, err
+	}
+	for i := range rows {
+		if rows[i].Version == r.Version {
+			return rows[i], nil
+		}
+	}
+	return view.Movement{}, fmt.Errorf("product %s lacks version %d: %w", r.ProductID, r.Version, view.ErrDamaged)
+}
+
+// load fills in the page's entries: kept ones, and the rest from the database.
+func (f *builder) load(ctx context.Context, p *page, again bool) error {
+	var ids []uuid.UUID
+	seen := map[uuid.UUID]bool{}
+	for i := range p.rows {
+		if r := &p.rows[i]; !seen[r.ProductID] && !f.skips(r) {
+			seen[r.ProductID], ids = true, append(ids, r.ProductID)
+		}
+	}
+	return f.loadAll(ctx, p, ids, again)
+}
+
+func (f *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again bool) error {
+	var missing []string
+	for _, id := range ids {
+		e := f.cache.take(id)
+		if e == nil || again {
+			e = view.NewEntry(id)
+			missing = append(missing, e.Doc.ID)
+		}
+		p.entries[id] = e
+	}
+	var damaged []uuid.UUID
+	if err := store.Find(ctx, f.store, f.into.Products, missing, store.AllFields, func(raw bson.Raw) {
+		id := uuid.MustParse(raw.Lookup("_id").StringValue())
+		e := p.entries[id]
+		if err := bson.Unmarshal(raw, &e.Doc); err != nil {
+			damaged = append(damaged, id)
+			f.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product", id, "generation", f.into.Name, "error", err)
+			return
+		}
+		e.Loaded = e.Doc.Pos
+	}); err != nil {
+		return fmt.Errorf("load products: %w", err)
+	}
+	for _, id := range damaged {
+		if err := f.repairProduct(ctx, id); err != nil {
+			return err
+		}
+		p.entries[id] = view.NewEntry(id)
+	}
+	if len(damaged) > 0 {
+		return f.loadAll(ctx, p, damaged, true)
+	}
+	return nil
+}
