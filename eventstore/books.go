@@ -48,8 +48,8 @@ func scanReservation(row pgx.CollectableRow) (Reservation, error) {
 	return r, err
 }
 
-// Kept returns the products after one that have a head or reservations, in the order of their ids, at most limit.
-func (s *Store) Kept(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+// WithState returns the products after one that have a head or reservations, in the order of their ids, at most limit.
+func (s *Store) WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	ids, err := collect(ctx, s, scanID, readKept, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read which products there are: %w", err)
@@ -57,8 +57,8 @@ func (s *Store) Kept(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UU
 	return ids, nil
 }
 
-// Unlogged returns those of the products that the log has nothing of, neither events nor facts.
-func (s *Store) Unlogged(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error) {
+// NotInLog returns those of the products that the log has nothing of, neither events nor facts.
+func (s *Store) NotInLog(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error) {
 	ids, err := collect(ctx, s, scanID, readUnlogged, uuids(productIDs))
 	if err != nil {
 		return nil, fmt.Errorf("read which products the log has: %w", err)

@@ -57,7 +57,7 @@ func TestWhatIsKeptBesideTheLog(t *testing.T) {
 	}
 	var kept []uuid.UUID
 	for after := uuid.Nil; ; {
-		page := must[[]uuid.UUID](t)(s.Kept(t.Context(), after, 2))
+		page := must[[]uuid.UUID](t)(s.WithState(t.Context(), after, 2))
 		if len(page) == 0 {
 			break
 		}
@@ -66,7 +66,7 @@ func TestWhatIsKeptBesideTheLog(t *testing.T) {
 	if want := ordered(whole, facts, head, held); !slices.Equal(kept, want) {
 		t.Errorf("kept are %v, want %v", kept, want)
 	}
-	unlogged := must[[]uuid.UUID](t)(s.Unlogged(t.Context(), []uuid.UUID{whole, facts, head, held, nothing}))
+	unlogged := must[[]uuid.UUID](t)(s.NotInLog(t.Context(), []uuid.UUID{whole, facts, head, held, nothing}))
 	if want := ordered(head, held, nothing); !slices.Equal(ordered(unlogged...), want) {
 		t.Errorf("unlogged are %v, want %v", unlogged, want)
 	}

@@ -64,12 +64,12 @@ func lastSegments(ctx context.Context, in *mongo.Collection, from, until, before
 }
 
 // segments reads those with an id from lo up to but without hi, in order. One that can't be decoded has no rows.
-func (f *builder) segments(ctx context.Context, lo, hi string) iter.Seq2[*view.Segment, error] {
+func (b *builder) segments(ctx context.Context, lo, hi string) iter.Seq2[*view.Segment, error] {
 	const page = 200
 	return func(yield func(*view.Segment, error) bool) {
 		for from := "$gte"; ; from = "$gt" {
 			between := bson.D{{Key: "_id", Value: bson.D{{Key: from, Value: lo}, {Key: "$lt", Value: hi}}}}
-			cursor, err := f.into.Journal.Find(ctx, between, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(page))
+			cursor, err := b.into.Journal.Find(ctx, between, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(page))
 			var found []bson.Raw
 			if err == nil {
 				err = cursor.All(ctx, &found)

@@ -15,7 +15,7 @@ import (
 // JournalCheck holds the journal of a shard against its log, up to the checkpoint: there it must have everything. What lies beyond is left to the
 // projector, but for the rows of segments that begin before it and end after it.
 type JournalCheck struct {
-	folder  *builder
+	builder *builder
 	shard   int16
 	settled int64                          // the checkpoint
 	pages   func(rows []eventstore.Record) // is given every page of the log
@@ -47,13 +47,13 @@ func (s *Gap) Words(shard int16) string {
 }
 
 // checkJournal compares the journal of a shard with what its log comes to. It hands every page of the log to pages.
-func (f *builder) checkJournal(ctx context.Context, shard int16, pages func(rows []eventstore.Record)) (*JournalCheck, error) {
-	shards, err := f.store.LoadCheckpoints(ctx, f.into.Name)
+func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows []eventstore.Record)) (*JournalCheck, error) {
+	shards, err := b.store.LoadCheckpoints(ctx, b.into.Name)
 	if err != nil {
 		return nil, err
 	}
-	c := &JournalCheck{folder: f, shard: shard, settled: shards[shard].Pos, pages: pages, broken: map[uuid.UUID]bool{}, open: view.NewMerge(true)}
-	next, stop := iter.Pull2(f.segments(ctx, view.SegmentID(shard, 0), view.SegmentID(shard, c.settled+1)))
+	c := &JournalCheck{builder: b, shard: shard, settled: shards[shard].Pos, pages: pages, broken: map[uuid.UUID]bool{}, open: view.NewMerge(true)}
+	next, stop := iter.Pull2(b.segments(ctx, view.SegmentID(shard, 0), view.SegmentID(shard, c.settled+1)))
 	defer stop()
 	c.advance = func() error {
 		s, err, _ := next()
@@ -84,7 +84,7 @@ func (c *JournalCheck) movements(ctx context.Context) iter.Seq2[view.Movement, e
 	return func(yield func(view.Movement, error) bool) {
 		stocks, at := map[uuid.UUID]product.Product{}, eventstore.Cursor{Shard: c.shard}
 		for {
-			rows, err := c.folder.log.Tail(ctx, []eventstore.Cursor{at}, c.folder.store.Config.MaxPage)
+			rows, err := c.builder.log.Tail(ctx, []eventstore.Cursor{at}, c.builder.store.Config.MaxPage)
 			if err != nil {
 				yield(view.Movement{}, err)
 				return
@@ -95,7 +95,7 @@ func (c *JournalCheck) movements(ctx context.Context) iter.Seq2[view.Movement, e
 			c.pages(rows)
 			for i := range rows {
 				r := &rows[i]
-				if at.Pos = r.Pos; r.Version == 0 || c.folder.skips(r) || c.broken[r.ProductID] {
+				if at.Pos = r.Pos; r.Version == 0 || c.builder.skips(r) || c.broken[r.ProductID] {
 					continue
 				}
 				e, err := product.Decode(r.Type, r.Data)
@@ -170,7 +170,7 @@ func (c *JournalCheck) meet(m *view.Movement) error {
 func (c *JournalCheck) surplus(before *view.Movement) {
 	for next := c.open.Peek(); next != nil && (before == nil || next.Pos < before.Pos); next = c.open.Peek() {
 		m := c.open.Next()
-		if from := c.folder.parked[m.Product]; !c.broken[m.Product] && (from == 0 || m.Pos < from) {
+		if from := c.builder.parked[m.Product]; !c.broken[m.Product] && (from == 0 || m.Pos < from) {
 			c.fault(m.Product, "the log has no version %d of it at position %d", m.Version, m.Pos)
 		}
 	}

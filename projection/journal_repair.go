@@ -15,17 +15,17 @@ import (
 
 // repairJournal writes the stretches that are wrong as the log has them. Readers miss nothing meanwhile that was there. Segments that begin where
 // one began before keep their names, so that a projector that is behind still meets them.
-func (f *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
+func (b *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
 	if len(c.bad) == 0 {
 		return nil
 	}
-	again := &JournalCheck{folder: f, shard: c.shard, pages: func([]eventstore.Record) {}, broken: map[uuid.UUID]bool{}}
+	again := &JournalCheck{builder: b, shard: c.shard, pages: func([]eventstore.Record) {}, broken: map[uuid.UUID]bool{}}
 	next, stop := iter.Pull2(again.movements(ctx))
 	defer stop()
 	m, err, ok := next()
 	for i := range c.bad {
 		part := &c.bad[i]
-		w, failed := f.beginRepair(ctx, c.shard, part)
+		w, failed := b.beginRepair(ctx, c.shard, part)
 		if failed != nil {
 			return failed
 		}
@@ -49,17 +49,17 @@ func (f *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
 
 // journalRepair is a stretch that is being written again.
 type journalRepair struct {
-	folder *builder
-	part   *Gap
-	old    map[string]bool // ids of segments that were there and haven't been replaced
-	starts map[string]bool
-	now    view.Segments
-	full   view.Segments
+	builder *builder
+	part    *Gap
+	old     map[string]bool // ids of segments that were there and haven't been replaced
+	starts  map[string]bool
+	now     view.Segments
+	full    view.Segments
 }
 
-func (f *builder) beginRepair(ctx context.Context, shard int16, s *Gap) (*journalRepair, error) {
-	w := &journalRepair{folder: f, part: s, old: map[string]bool{}}
-	for old, err := range f.segments(ctx, view.SegmentID(shard, s.from+1), view.SegmentID(shard, s.to+1)) {
+func (b *builder) beginRepair(ctx context.Context, shard int16, s *Gap) (*journalRepair, error) {
+	w := &journalRepair{builder: b, part: s, old: map[string]bool{}}
+	for old, err := range b.segments(ctx, view.SegmentID(shard, s.from+1), view.SegmentID(shard, s.to+1)) {
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (w *journalRepair) flush(ctx context.Context) error {
 	}
 	full := w.full
 	w.full = nil
-	return w.folder.replaceAll(ctx, w.folder.into.Journal, segmentModels(full))
+	return w.builder.replaceAll(ctx, w.builder.into.Journal, segmentModels(full))
 }
 
 // end writes what is left, and only then removes what has no place any more.
@@ -104,7 +104,7 @@ func (w *journalRepair) end(ctx context.Context) error {
 		return err
 	}
 	for id := range w.old {
-		if _, err := w.folder.into.Journal.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
+		if _, err := w.builder.into.Journal.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 	}

@@ -11,21 +11,21 @@ import (
 )
 
 // park sets a product aside: its rows are skipped until it is folded anew, while those of others go on.
-func (f *builder) park(ctx context.Context, r eventstore.Record, why error) error {
-	p := store.Parked{Product: r.ProductID, Shard: r.Shard, Pos: r.Pos, Version: r.Version, Type: r.Type, Error: why.Error(), At: f.now()}
-	if err := f.store.Park(ctx, f.into.Name, p); err != nil {
+func (b *builder) park(ctx context.Context, r eventstore.Record, why error) error {
+	p := store.Parked{Product: r.ProductID, Shard: r.Shard, Pos: r.Pos, Version: r.Version, Type: r.Type, Error: why.Error(), At: b.now()}
+	if err := b.store.Park(ctx, b.into.Name, p); err != nil {
 		return err
 	}
-	f.parked[r.ProductID] = r.Pos
-	f.metrics.parked.Set(float64(len(f.parked)))
-	f.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
+	b.parked[r.ProductID] = r.Pos
+	b.metrics.parked.Set(float64(len(b.parked)))
+	b.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
 		"product", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
 	return nil
 }
 
 // loadParked reads which products are set aside, and returns those that were and aren't any more: others have folded them anew.
-func (f *builder) loadParked(ctx context.Context) (released []uuid.UUID, err error) {
-	products, err := f.store.Parked(ctx, f.into.Name)
+func (b *builder) loadParked(ctx context.Context) (released []uuid.UUID, err error) {
+	products, err := b.store.Parked(ctx, b.into.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -33,30 +33,30 @@ func (f *builder) loadParked(ctx context.Context) (released []uuid.UUID, err err
 	for _, p := range products {
 		found[p.Product] = p.Pos
 	}
-	for id, pos := range f.parked {
+	for id, pos := range b.parked {
 		if found[id] == 0 {
 			released, found[id] = append(released, id), pos
 		}
 	}
-	f.parked = found
-	f.metrics.parked.Set(float64(len(f.parked)))
+	b.parked = found
+	b.metrics.parked.Set(float64(len(b.parked)))
 	return released, nil
 }
 
-func (f *builder) unpark(ctx context.Context, id uuid.UUID) error {
-	if err := f.store.Unpark(ctx, f.into.Name, id); err != nil {
+func (b *builder) unpark(ctx context.Context, id uuid.UUID) error {
+	if err := b.store.Unpark(ctx, b.into.Name, id); err != nil {
 		return err
 	}
-	delete(f.parked, id)
-	f.metrics.parked.Set(float64(len(f.parked)))
+	delete(b.parked, id)
+	b.metrics.parked.Set(float64(len(b.parked)))
 	return nil
 }
 
 // retryParked tries the parked products of gained shards again: this program may know what another didn't.
-func (f *subscription) retryParked(ctx context.Context, gained map[int16]*shard) error {
-	for id := range maps.Clone(f.parked) {
+func (sub *subscription) retryParked(ctx context.Context, gained map[int16]*shard) error {
+	for id := range maps.Clone(sub.parked) {
 		if s := gained[eventstore.ShardOf(id)]; s != nil && s.folds() {
-			if err := f.repairProduct(ctx, id); err != nil {
+			if err := sub.repairProduct(ctx, id); err != nil {
 				return err
 			}
 		}

@@ -110,7 +110,7 @@ func everyShard() []eventstore.Lease {
 	return all
 }
 
-// fill sweeps until nothing is left but what is being written just now.
+// fill polls until nothing is left but what is being written just now.
 func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.Shards]int64) error {
 	for first := true; ; first = false {
 		if err := r.renew(ctx); err != nil {
@@ -141,7 +141,7 @@ func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.
 	}
 }
 
-// catchUp sweeps until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
+// catchUp polls until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
 // hasn't looked for long may read it at once. Under load it may never be at one with the live view: then a page is what it lacks.
 func (r *rebuild) catchUp(ctx context.Context, f *subscription) error {
 	for range 5 {

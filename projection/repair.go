@@ -18,19 +18,19 @@ import (
 
 // repairProduct makes a product's documents anew from its part of the log, whatever they were, and ends its being parked. Readers see the
 // old documents until the new ones replace them.
-func (f *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
+func (b *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
 	const attempts = 10
 	var err error
 	for range attempts {
-		f.cache.take(id)
-		if err = f.tryRepair(ctx, id); !errors.Is(err, errStale) {
+		b.cache.take(id)
+		if err = b.tryRepair(ctx, id); !errors.Is(err, errStale) {
 			break
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("fold product %s anew: %w", id, err)
 	}
-	f.store.Waiting.Wake(id.String())
+	b.store.Waiting.Wake(id.String())
 	return nil
 }
 
@@ -43,9 +43,9 @@ type productRepair struct {
 	why     error
 }
 
-func (f *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
+func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 	a := &productRepair{Entry: view.NewEntry(id)}
-	old, err := f.into.Products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
+	old, err := b.into.Products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
@@ -53,38 +53,38 @@ func (f *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 		rev, _ := old.Lookup("rev").AsInt64OK()
 		a.Loaded, a.Doc.Rev = 0, rev+1
 	}
-	if from := f.parked[id]; from > 0 {
-		if a.missed, err = f.missedBy(ctx, id, from); err != nil {
+	if from := b.parked[id]; from > 0 {
+		if a.missed, err = b.missedBy(ctx, id, from); err != nil {
 			return err
 		}
 	}
-	if err := f.foldLog(ctx, id, a); err != nil {
+	if err := b.foldLog(ctx, id, a); err != nil {
 		return err
 	}
-	if err := f.replaceBlocks(ctx, a.Entry); err != nil {
+	if err := b.replaceBlocks(ctx, a.Entry); err != nil {
 		return err
 	}
-	if err := f.addToJournal(ctx, id, a.skipped); err != nil {
+	if err := b.addToJournal(ctx, id, a.skipped); err != nil {
 		return err
 	}
-	if err := f.replaceAll(ctx, f.into.Days, allDays(a.Entry)); err != nil {
+	if err := b.replaceAll(ctx, b.into.Days, allDays(a.Entry)); err != nil {
 		return err
 	}
-	if err := f.deleteStray(ctx, id, a.Entry); err != nil {
+	if err := b.deleteStray(ctx, id, a.Entry); err != nil {
 		return err
 	}
-	if err := f.replaceProduct(ctx, id, a, old); err != nil {
+	if err := b.replaceProduct(ctx, id, a, old); err != nil {
 		return err
 	}
 	if a.bad != nil {
-		return f.park(ctx, *a.bad, a.why)
+		return b.park(ctx, *a.bad, a.why)
 	}
-	return f.unpark(ctx, id)
+	return b.unpark(ctx, id)
 }
 
 // foldLog folds the product's part of the log, up to the first row that can't be.
-func (f *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) error {
-	for r, err := range f.log.ProductRecords(ctx, id) {
+func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) error {
+	for r, err := range b.log.ProductRecords(ctx, id) {
 		if err != nil {
 			return err
 		}
@@ -106,8 +106,8 @@ func (f *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) e
 		if m.Type.Visible() && a.missed.has(m.Pos) {
 			a.skipped.Add(&m)
 		}
-		if len(a.Blocks) >= f.store.Server.Operations {
-			if err := f.replaceBlocks(ctx, a.Entry); err != nil {
+		if len(a.Blocks) >= b.store.Server.Operations {
+			if err := b.replaceBlocks(ctx, a.Entry); err != nil {
 				return err
 			}
 		}
@@ -125,21 +125,21 @@ func (m *missed) has(pos int64) bool {
 	return m != nil && m.from <= pos && pos <= m.to && !m.there[pos]
 }
 
-func (f *builder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*missed, error) {
-	shards, err := f.store.LoadCheckpoints(ctx, f.into.Name)
+func (b *builder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*missed, error) {
+	shards, err := b.store.LoadCheckpoints(ctx, b.into.Name)
 	if err != nil {
 		return nil, err
 	}
 	shard := eventstore.ShardOf(id)
 	m := &missed{from: from, there: map[int64]bool{}}
-	if _, m.to, err = journalEnd(ctx, f.into.Journal, shard, shards[shard].Pos); err != nil { // beyond it the projector adds them
+	if _, m.to, err = journalEnd(ctx, b.into.Journal, shard, shards[shard].Pos); err != nil { // beyond it the projector adds them
 		return nil, err
 	}
-	start, _, err := journalEnd(ctx, f.into.Journal, shard, from)
+	start, _, err := journalEnd(ctx, b.into.Journal, shard, from)
 	if err != nil {
 		return nil, err
 	}
-	for s, err := range f.segments(ctx, start, view.SegmentID(shard, m.to+1)) {
+	for s, err := range b.segments(ctx, start, view.SegmentID(shard, m.to+1)) {
 		if err != nil {
 			return nil, err
 		}
@@ -153,22 +153,22 @@ func (f *builder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*miss
 	return m, nil
 }
 
-func (f *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
+func (b *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
 	models := make([]mongo.WriteModel, len(e.Blocks))
 	for i := range e.Blocks {
 		models[i] = replace(e.Blocks[i].ID, &e.Blocks[i])
 	}
 	e.Blocks = nil
-	return f.replaceAll(ctx, f.into.Movements, models)
+	return b.replaceAll(ctx, b.into.Movements, models)
 }
 
 // addToJournal adds to the journal what was passed over while the product was parked. Where another does the same it is done again, with what is left.
-func (f *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.Segments) error {
+func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.Segments) error {
 	for _, s := range skipped {
 		s.ID = view.AddedID(s.ID, id)
 	}
-	for chunk := range slices.Chunk(skipped, f.store.Server.Rows) {
-		if err := f.insert(ctx, f.into.Journal, chunk, true); store.OnlyDuplicates(err) {
+	for chunk := range slices.Chunk(skipped, b.store.Server.Rows) {
+		if err := b.insert(ctx, b.into.Journal, chunk, true); store.OnlyDuplicates(err) {
 			return errStale
 		} else if err != nil {
 			return err
@@ -193,11 +193,11 @@ func allDays(e *view.Entry) []mongo.WriteModel {
 }
 
 // replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
-func (f *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
-	in := f.into.Products
+func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
+	in := b.into.Products
 	switch {
 	case old == nil && a.Doc.Version == 0 && a.bad == nil:
-		return f.eventless(ctx, id)
+		return b.eventless(ctx, id)
 	case old == nil && a.Doc.Version == 0:
 		return nil
 	case old == nil:
@@ -222,8 +222,8 @@ func (f *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRe
 }
 
 // eventless fails if the product has events by now. Without a document there is no guard: blocks may have been swept away that were just written.
-func (f *builder) eventless(ctx context.Context, id uuid.UUID) error {
-	for r, err := range f.log.ProductRecords(ctx, id) {
+func (b *builder) eventless(ctx context.Context, id uuid.UUID) error {
+	for r, err := range b.log.ProductRecords(ctx, id) {
 		if err != nil {
 			return err
 		}

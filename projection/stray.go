@@ -15,7 +15,7 @@ import (
 
 // stray returns the names of blocks that don't belong to a product of this version. A cancellation is looked for in the log as it is now:
 // a block is written after it.
-func (f *builder) stray(ctx context.Context, id uuid.UUID, version int64, names []string) ([]string, error) {
+func (b *builder) stray(ctx context.Context, id uuid.UUID, version int64, names []string) ([]string, error) {
 	var stray []string
 	var places []eventstore.Cursor
 	cancellations := map[int64]string{}
@@ -31,7 +31,7 @@ func (f *builder) stray(ctx context.Context, id uuid.UUID, version int64, names 
 	if len(places) == 0 {
 		return stray, nil
 	}
-	rows, err := f.log.At(ctx, places)
+	rows, err := b.log.At(ctx, places)
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +45,14 @@ func (f *builder) stray(ctx context.Context, id uuid.UUID, version int64, names 
 
 // deleteStray removes blocks and days that the log doesn't account for. Blocks of cancellations it has no guard for: it asks the log again, which has got
 // those that somebody wrote meanwhile.
-func (f *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) error {
-	for names, err := range store.IDPages(ctx, f.into.Movements, e.Doc.ID+".", e.Doc.ID+"0") {
+func (b *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) error {
+	for names, err := range store.IDPages(ctx, b.into.Movements, e.Doc.ID+".", e.Doc.ID+"0") {
 		if err != nil {
 			return err
 		}
-		stray, err := f.stray(ctx, id, e.Doc.Version, names)
+		stray, err := b.stray(ctx, id, e.Doc.Version, names)
 		if err == nil {
-			err = deleteAll(ctx, f.into.Movements, stray)
+			err = deleteAll(ctx, b.into.Movements, stray)
 		}
 		if err != nil {
 			return err
@@ -62,9 +62,9 @@ func (f *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) 
 	for _, h := range e.Ended {
 		keep[view.DayID(e.Doc.ID, h.Number/24)] = true
 	}
-	for names, err := range store.IDPages(ctx, f.into.Days, e.Doc.ID+".", e.Doc.ID+"0") {
+	for names, err := range store.IDPages(ctx, b.into.Days, e.Doc.ID+".", e.Doc.ID+"0") {
 		if err == nil {
-			err = deleteAll(ctx, f.into.Days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
+			err = deleteAll(ctx, b.into.Days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
 		}
 		if err != nil {
 			return err

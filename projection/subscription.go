@@ -44,46 +44,46 @@ func newSubscription(s *store.Store, into store.Generation, log Log, logger *slo
 }
 
 // poll reads what follows in the shards of the leases, folds it and moves their checkpoints. It says whether there is more.
-func (f *subscription) poll(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
-	rows, full, err = f.page(ctx, leases)
-	return rows, full, errors.Join(err, f.gauge(ctx)) // the lag grows while pages fail
+func (sub *subscription) poll(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
+	rows, full, err = sub.page(ctx, leases)
+	return rows, full, errors.Join(err, sub.gauge(ctx)) // the lag grows while pages fail
 }
 
-func (f *subscription) page(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
-	if err := f.adopt(ctx, leases); err != nil {
+func (sub *subscription) page(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
+	if err := sub.adopt(ctx, leases); err != nil {
 		return 0, false, err
 	}
-	r := f.read(ctx)
+	r := sub.read(ctx)
 	if r.err != nil {
 		return 0, false, r.err
 	}
-	if err := f.apply(ctx, r.records); err != nil {
-		f.cache.purge()
+	if err := sub.apply(ctx, r.records); err != nil {
+		sub.cache.purge()
 		return 0, false, err
 	}
 	eventstore.CrashPoint("projected")
-	if err := f.checkpoint(ctx, f.progress(r)); err != nil {
+	if err := sub.checkpoint(ctx, sub.progress(r)); err != nil {
 		return 0, false, err
 	}
-	f.metrics.rows.Add(float64(len(r.records)))
+	sub.metrics.rows.Add(float64(len(r.records)))
 	if len(r.records) > 0 {
-		f.metrics.batches.Inc()
+		sub.metrics.batches.Inc()
 	}
 	return len(r.records), r.full(), nil
 }
 
 // adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
-func (f *subscription) adopt(ctx context.Context, leases []eventstore.Lease) error {
+func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	held, gained := make(map[int16]*shard, len(leases)), map[int16]int64{}
 	for _, l := range leases {
-		if known := f.shards[l.Shard]; known != nil && known.at.Epoch == l.Epoch {
+		if known := sub.shards[l.Shard]; known != nil && known.at.Epoch == l.Epoch {
 			held[l.Shard] = known
 		} else {
 			gained[l.Shard] = l.Epoch
 		}
 	}
 	if len(gained) > 0 {
-		begun, err := f.takeUp(ctx, gained)
+		begun, err := sub.takeUp(ctx, gained)
 		if err != nil {
 			return err
 		}
@@ -95,45 +95,45 @@ func (f *subscription) adopt(ctx context.Context, leases []eventstore.Lease) err
 			stopped++
 		}
 	}
-	f.shards = held
-	f.metrics.stopped.Set(float64(stopped))
+	sub.shards = held
+	sub.metrics.stopped.Set(float64(stopped))
 	return nil
 }
 
 // takeUp takes gained shards over from who had them, who may still fold a page but can't move the checkpoints any more. It reads where they stand, and
 // stops those whose log has changed behind them.
-func (f *subscription) takeUp(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
-	saved, err := f.store.Fence(ctx, f.into.Name, gained)
+func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
+	saved, err := sub.store.Fence(ctx, sub.into.Name, gained)
 	if err != nil {
 		return nil, err
 	}
-	f.cache.purge() // others wrote these documents
-	f.ahead = nil
-	if _, err := f.loadParked(ctx); err != nil {
+	sub.cache.purge() // others wrote these documents
+	sub.ahead = nil
+	if _, err := sub.loadParked(ctx); err != nil {
 		return nil, err
 	}
 	begun, journaled := map[int16]*shard{}, map[int16]int64{}
 	for n, epoch := range gained {
 		if c := saved[n]; c.Epoch > epoch {
-			begun[n] = f.lose(ctx, n, c, epoch)
+			begun[n] = sub.lose(ctx, n, c, epoch)
 		} else {
 			begun[n], journaled[n] = &shard{at: c}, c.Pos
-			delete(f.journal, n)
+			delete(sub.journal, n)
 		}
 	}
-	if err := f.compareLog(ctx, begun); err != nil {
+	if err := sub.compareLog(ctx, begun); err != nil {
 		return nil, err
 	}
-	if err := f.journal.begin(ctx, f.into.Journal, journaled); err != nil {
+	if err := sub.journal.begin(ctx, sub.into.Journal, journaled); err != nil {
 		return nil, err
 	}
-	return begun, f.retryParked(ctx, begun)
+	return begun, sub.retryParked(ctx, begun)
 }
 
 // lose gives a shard up until its lease is another. A rebuild has none: it only looks after shards until they have an owner.
-func (f *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, epoch int64) *shard {
+func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, epoch int64) *shard {
 	if epoch > 0 {
-		f.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
+		sub.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
 			"shard", n, "epoch", epoch, "newer_epoch", at.Epoch)
 	}
 	at.Epoch = epoch
@@ -142,7 +142,7 @@ func (f *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, e
 
 // compareLog stops the shards in which the log has another row at the checkpoint than when it was written. A fact may have been pruned there,
 // but not while it is the shard's last row.
-func (f *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
+func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	var places []eventstore.Cursor
 	for n, s := range held {
 		if s.at.Pos > 0 {
@@ -152,11 +152,11 @@ func (f *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	if len(places) == 0 {
 		return nil
 	}
-	records, err := f.log.At(ctx, places)
+	records, err := b.log.At(ctx, places)
 	if err != nil {
 		return err
 	}
-	last, err := f.log.Positions(ctx)
+	last, err := b.log.Positions(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,20 +170,20 @@ func (f *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 			continue
 		}
 		s.stopped = true
-		f.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, as after a restore; rebuild the projection",
+		b.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, as after a restore; rebuild the projection",
 			"shard", place.Shard, "pos", place.Pos, "command_at_checkpoint", s.at.Mark, "command_in_log", mark)
 	}
 	return nil
 }
 
 // progress says where the shards stand after a page. A shard that was read to its end is complete up to when it was settled before.
-func (f *subscription) progress(r *batch) map[int16]store.Checkpoint {
+func (sub *subscription) progress(r *batch) map[int16]store.Checkpoint {
 	moved := map[int16]store.Checkpoint{}
 	for i := range r.records {
 		row := &r.records[i]
 		c, ok := moved[row.Shard]
 		if !ok {
-			c = f.shards[row.Shard].at
+			c = sub.shards[row.Shard].at
 		}
 		if c.Pos == 0 {
 			c.First = row.At.UnixMicro()
@@ -195,7 +195,7 @@ func (f *subscription) progress(r *batch) map[int16]store.Checkpoint {
 	for _, cursor := range r.ended() {
 		c, ok := moved[cursor.Shard]
 		if !ok {
-			c = f.shards[cursor.Shard].at
+			c = sub.shards[cursor.Shard].at
 		}
 		before := c
 		c.CaughtUp = c.Epoch
@@ -210,52 +210,52 @@ func (f *subscription) progress(r *batch) map[int16]store.Checkpoint {
 }
 
 // checkpoint moves the checkpoints. Shards that have gone to another owner are left to it.
-func (f *subscription) checkpoint(ctx context.Context, moved map[int16]store.Checkpoint) error {
-	err := f.store.SaveCheckpoints(ctx, f.into.Name, moved)
+func (sub *subscription) checkpoint(ctx context.Context, moved map[int16]store.Checkpoint) error {
+	err := sub.store.SaveCheckpoints(ctx, sub.into.Name, moved)
 	if errors.Is(err, store.ErrFenced) {
-		saved, err := f.store.LoadCheckpoints(ctx, f.into.Name)
+		saved, err := sub.store.LoadCheckpoints(ctx, sub.into.Name)
 		if err != nil {
 			return err
 		}
 		for n, c := range saved {
 			if own, ok := moved[n]; ok && c.Epoch > own.Epoch {
-				f.shards[n] = f.lose(ctx, n, c, own.Epoch)
+				sub.shards[n] = sub.lose(ctx, n, c, own.Epoch)
 				delete(moved, n)
 			}
 		}
-		if err := f.store.SaveCheckpoints(ctx, f.into.Name, moved); err != nil {
+		if err := sub.store.SaveCheckpoints(ctx, sub.into.Name, moved); err != nil {
 			return err
 		}
 	} else if err != nil {
 		return err
 	}
 	for n, c := range moved {
-		f.shards[n].at = c
+		sub.shards[n].at = c
 	}
 	return nil
 }
 
 // gauge measures the lag, once a second.
-func (f *subscription) gauge(ctx context.Context) error {
-	if f.now().Sub(f.gauged) < time.Second {
+func (sub *subscription) gauge(ctx context.Context) error {
+	if sub.now().Sub(sub.gauged) < time.Second {
 		return nil
 	}
-	f.gauged = f.now()
-	last, err := f.log.Positions(ctx)
+	sub.gauged = sub.now()
+	last, err := sub.log.Positions(ctx)
 	if err != nil {
 		return fmt.Errorf("measure the lag: %w", err)
 	}
-	f.metrics.lagEvents.Reset() // of shards that have gone
-	f.metrics.lagSeconds.Reset()
-	for n, s := range f.shards {
-		f.metrics.lag(n, last[n], s.at, f.now())
+	sub.metrics.lagEvents.Reset() // of shards that have gone
+	sub.metrics.lagSeconds.Reset()
+	for n, s := range sub.shards {
+		sub.metrics.lag(n, last[n], s.at, sub.now())
 	}
-	if len(f.parked) == 0 {
+	if len(sub.parked) == 0 {
 		return nil
 	}
-	released, err := f.loadParked(ctx)
+	released, err := sub.loadParked(ctx)
 	for _, id := range released { // once more: what was skipped until now isn't in the journal
-		err = errors.Join(err, f.repairProduct(ctx, id))
+		err = errors.Join(err, sub.repairProduct(ctx, id))
 	}
 	return err
 }

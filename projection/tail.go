@@ -44,83 +44,83 @@ func (r *batch) following() []eventstore.Cursor {
 }
 
 // cursors are where to read on, beginning with another shard each time.
-func (f *subscription) cursors() []eventstore.Cursor {
+func (sub *subscription) cursors() []eventstore.Cursor {
 	var cursors []eventstore.Cursor
 	for n := range int16(eventstore.Shards) {
-		if s := f.shards[n]; s != nil && s.folds() {
+		if s := sub.shards[n]; s != nil && s.folds() {
 			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: s.at.Pos})
 		}
 	}
 	if len(cursors) == 0 {
 		return nil
 	}
-	f.turn++
-	first := f.turn % len(cursors)
+	sub.turn++
+	first := sub.turn % len(cursors)
 	return slices.Concat(cursors[first:], cursors[:first])
 }
 
 // read reads what follows in the shards that are held. While a full page is written the next one is read: the two are the work of two databases.
-func (f *subscription) read(ctx context.Context) *batch {
-	cursors := f.cursors()
+func (sub *subscription) read(ctx context.Context) *batch {
+	cursors := sub.cursors()
 	var r *batch
-	if f.ahead != nil {
-		r, f.ahead = <-f.ahead, nil
+	if sub.ahead != nil {
+		r, sub.ahead = <-sub.ahead, nil
 	}
 	if r == nil || !slices.Equal(r.cursors, cursors) { // shards have come or gone, or the page before it couldn't be written
-		r = f.readFrom(ctx, cursors, f.limit, f.due())
+		r = sub.readFrom(ctx, cursors, sub.limit, sub.due())
 	}
 	if r.err != nil {
 		return r
 	}
-	f.resize(r)
+	sub.resize(r)
 	if r.full() {
-		ahead, next, limit, due := make(chan *batch, 1), r.following(), f.limit, f.due()
-		go func() { ahead <- f.readFrom(ctx, next, limit, due) }()
-		f.ahead = ahead
+		ahead, next, limit, due := make(chan *batch, 1), r.following(), sub.limit, sub.due()
+		go func() { ahead <- sub.readFrom(ctx, next, limit, due) }()
+		sub.ahead = ahead
 	}
 	return r
 }
 
-func (f *subscription) readFrom(ctx context.Context, cursors []eventstore.Cursor, limit int, due bool) *batch {
+func (sub *subscription) readFrom(ctx context.Context, cursors []eventstore.Cursor, limit int, due bool) *batch {
 	r := &batch{cursors: cursors, limit: limit}
 	if len(cursors) == 0 {
 		return r
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.store.Config.WriteTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sub.store.Config.WriteTimeout)
 	defer cancel()
 	if due {
 		shards := make([]int16, len(cursors))
 		for i, c := range cursors {
 			shards[i] = c.Shard
 		}
-		r.settled, r.err = f.log.Settled(ctx, shards)
+		r.settled, r.err = sub.log.Settled(ctx, shards)
 	}
 	if r.err == nil {
-		r.records, r.err = f.log.Tail(ctx, cursors, limit)
+		r.records, r.err = sub.log.Tail(ctx, cursors, limit)
 	}
 	return r
 }
 
 // due says whether to ask up to when the shards are settled: it is time to, or lists over all products don't show yet what is projected.
-func (f *subscription) due() bool {
+func (sub *subscription) due() bool {
 	latest, complete := int64(0), int64(math.MaxInt64)
-	for _, s := range f.shards {
+	for _, s := range sub.shards {
 		if s.folds() {
 			latest, complete = max(latest, s.at.At), min(complete, s.at.Complete)
 		}
 	}
-	if latest <= complete && f.now().Sub(f.beat) < f.store.Config.Heartbeat {
+	if latest <= complete && sub.now().Sub(sub.beat) < sub.store.Config.Heartbeat {
 		return false
 	}
-	f.beat = f.now()
+	sub.beat = sub.now()
 	return true
 }
 
-func (f *subscription) resize(r *batch) {
+func (sub *subscription) resize(r *batch) {
 	switch {
 	case r.full():
-		f.limit = min(f.limit*2, f.store.Config.MaxPage)
-	case len(r.records) < f.limit/4:
-		f.limit = max(f.limit/2, f.store.Config.MinPage)
+		sub.limit = min(sub.limit*2, sub.store.Config.MaxPage)
+	case len(r.records) < sub.limit/4:
+		sub.limit = max(sub.limit/2, sub.store.Config.MinPage)
 	}
 }

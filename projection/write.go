@@ -16,7 +16,7 @@ import (
 )
 
 // write writes a page: movements and ended hours before the products, so that a product that is there vouches for them.
-func (f *builder) write(ctx context.Context, p *page) error {
+func (b *builder) write(ctx context.Context, p *page) error {
 	var days, products []mongo.WriteModel
 	var blocks []view.Block
 	for _, e := range p.entries {
@@ -27,28 +27,28 @@ func (f *builder) write(ctx context.Context, p *page) error {
 	}
 	var group errgroup.Group // that ends none of them early: a write that was given up may still arrive, after the page has been folded again
 	group.SetLimit(2)
-	for chunk := range slices.Chunk(blocks, f.store.Server.Rows) {
+	for chunk := range slices.Chunk(blocks, b.store.Server.Rows) {
 		group.Go(func() error {
-			if err := f.insert(ctx, f.into.Movements, chunk, false); !store.OnlyDuplicates(err) {
+			if err := b.insert(ctx, b.into.Movements, chunk, false); !store.OnlyDuplicates(err) {
 				return err
 			}
 			return nil // they are what they should be: a full block doesn't change
 		})
 	}
-	group.Go(func() error { return f.replaceAll(ctx, f.into.Days, days) })
-	group.Go(func() error { return f.writeJournal(ctx, p) })
+	group.Go(func() error { return b.replaceAll(ctx, b.into.Days, days) })
+	group.Go(func() error { return b.writeJournal(ctx, p) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return f.bulk(ctx, f.into.Products, products)
+	return b.bulk(ctx, b.into.Products, products)
 }
 
 // insert makes documents; those that are there stay. The others are made, in order only up to the first that is there.
-func (f *builder) insert(ctx context.Context, into *mongo.Collection, documents any, ordered bool) error {
+func (b *builder) insert(ctx context.Context, into *mongo.Collection, documents any, ordered bool) error {
 	_, err := into.InsertMany(ctx, documents, options.InsertMany().SetOrdered(ordered))
 	if err != nil {
 		if !store.OnlyDuplicates(err) {
-			f.metrics.writeErrors.Inc()
+			b.metrics.writeErrors.Inc()
 		}
 		return fmt.Errorf("write %s: %w", into.Name(), err)
 	}
@@ -57,38 +57,38 @@ func (f *builder) insert(ctx context.Context, into *mongo.Collection, documents 
 
 // writeJournal adds the page to the journal, in order: a shard's journal has no hole, wherever this ends. Where another has added to a
 // shard meanwhile the page is stale, and nothing that follows is written: it would begin elsewhere than what the other writes next.
-func (f *builder) writeJournal(ctx context.Context, p *page) error {
+func (b *builder) writeJournal(ctx context.Context, p *page) error {
 	var all []*view.Segment
 	from := map[int16]int64{}
 	for shard, s := range p.journal {
 		if all = append(all, s...); len(s) > 0 {
-			from[shard] = f.journal[shard]
+			from[shard] = b.journal[shard]
 		}
 	}
-	for chunk := range slices.Chunk(all, f.store.Server.Rows) {
-		if err := f.insert(ctx, f.into.Journal, chunk, true); store.OnlyDuplicates(err) {
-			return errors.Join(errStale, f.journal.begin(ctx, f.into.Journal, from))
+	for chunk := range slices.Chunk(all, b.store.Server.Rows) {
+		if err := b.insert(ctx, b.into.Journal, chunk, true); store.OnlyDuplicates(err) {
+			return errors.Join(errStale, b.journal.begin(ctx, b.into.Journal, from))
 		} else if err != nil {
 			return err
 		}
 	}
 	for shard, s := range p.journal {
 		if len(s) > 0 {
-			f.journal[shard] = s[len(s)-1].Last
+			b.journal[shard] = s[len(s)-1].Last
 		}
 	}
 	return nil
 }
 
 // bulk writes at most one operation a document. Each applies only to the state it was computed from; one that doesn't is stale.
-func (f *builder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
-	for chunk := range slices.Chunk(models, f.store.Server.Operations) {
+func (b *builder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
+	for chunk := range slices.Chunk(models, b.store.Server.Operations) {
 		result, err := into.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false))
 		switch {
 		case err != nil && store.OnlyDuplicates(err):
 			return fmt.Errorf("write %s: %w", into.Name(), errStale)
 		case err != nil:
-			f.metrics.writeErrors.Inc()
+			b.metrics.writeErrors.Inc()
 			return fmt.Errorf("write %s: %w", into.Name(), err)
 		case result.MatchedCount+result.InsertedCount != int64(len(chunk)):
 			return fmt.Errorf("write %s: %w", into.Name(), errStale)
@@ -144,13 +144,13 @@ func replace(id string, doc any) mongo.WriteModel {
 }
 
 // replaceAll writes documents whatever is there.
-func (f *builder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
-	for chunk := range slices.Chunk(models, f.store.Server.Operations) {
+func (b *builder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
+	for chunk := range slices.Chunk(models, b.store.Server.Operations) {
 		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
 			if mongo.IsDuplicateKeyError(err) { // another process made the same row at this moment, and not every server tries an upsert again by itself
 				return errStale
 			}
-			f.metrics.writeErrors.Inc()
+			b.metrics.writeErrors.Inc()
 			return fmt.Errorf("write %s: %w", in.Name(), err)
 		}
 	}
@@ -161,7 +161,7 @@ func (f *builder) replaceAll(ctx context.Context, in *mongo.Collection, models [
 func deleteAll(ctx context.Context, in *mongo.Collection, names []string) error {
 	for _, name := range names {
 		if _, err := in.DeleteOne(ctx, bson.D{{Key: "_id", Value: name}}); err != nil {
-			return fmt.Errorf("sweep %s: %w", in.Name(), err)
+			return fmt.Errorf("delete from %s: %w", in.Name(), err)
 		}
 	}
 	return nil

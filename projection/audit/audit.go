@@ -57,7 +57,7 @@ type Result struct{ Products, Rows, Differences, Healed int64 }
 // documents that are read, each as of the row it was written for: what is merely late is no difference. Then it looks for what is kept of
 // products that the log doesn't name. It calls report with each difference. An error means that the audit couldn't be done, as
 // when a rebuild has named another generation meanwhile.
-func Run(ctx context.Context, s *store.Store, log Log, books Tables, logger *slog.Logger, o Options, report func(Difference)) (Result, error) {
+func Run(ctx context.Context, s *store.Store, log Log, tables Tables, logger *slog.Logger, o Options, report func(Difference)) (Result, error) {
 	g, err := s.Generation(ctx)
 	if err != nil {
 		return Result{}, err
@@ -69,7 +69,7 @@ func Run(ctx context.Context, s *store.Store, log Log, books Tables, logger *slo
 	if err != nil {
 		return Result{}, err
 	}
-	a := &audit{store: s, into: g, log: log, books: books, repair: repair, options: o, report: report, compared: map[uuid.UUID]bool{}}
+	a := &audit{store: s, into: g, log: log, tables: tables, repair: repair, options: o, report: report, compared: map[uuid.UUID]bool{}}
 	if o.Heal {
 		if err := repair.SameLog(ctx); err != nil {
 			return a.result, err
@@ -94,7 +94,7 @@ type audit struct {
 	store    *store.Store
 	into     store.Generation
 	log      Log
-	books    Tables
+	tables   Tables
 	repair   *projection.Repairer
 	options  Options
 	report   func(Difference)
@@ -209,7 +209,7 @@ func (a *audit) read(ctx context.Context, shard int16, c *comparison) error {
 			c.stored = view.Document{}
 		}
 	}
-	heads, err := a.books.Heads(ctx, []uuid.UUID{c.id})
+	heads, err := a.tables.Heads(ctx, []uuid.UUID{c.id})
 	if err == nil && len(heads) > 0 {
 		c.head = heads[0]
 	}

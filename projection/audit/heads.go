@@ -14,8 +14,8 @@ import (
 type Tables interface {
 	Heads(ctx context.Context, productIDs []uuid.UUID) ([]eventstore.Head, error)
 	Reservations(ctx context.Context, productID, after uuid.UUID, limit int) ([]eventstore.Reservation, error)
-	Kept(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) // the products it keeps anything of
-	Unlogged(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error) // those of them that the log has nothing of
+	WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) // the products it keeps anything of
+	NotInLog(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error)      // those of them that the log has nothing of
 }
 
 // auditPart is about how many reservations are held in memory.
@@ -58,7 +58,7 @@ func (c *comparison) compareHead() {
 func (a *audit) compareReservations(ctx context.Context, c *comparison) error {
 	const page = 1000
 	for after := uuid.Nil; ; {
-		rows, err := a.books.Reservations(ctx, c.id, after, page)
+		rows, err := a.tables.Reservations(ctx, c.id, after, page)
 		if err != nil {
 			return err
 		}

@@ -121,7 +121,7 @@ func (a *audit) orphans(ctx context.Context) error {
 	}
 	for after := uuid.Nil; ; {
 		began := time.Now()
-		ids, err := a.books.Kept(ctx, after, page)
+		ids, err := a.tables.WithState(ctx, after, page)
 		if err == nil {
 			err = a.compareOrphans(ctx, ids)
 		}
@@ -146,7 +146,7 @@ func (a *audit) orphans(ctx context.Context) error {
 	return nil
 }
 
-// orphanDocuments compares the strangers that documents of a kind are of.
+// orphanDocuments compares the orphans that documents of a kind are of.
 func (a *audit) orphanDocuments(ctx context.Context, in *mongo.Collection, where, follows string) error {
 	began := time.Now()
 	for names, err := range store.IDPages(ctx, in, "", "") {
@@ -197,11 +197,11 @@ func (a *audit) compareOrphans(ctx context.Context, ids []uuid.UUID) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	strangers, err := a.books.Unlogged(ctx, ids)
+	orphans, err := a.tables.NotInLog(ctx, ids)
 	if err != nil {
 		return err
 	}
-	for _, id := range strangers {
+	for _, id := range orphans {
 		if a.compared[id] {
 			continue
 		}

@@ -127,14 +127,14 @@ func (l busyLog) Reservations(ctx context.Context, id, after uuid.UUID, limit in
 	return l.Log.Reservations(ctx, id, after, limit)
 }
 
-func (l busyLog) Kept(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+func (l busyLog) WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	defer l.busy()
-	return l.Log.Kept(ctx, after, limit)
+	return l.Log.WithState(ctx, after, limit)
 }
 
-func (l busyLog) Unlogged(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+func (l busyLog) NotInLog(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	defer l.busy()
-	return l.Log.Unlogged(ctx, ids)
+	return l.Log.NotInLog(ctx, ids)
 }
 
 func (l busyLog) At(ctx context.Context, places []eventstore.Cursor) ([]eventstore.Record, error) {

@@ -202,7 +202,7 @@ func (l *Log) Reservations(_ context.Context, id, after uuid.UUID, limit int) ([
 	return kept[:min(limit, len(kept))], nil
 }
 
-func (l *Log) Kept(_ context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+func (l *Log) WithState(_ context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
 	var kept []uuid.UUID
@@ -222,7 +222,7 @@ func (l *Log) Kept(_ context.Context, after uuid.UUID, limit int) ([]uuid.UUID, 
 	return kept[:min(limit, len(kept))], nil
 }
 
-func (l *Log) Unlogged(_ context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+func (l *Log) NotInLog(_ context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return len(l.Of(id)) > 0 }), nil

@@ -69,7 +69,7 @@ func (r *Reader) whole(g store.Generation) func(context.Context) error {
 
 // export goes through a list in one generation.
 func (r *Reader) export(ctx context.Context, g store.Generation, where MovementFilter, after MovementID, each func(*view.Movement) error) error {
-	s, err := r.span(ctx, g, where)
+	s, err := r.keyRange(ctx, g, where)
 	if err != nil {
 		return err
 	}

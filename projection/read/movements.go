@@ -88,7 +88,7 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 	if err != nil {
 		return Page[Movement]{}, err
 	}
-	list, err := r.span(ctx, g, where)
+	list, err := r.keyRange(ctx, g, where)
 	if err != nil {
 		return Page[Movement]{}, err
 	}
@@ -113,10 +113,10 @@ func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range
 	return result, nil
 }
 
-// span returns the list that a filter describes.
-func (r *Reader) span(ctx context.Context, g store.Generation, where MovementFilter) (keyRange, error) {
+// keyRange returns the list that a filter describes.
+func (r *Reader) keyRange(ctx context.Context, g store.Generation, where MovementFilter) (keyRange, error) {
 	if where.ProductID == uuid.Nil {
-		return r.spanOfAll(ctx, g, where)
+		return r.rangeOfAll(ctx, g, where)
 	}
 	d, ok, err := r.shown(ctx, g, where.ProductID)
 	if err != nil || !ok {
@@ -164,8 +164,8 @@ func (w MovementFilter) shown() []view.MovementType {
 // lastMicro is the last microsecond that an order has room for, in the year 2286.
 const lastMicro = 9_999_999_999_999_999
 
-// spanOfAll is the list over all products. It begins with the first row there is, and ends at the watermark.
-func (r *Reader) spanOfAll(ctx context.Context, g store.Generation, where MovementFilter) (keyRange, error) {
+// rangeOfAll is the list over all products. It begins with the first row there is, and ends at the watermark.
+func (r *Reader) rangeOfAll(ctx context.Context, g store.Generation, where MovementFilter) (keyRange, error) {
 	first, watermark, err := r.projected(ctx, g)
 	if err != nil {
 		return keyRange{}, err

@@ -8,7 +8,7 @@ import (
 	"product-service/projection/view"
 )
 
-// source is where movements are read from: the stream of a product, by id, or the ledger of all, by order.
+// source is where movements are read from: the stream of a product, by id, or the journal of all, by order.
 type source interface {
 	rows(ctx context.Context, lo, hi string, ascending bool) iter.Seq2[view.Movement, error]
 	count(ctx context.Context, lo, hi string, types []view.MovementType) (int64, error)
@@ -108,7 +108,7 @@ func (s keyRange) walk(ctx context.Context, ascending bool) iter.Seq2[view.Movem
 	}
 }
 
-// piece cuts the next piece off the span.
+// piece cuts the next piece off the range.
 func (s *keyRange) piece(ascending bool) keyRange {
 	piece := *s
 	if ascending {
@@ -135,7 +135,7 @@ func (s *keyRange) widen(read int64) {
 	}
 }
 
-// total counts the movements of the span.
+// total counts the movements of the range.
 func (s keyRange) total(ctx context.Context) (int64, error) {
 	if s.lo >= s.hi {
 		return 0, nil

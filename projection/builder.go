@@ -42,38 +42,38 @@ type page struct {
 }
 
 // apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
-func (f *builder) apply(ctx context.Context, records []eventstore.Record) error {
+func (b *builder) apply(ctx context.Context, records []eventstore.Record) error {
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
 		p := &page{rows: records, entries: map[uuid.UUID]*view.Entry{}, journal: map[int16]view.Segments{}}
-		err := f.try(ctx, p, attempt > 1)
+		err := b.try(ctx, p, attempt > 1)
 		if err == nil {
 			return nil
 		}
 		for id := range p.entries {
-			f.cache.take(id)
+			b.cache.take(id)
 		}
 		if !errors.Is(err, errStale) || attempt == attempts {
 			return err
 		}
-		f.metrics.stale.Inc()
+		b.metrics.stale.Inc()
 	}
 }
 
 // skips says that a row is in no document: nothing of its kind is shown, or its product is parked.
-func (f *builder) skips(r *eventstore.Record) bool {
-	poison := f.parked[r.ProductID]
+func (b *builder) skips(r *eventstore.Record) bool {
+	poison := b.parked[r.ProductID]
 	return view.Unshown[r.Type] || (poison > 0 && r.Pos >= poison)
 }
 
 // try folds a page. With again set it trusts no entry it kept, and a product whose versions have a hole is folded anew from its stream.
-func (f *builder) try(ctx context.Context, p *page, again bool) error {
-	if err := f.load(ctx, p, again); err != nil {
+func (b *builder) try(ctx context.Context, p *page, again bool) error {
+	if err := b.load(ctx, p, again); err != nil {
 		return err
 	}
 	for i := range p.rows {
 		r := &p.rows[i]
-		if f.skips(r) {
+		if b.skips(r) {
 			continue
 		}
 		e := p.entries[r.ProductID]
@@ -83,62 +83,62 @@ func (f *builder) try(ctx context.Context, p *page, again bool) error {
 		}
 		var err error
 		if !hole {
-			err = f.add(ctx, p, e, r)
+			err = b.add(ctx, p, e, r)
 		}
 		if hole || errors.Is(err, view.ErrDamaged) {
-			err = f.repairInPage(ctx, p, r, err)
+			err = b.repairInPage(ctx, p, r, err)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := f.write(ctx, p); err != nil {
+	if err := b.write(ctx, p); err != nil {
 		return err
 	}
 	for id, e := range p.entries {
 		if e.Changed {
-			f.store.Waiting.Wake(e.Doc.ID)
+			b.store.Waiting.Wake(e.Doc.ID)
 		}
 		e.Written()
-		f.cache.put(id, e)
+		b.cache.put(id, e)
 	}
 	return nil
 }
 
 // add folds a row in. One that can't be decoded parks its product.
-func (f *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
+func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
 	if r.Pos <= e.Doc.Pos {
-		return f.noteAgain(ctx, p, e, r)
+		return b.noteAgain(ctx, p, e, r)
 	}
 	event, err := product.Decode(r.Type, r.Data)
 	if err != nil {
-		return f.park(ctx, *r, err)
+		return b.park(ctx, *r, err)
 	}
 	m, ok, err := e.Fold(*r, event)
 	if ok && err == nil {
-		f.note(p, &m)
+		b.note(p, &m)
 	}
 	return err
 }
 
 // repairInPage folds the product of a row anew, whose versions have a hole or whose documents are damaged: it is then further than the page.
-func (f *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
+func (b *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
 	id := r.ProductID
-	f.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product", id, "generation", f.into.Name, "error", damage)
-	if err := f.repairProduct(ctx, id); err != nil {
+	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product", id, "generation", b.into.Name, "error", damage)
+	if err := b.repairProduct(ctx, id); err != nil {
 		return err
 	}
 	delete(p.entries, id)
-	if err := f.loadAll(ctx, p, []uuid.UUID{id}, true); err != nil || f.skips(r) { // its log can't be read so far
+	if err := b.loadAll(ctx, p, []uuid.UUID{id}, true); err != nil || b.skips(r) { // its log can't be read so far
 		return err
 	}
-	return f.add(ctx, p, p.entries[id], r)
+	return b.add(ctx, p, p.entries[id], r)
 }
 
 // note adds a movement to the page's part of the journal, if people see it and it isn't there yet.
-func (f *builder) note(p *page, m *view.Movement) {
+func (b *builder) note(p *page, m *view.Movement) {
 	shard := eventstore.ShardOf(m.Product)
-	if !m.Type.Visible() || m.Pos <= f.journal[shard] {
+	if !m.Type.Visible() || m.Pos <= b.journal[shard] {
 		return
 	}
 	s := p.journal[shard]
@@ -147,28 +147,28 @@ func (f *builder) note(p *page, m *view.Movement) {
 }
 
 // noteAgain adds the movement of a row that is folded in already, as after a product was folded anew, and isn't in the journal.
-func (f *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
-	if r.Version == 0 || r.Pos <= f.journal[r.Shard] {
+func (b *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
+	if r.Version == 0 || r.Pos <= b.journal[r.Shard] {
 		return nil
 	}
-	m, err := f.movement(ctx, e, r)
+	m, err := b.movement(ctx, e, r)
 	if err == nil {
-		f.note(p, &m)
+		b.note(p, &m)
 	}
 	return err
 }
 
 // movement finds the movement of a row that is folded in: in the product's tail, or in its block.
-func (f *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Record) (view.Movement, error) {
+func (b *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Record) (view.Movement, error) {
 	packed := e.Doc.Tail
 	if r.Version < e.Doc.TailStart() {
-		var b view.Block
+		var full view.Block
 		id := view.MovementID(e.Doc.ID, view.BlockStart(r.Version))
-		err := f.into.Movements.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(bson.D{{Key: "rows", Value: 1}})).Decode(&b)
+		err := b.into.Movements.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(bson.D{{Key: "rows", Value: 1}})).Decode(&full)
 		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 			return view.Movement{}, fmt.Errorf("read movements: %w", err)
 		}
-		packed = b.Rows
+		packed = full.Rows
 	}
 	rows, err := view.Unpack(r.ProductID, packed)
 	if err != nil {
@@ -183,21 +183,21 @@ func (f *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Rec
 }
 
 // load fills in the page's entries: kept ones, and the rest from the database.
-func (f *builder) load(ctx context.Context, p *page, again bool) error {
+func (b *builder) load(ctx context.Context, p *page, again bool) error {
 	var ids []uuid.UUID
 	seen := map[uuid.UUID]bool{}
 	for i := range p.rows {
-		if r := &p.rows[i]; !seen[r.ProductID] && !f.skips(r) {
+		if r := &p.rows[i]; !seen[r.ProductID] && !b.skips(r) {
 			seen[r.ProductID], ids = true, append(ids, r.ProductID)
 		}
 	}
-	return f.loadAll(ctx, p, ids, again)
+	return b.loadAll(ctx, p, ids, again)
 }
 
-func (f *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again bool) error {
+func (b *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again bool) error {
 	var missing []string
 	for _, id := range ids {
-		e := f.cache.take(id)
+		e := b.cache.take(id)
 		if e == nil || again {
 			e = view.NewEntry(id)
 			missing = append(missing, e.Doc.ID)
@@ -205,12 +205,12 @@ func (f *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again b
 		p.entries[id] = e
 	}
 	var damaged []uuid.UUID
-	if err := store.Find(ctx, f.store, f.into.Products, missing, store.AllFields, func(raw bson.Raw) {
+	if err := store.Find(ctx, b.store, b.into.Products, missing, store.AllFields, func(raw bson.Raw) {
 		id := uuid.MustParse(raw.Lookup("_id").StringValue())
 		e := p.entries[id]
 		if err := bson.Unmarshal(raw, &e.Doc); err != nil {
 			damaged = append(damaged, id)
-			f.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product", id, "generation", f.into.Name, "error", err)
+			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product", id, "generation", b.into.Name, "error", err)
 			return
 		}
 		e.Loaded = e.Doc.Pos
@@ -218,13 +218,13 @@ func (f *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again b
 		return fmt.Errorf("load products: %w", err)
 	}
 	for _, id := range damaged {
-		if err := f.repairProduct(ctx, id); err != nil {
+		if err := b.repairProduct(ctx, id); err != nil {
 			return err
 		}
 		p.entries[id] = view.NewEntry(id)
 	}
 	if len(damaged) > 0 {
-		return f.loadAll(ctx, p, damaged, true)
+		return b.loadAll(ctx, p, damaged, true)
 	}
 	return nil
 }
