@@ -54,6 +54,9 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 			return readCost, max(1, len(ids))
 		}
 		return 1, 1 // of a connection, which has counted them
+	case "_entities":
+		representations, _ := f.ArgumentMap(variables)["representations"].([]any)
+		return 2 * readCost, max(1, len(representations))
 	case "bulkAdjustStock":
 		input, _ := f.ArgumentMap(variables)["input"].(map[string]any)
 		items, _ := input["items"].([]any)

@@ -125,7 +125,7 @@ func (w *lookAheadWalk) products(selections ast.SelectionSet, products []*model.
 	if len(products) == 0 {
 		return
 	}
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"Product", "Node"}) {
+	for _, f := range graphql.CollectFields(w.op, selections, []string{"Product", "Node", "_Entity"}) {
 		if f.Name != "variants" {
 			continue
 		}
@@ -141,7 +141,7 @@ func (w *lookAheadWalk) variants(selections ast.SelectionSet, variants []*model.
 	if len(variants) == 0 {
 		return
 	}
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductVariant", "Node"}) {
+	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductVariant", "Node", "_Entity"}) {
 		switch {
 		case isInventory(f):
 			maxStaleness, ok := intArgument(f, "maxStaleness", w.op.Variables)

@@ -130,7 +130,7 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 
 // selects says whether the field being resolved selects a field of a type.
 func selects(ctx context.Context, typeName, field string) bool {
-	for _, f := range graphql.CollectFieldsCtx(ctx, []string{typeName, "Node"}) {
+	for _, f := range graphql.CollectFieldsCtx(ctx, []string{typeName, "Node", "_Entity"}) {
 		if f.Name == field {
 			return true
 		}

@@ -29,7 +29,7 @@ import (
 // decided says of every field what a caller needs to see it: by type, then by scope, where "" is none. A new field of a type that isn't
 // closed as a whole has to be put here, so that nobody forgets to decide.
 var decided = map[string]map[string]string{
-	"Query":    {"": "product products productVariants node nodes", auth.StockHistory: "reservation stockMovements stockTimeline"},
+	"Query":    {"": "product products productVariants node nodes _entities _service", auth.StockHistory: "reservation stockMovements stockTimeline"},
 	"Mutation": {auth.CatalogWrite: "createProduct updateProduct addProductVariant adjustStock bulkAdjustStock"},
 	"Product": {
 		"":                "id name description variants stock isOrderable stockStatus lowStockThreshold version createdAt updatedAt",
@@ -49,6 +49,7 @@ var decided = map[string]map[string]string{
 	"BulkAdjustStockPayload":   {"": "results"},
 	"BulkAdjustStockResult":    {"": "index product version userErrors"},
 	"UserError":                {"": "field message code"},
+	"_Service":                 {"": "sdl"},
 
 	// Closed as a whole.
 	"Reservation":             {auth.StockHistory: "*"},

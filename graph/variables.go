@@ -136,6 +136,10 @@ func (in coercion) scalar(name string, v any, at string) (any, error) {
 			return nil, badInput("%s: %v", at, err)
 		}
 		return v, nil
+	case "_Any":
+		if o, ok := v.(map[string]any); ok {
+			return o, nil
+		}
 	default: // Float, which the schema has no use for
 		if n, ok := v.(json.Number); ok {
 			return n, nil
@@ -147,6 +151,8 @@ func (in coercion) scalar(name string, v any, at string) (any, error) {
 // show names a decoded JSON value in a message.
 func show(v any) string {
 	switch v := v.(type) {
+	case nil:
+		return "null"
 	case string:
 		return strconv.Quote(model.Abbreviate(v))
 	case json.Number:

@@ -19,6 +19,11 @@ type Node interface {
 	IsNode()
 }
 
+// What other subgraphs can refer to.
+type Entity interface {
+	IsEntity()
+}
+
 // A variant to be added to a product.
 type AddProductVariantInput struct {
 	// The product's UUID.
@@ -164,6 +169,8 @@ type Product struct {
 
 func (Product) IsNode() {}
 
+func (Product) IsEntity() {}
+
 // A page of products.
 type ProductConnection struct {
 	// The products with their cursors.
@@ -241,6 +248,8 @@ type ProductVariant struct {
 }
 
 func (ProductVariant) IsNode() {}
+
+func (ProductVariant) IsEntity() {}
 
 // A variant of a product to be made.
 type ProductVariantInput struct {
@@ -377,6 +386,12 @@ type VariantAttributeInput struct {
 	Name string `json:"name"`
 	// Its value: a line of 1 to 200 characters that shows something, trimmed as a name is.
 	Value string `json:"value"`
+}
+
+// This subgraph, as a gateway sees it.
+type Service struct {
+	// The schema, with what federation adds to it left out.
+	Sdl string `json:"sdl"`
 }
 
 // Which way a list is ordered.
