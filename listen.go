@@ -16,10 +16,14 @@ import (
 // maxStreams is how many requests one HTTP/2 connection may have under way.
 const maxStreams = 100
 
-// listen binds an address and returns a part that serves on it until it is told to stop; then it finishes what is under way. It speaks
+// maxHeaderTime is how long the headers of a request may take.
+const maxHeaderTime = 5 * time.Second
+
+// listen binds an address and returns a part that serves on it until it is told to stop; then it finishes what is under way. A request
+// must have come to its end so long after its first byte: who reads the rest of its body gets [os.ErrDeadlineExceeded]. It speaks
 // HTTP/1.1 and HTTP/2: by TLS where it is given a configuration of that, else in the clear to proxies that know it does (RFC 9113,
 // section 3.3).
-func listen(ctx context.Context, addr string, secure *tls.Config, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
+func listen(ctx context.Context, addr string, secure *tls.Config, within time.Duration, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen on %s: %w", addr, err)
@@ -27,8 +31,8 @@ func listen(ctx context.Context, addr string, secure *tls.Config, handler http.H
 	server := &http.Server{
 		Handler:           handler,
 		TLSConfig:         secure,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
+		ReadHeaderTimeout: min(maxHeaderTime, within),
+		ReadTimeout:       within,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		Protocols:         new(http.Protocols),

@@ -21,14 +21,26 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"product-service/graph"
+	"product-service/graph/auth"
 )
 
 // serveOn serves a handler that answers with the protocol, and returns its address.
 func serveOn(t *testing.T, secure *tls.Config) string {
 	t.Helper()
-	part, addr, err := listen(t.Context(), "127.0.0.1:0", secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serveHandler(t, secure, 10*time.Second, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Proto)
-	}), slog.New(slog.DiscardHandler))
+	}))
+}
+
+// serveHandler serves, until the test ends, requests that come within a time, and returns its address.
+func serveHandler(t *testing.T, secure *tls.Config, within time.Duration, handler http.Handler) string {
+	t.Helper()
+	part, addr, err := listen(t.Context(), "127.0.0.1:0", secure, within, handler, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,4 +175,61 @@ func selfSigned(t *testing.T, serial int64) (cert, key []byte) {
 		t.Fatal(err)
 	}
 	return c.Bytes(), k.Bytes()
+}
+
+// drip sends a text byte by byte until nobody takes it any more, and returns the answer and how long it took.
+func drip(t *testing.T, addr, atOnce, slowly string) (answer string, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(began.Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, atOnce); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for i := 0; ; i = (i + 1) % len(slowly) {
+			if _, err := io.WriteString(conn, slowly[i:i+1]); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // a pace, not a wait
+		}
+	}()
+	got, err := io.ReadAll(conn)
+	if err != nil {
+		t.Logf("the connection ended with %v", err)
+	}
+	return string(got), time.Since(began)
+}
+
+func TestARequestThatDripsInEndsInTime(t *testing.T) {
+	config, err := env.ParseAsWithOptions[graph.Config](env.Options{Environment: map[string]string{"GRAPHQL_TIMEOUT": "500ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers, err := auth.New(auth.Config{Mode: auth.ModeNone}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := graph.Handler(config, graph.Services{Auth: callers}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serveHandler(t, nil, config.Timeout, api)
+	answer, took := drip(t, addr, "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90000\r\n\r\n", " ")
+	if !strings.HasPrefix(answer, "HTTP/1.1 408 ") || !strings.Contains(answer, "in time") || !strings.Contains(answer, "Connection: close") {
+		t.Errorf("the answer to a slow body is %q", answer)
+	}
+	if took < 400*time.Millisecond || took > 10*time.Second {
+		t.Errorf("a slow body was given up after %s", took)
+	}
+	answer, took = drip(t, addr, "POST /graphql HTTP/1.1\r\n", "X-Header: x\r\n")
+	if strings.Contains(answer, " 200 ") || took > 10*time.Second {
+		t.Errorf("slow headers were given up after %s with %q", took, answer)
+	}
 }

@@ -318,11 +318,11 @@ func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, doc
 	for pattern, handler := range s.routes(api, callers, reader) {
 		mux.Handle(pattern, handler)
 	}
-	clients, addr, err := listen(ctx, s.HTTPAddr, (&certificate{cert: s.TLSCert, key: s.TLSKey, log: s.log}).config(), mux, s.log)
+	clients, addr, err := listen(ctx, s.HTTPAddr, (&certificate{cert: s.TLSCert, key: s.TLSKey, log: s.log}).config(), s.Graph.Timeout, mux, s.log)
 	if err != nil {
 		return err
 	}
-	admin, adminAddr, err := listen(ctx, s.AdminAddr, nil, adminHandler(ready, s.metrics), s.log)
+	admin, adminAddr, err := listen(ctx, s.AdminAddr, nil, 30*time.Second, adminHandler(ready, s.metrics), s.log)
 	if err != nil {
 		return err
 	}

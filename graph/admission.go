@@ -87,7 +87,11 @@ func (a *admission) judge(query string) (*ast.QueryDocument, gqlerror.List) {
 	if len(query) > maxDocument {
 		return nil, refusal(QueryTooLarge, nil, "the document has %d bytes; it can have %d", len(query), maxDocument)
 	}
-	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: query}, a.limits.MaxTokens)
+	text, refused := unescape(query)
+	if refused != nil {
+		return nil, refused
+	}
+	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, a.limits.MaxTokens)
 	if err != nil {
 		return nil, a.parseError(err)
 	}

@@ -8,8 +8,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"product-service/graph/model"
+	"product-service/ijson"
 )
 
 // The media types of answers.
@@ -41,36 +46,47 @@ func readRequest(w http.ResponseWriter, r *http.Request, maxBody int64) (req req
 		return req, http.StatusUnsupportedMediaType, badInput("a body must not be encoded, as this one is with %q", encoding)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return req, http.StatusRequestEntityTooLarge, faultf(QueryTooLarge, "the body is longer than %d bytes, which is the most it can have", maxBody)
-		}
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge:
+		return req, http.StatusRequestEntityTooLarge, faultf(QueryTooLarge, "the body is longer than %d bytes, which is the most it can have", maxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close") // what is still to come of the body isn't the next request
+		return req, http.StatusRequestTimeout, badInput("the request didn't come to its end in time; send it in one go")
+	case err != nil:
 		return req, http.StatusBadRequest, badInput("the body could not be read to its end")
 	}
 	return readBody(body)
 }
 
 func readBody(body []byte) (req request, status int, err error) {
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		return req, http.StatusBadRequest, badInput("lists of operations are refused: send each operation in a request of its own")
+	var fields struct {
+		Query         ijson.String `json:"query"`
+		DocumentID    ijson.String `json:"documentId"`
+		OperationName ijson.String `json:"operationName"`
+		Variables     ijson.Value  `json:"variables"`
+		Extensions    ijson.Value  `json:"extensions"`
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return req, http.StatusBadRequest, badInput("the body must be a JSON object with the string query and, optionally, operationName, variables and extensions")
+	if err := ijson.Unmarshal(body, &fields); err != nil {
+		if trimmed := bytes.TrimLeft(body, "\ufeff \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
+			return req, http.StatusBadRequest, badInput("lists of operations are refused: send each operation in a request of its own")
+		}
+		return req, http.StatusBadRequest, badInput("the body must be a JSON object with the string query and, optionally, operationName, variables and extensions; %s", err)
 	}
-	if req.query, err = text(fields, "query"); err != nil {
+	for _, text := range []struct {
+		name  string
+		given ijson.String
+		into  *string
+	}{{"query", fields.Query, &req.query}, {"documentId", fields.DocumentID, &req.documentID}, {"operationName", fields.OperationName, &req.operationName}} {
+		if text.given.Wrong != "" {
+			return req, http.StatusBadRequest, badInput("the parameter %s is %s; it must be a string", text.name, text.given.Wrong)
+		}
+		*text.into = text.given.Text
+	}
+	if req.variables, err = object("variables", fields.Variables); err != nil {
 		return req, http.StatusBadRequest, err
 	}
-	if req.operationName, err = text(fields, "operationName"); err != nil {
-		return req, http.StatusBadRequest, err
-	}
-	if req.variables, err = object("variables", fields["variables"]); err != nil {
-		return req, http.StatusBadRequest, err
-	}
-	if req.documentID, err = text(fields, "documentId"); err != nil {
-		return req, http.StatusBadRequest, err
-	}
-	return req.complete(fields["extensions"])
+	return req.complete(fields.Extensions)
 }
 
 // readQuery reads the parameters of a URL.
@@ -80,20 +96,23 @@ func readQuery(raw string) (req request, status int, err error) {
 		return req, http.StatusBadRequest, badInput("the URL's parameters aren't encoded as they must be")
 	}
 	for name, values := range params {
-		if len(values) > 1 {
-			return req, http.StatusBadRequest, badInput("the URL has the parameter %s %d times; each may be there once", strconv.Quote(name), len(values))
+		switch {
+		case len(values) > 1:
+			return req, http.StatusBadRequest, badInput("the URL has the parameter %q %d times; each may be there once", model.Abbreviate(name), len(values))
+		case !utf8.ValidString(name + values[0]):
+			return req, http.StatusBadRequest, badInput("the parameter %q isn't UTF-8, as it must be", model.Abbreviate(name))
 		}
 	}
 	req = request{query: params.Get("query"), operationName: params.Get("operationName"), get: true}
-	if req.variables, err = object("variables", json.RawMessage(params.Get("variables"))); err != nil {
+	if req.variables, err = object("variables", []byte(params.Get("variables"))); err != nil {
 		return req, http.StatusBadRequest, err
 	}
 	req.documentID = params.Get("documentId")
-	return req.complete(json.RawMessage(params.Get("extensions")))
+	return req.complete([]byte(params.Get("extensions")))
 }
 
 // complete reads the extensions and says whether the request has, or names, one document.
-func (r request) complete(extensions json.RawMessage) (request, int, error) {
+func (r request) complete(extensions []byte) (request, int, error) {
 	given, err := object("extensions", extensions)
 	if err != nil {
 		return r, http.StatusBadRequest, err
@@ -116,29 +135,13 @@ func (r request) complete(extensions json.RawMessage) (request, int, error) {
 	return r, 0, nil
 }
 
-// text is a string parameter; absent and null are "".
-func text(fields map[string]json.RawMessage, name string) (string, error) {
-	raw := fields[name]
-	if len(raw) == 0 || string(raw) == "null" {
-		return "", nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", badInput("the parameter %s must be a string", name)
-	}
-	return s, nil
-}
-
 // object is a parameter that is a JSON object; absent and null are nil.
-func object(name string, raw json.RawMessage) (map[string]any, error) {
-	if len(raw) == 0 || string(raw) == "null" {
+func object(name string, text []byte) (o map[string]any, err error) {
+	if len(text) == 0 || string(text) == "null" {
 		return nil, nil
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var o map[string]any
-	if err := decoder.Decode(&o); err != nil || decoder.More() {
-		return nil, badInput("the parameter %s must be a JSON object", name)
+	if err := ijson.Unmarshal(text, &o); err != nil {
+		return nil, badInput("the parameter %s must be a JSON object; %s", name, err)
 	}
 	return o, nil
 }

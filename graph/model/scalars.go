@@ -13,6 +13,8 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+
+	"product-service/ijson"
 )
 
 // InvalidValue is the error of a value that its scalar doesn't allow. Its text is meant for clients.
@@ -96,10 +98,11 @@ func (n number) read(v any) (int64, error) {
 	case int:
 		i = int64(v)
 	case json.Number:
-		var err error
-		if i, err = v.Int64(); err != nil {
+		var whole ijson.Integer // 2.0 and 2e0 too
+		if err := ijson.Unmarshal([]byte(v), &whole); err != nil || whole.Wrong != "" {
 			return 0, &InvalidValue{fmt.Sprintf("%s is not %s: it must be a whole number from %d to %d", Abbreviate(v.String()), n.name, n.least, n.most)}
 		}
+		i = whole.Value
 	default:
 		return 0, &InvalidValue{fmt.Sprintf("%s must be a whole number, not a %T", n.name, v)}
 	}
