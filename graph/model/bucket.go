@@ -28,7 +28,7 @@ func (s *StockBucket) Check() (place int, key string, err error) {
 				b = &s.Following[i]
 			}
 			scalar, n := numberIn(f.name, b)
-			if err := CheckNumber(scalar, n); err != nil {
+			if err := CheckNumber(scalar)(n); err != nil {
 				return i + 1, f.alias, err
 			}
 		}
@@ -73,12 +73,12 @@ func appendField(text []byte, field string, b *read.Bucket) []byte {
 	case "__typename":
 		return append(text, `"StockBucket"`...)
 	case "start":
-		return appendDateTime(text, b.Start)
+		return AppendDateTime(text, b.Start)
 	case "end":
-		return appendDateTime(text, b.End)
+		return AppendDateTime(text, b.End)
 	}
 	_, n := numberIn(field, b)
-	return strconv.AppendInt(text, n, 10)
+	return AppendInt(text, n)
 }
 
 // numberIn is a field that is a number, and its type.

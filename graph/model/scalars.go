@@ -2,6 +2,7 @@
 package model
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,8 +50,64 @@ func (r *BulkRow) Product() (*Product, error) {
 func MarshalInt(i int64) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
 		var digits [20]byte
-		_, _ = w.Write(strconv.AppendInt(digits[:0], i, 10))
+		_, _ = w.Write(AppendInt(digits[:0], i))
 	})
+}
+
+// AppendInt appends an Int.
+func AppendInt(text []byte, i int64) []byte { return strconv.AppendInt(text, i, 10) }
+
+// AppendBoolean appends a Boolean.
+func AppendBoolean(text []byte, b bool) []byte { return strconv.AppendBool(text, b) }
+
+// AppendString appends a String as JSON, with the escapes that gqlgen uses.
+func AppendString(text []byte, s string) []byte {
+	const digits = "0123456789ABCDEF"
+	text = append(text, '"')
+	start := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= 0x20 && c != '\\' && c != '"' {
+			continue
+		}
+		text = append(text, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '\t':
+			text = append(text, `\t`...)
+		case '\r':
+			text = append(text, `\r`...)
+		case '\n':
+			text = append(text, `\n`...)
+		case '\\', '"':
+			text = append(text, '\\', c)
+		default:
+			text = append(text, '\\', 'u', '0', '0', digits[c>>4], digits[c&0xf])
+		}
+	}
+	return append(append(text, s[start:]...), '"')
+}
+
+// AppendID appends a UUID as an ID.
+func AppendID(text []byte, id uuid.UUID) []byte {
+	var digits [36]byte
+	hex.Encode(digits[:8], id[:4])
+	hex.Encode(digits[9:13], id[4:6])
+	hex.Encode(digits[14:18], id[6:8])
+	hex.Encode(digits[19:23], id[8:10])
+	hex.Encode(digits[24:], id[10:])
+	digits[8], digits[13], digits[18], digits[23] = '-', '-', '-', '-'
+	return append(append(append(text, '"'), digits[:]...), '"')
+}
+
+// MovementID is the id of a movement as a node.
+func MovementID(productID uuid.UUID, version int64) string {
+	return fmt.Sprintf("%s.%d", productID, version)
+}
+
+// ReservationID is the id of a reservation as a node.
+func ReservationID(productID, reservationID uuid.UUID) string {
+	return productID.String() + "." + reservationID.String()
 }
 
 // UnmarshalInt reads an Int.
@@ -75,19 +132,28 @@ var numbers = map[string]number{
 	"Long": {"a Long", -(1<<53 - 1), 1<<53 - 1},
 }
 
-// CheckNumber says whether a scalar, by its name, holds a number that is about to be written as one. A scalar of other values holds any.
-func CheckNumber(scalar string, i int64) error {
-	if n, ok := numbers[scalar]; ok {
-		return n.check(i)
+// Unwritable is the error of a value that is stored, and that its scalar can't hold. Its text is meant for clients.
+type Unwritable struct{ Message string }
+
+// Error implements error.
+func (e *Unwritable) Error() string { return e.Message }
+
+// CheckNumber returns what says whether a scalar, by its name, holds a number that is about to be written as one: an [Unwritable], or nil. A scalar of
+// other values holds any.
+func CheckNumber(scalar string) func(int64) error {
+	n, ok := numbers[scalar]
+	return func(i int64) error {
+		if ok && !n.holds(i) {
+			return &Unwritable{n.excess(i)}
+		}
+		return nil
 	}
-	return nil
 }
 
-func (n number) check(i int64) error {
-	if i < n.least || i > n.most {
-		return &InvalidValue{fmt.Sprintf("%d is not %s: it must be from %d to %d", i, n.name, n.least, n.most)}
-	}
-	return nil
+func (n number) holds(i int64) bool { return i >= n.least && i <= n.most }
+
+func (n number) excess(i int64) string {
+	return fmt.Sprintf("%d is not %s: it must be from %d to %d", i, n.name, n.least, n.most)
 }
 
 func (n number) read(v any) (int64, error) {
@@ -106,17 +172,21 @@ func (n number) read(v any) (int64, error) {
 	default:
 		return 0, &InvalidValue{fmt.Sprintf("%s must be a whole number, not a %T", n.name, v)}
 	}
-	return i, n.check(i)
+	if !n.holds(i) {
+		return i, &InvalidValue{n.excess(i)}
+	}
+	return i, nil
 }
 
 // MarshalDateTime writes an instant as RFC 3339 in UTC.
 func MarshalDateTime(t time.Time) graphql.Marshaler {
 	return graphql.WriterFunc(func(w io.Writer) {
-		_, _ = w.Write(appendDateTime(make([]byte, 0, len(time.RFC3339Nano)+2), t))
+		_, _ = w.Write(AppendDateTime(make([]byte, 0, len(time.RFC3339Nano)+2), t))
 	})
 }
 
-func appendDateTime(text []byte, t time.Time) []byte {
+// AppendDateTime appends an instant as RFC 3339 in UTC.
+func AppendDateTime(text []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(text, '"'), time.RFC3339Nano), '"')
 }
 

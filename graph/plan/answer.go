@@ -1,0 +1,235 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"product-service/graph/model"
+)
+
+// answer is the JSON of a root field while it is written.
+type answer struct {
+	*Execution
+	root   *Field
+	ctx    context.Context
+	text   []byte
+	whole  bool // it is written, with a null where it may be null
+	path   []step
+	errors gqlerror.List
+	level  Level // that is being written
+}
+
+// step is a part of a path: a response key, or an index where there is no key.
+type step struct {
+	key   string
+	index int
+}
+
+// write appends a value to an answer. It says whether it did: what is null and must not be is left out, and with it what it belongs to, up to what
+// may be null (GraphQL, section 6.4.4). The others that belong to it are still written, for the sake of their errors.
+type write[T any] func(a *answer, v T) bool
+
+// field is how a selected field is written, with its key before it.
+type field[T any] struct {
+	key   string // or all of it, where it is the same for every object
+	write write[T]
+	step  step
+	below bool // it has fields of its own
+}
+
+// object writes what is selected of an object; nil where a field isn't known.
+func object[T any](selected Selection, of func(*Field) write[T]) write[T] {
+	fields := make([]field[T], len(selected))
+	for i, f := range selected {
+		key := string(append(model.AppendString(nil, f.Key), ':'))
+		if i > 0 {
+			key = "," + key
+		}
+		if f.Name == "__typename" {
+			fields[i] = field[T]{key: key + string(model.AppendString(nil, f.ObjectDefinition.Name))}
+			continue
+		}
+		w := of(f)
+		if w == nil {
+			return nil
+		}
+		fields[i] = field[T]{key: key, write: w, step: step{key: f.Key}, below: len(f.of) > 0}
+	}
+	return func(a *answer, v T) bool {
+		start, whole := len(a.text), true
+		a.text = append(a.text, '{')
+		for i := range fields {
+			f := &fields[i]
+			a.text = append(a.text, f.key...)
+			switch {
+			case f.write == nil:
+			case f.below:
+				a.path = append(a.path, f.step)
+				whole = f.write(a, v) && whole
+				a.path = a.path[:len(a.path)-1]
+			default:
+				whole = f.write(a, v) && whole
+			}
+		}
+		if !whole {
+			a.text = a.text[:start]
+			return false
+		}
+		a.text = append(a.text, '}')
+		return true
+	}
+}
+
+// listed writes a list, and each of its elements where it lies.
+func listed[T, E any](each write[*E], elements func(T) []E) write[T] {
+	if each == nil {
+		return nil
+	}
+	return func(a *answer, v T) bool {
+		all := elements(v)
+		return a.list(len(all), func(i int) bool { return each(a, &all[i]) })
+	}
+}
+
+// list writes a list of what is small enough to be handed on.
+func list[T, E any](each write[E], elements func(T) []E) write[T] {
+	if each == nil {
+		return nil
+	}
+	return func(a *answer, v T) bool {
+		all := elements(v)
+		return a.list(len(all), func(i int) bool { return each(a, all[i]) })
+	}
+}
+
+func (a *answer) list(n int, each func(i int) bool) bool {
+	start, whole := len(a.text), true
+	a.text = append(a.text, '[')
+	a.path = append(a.path, step{})
+	for i := range n {
+		if i > 0 {
+			a.text = append(a.text, ',')
+		}
+		a.path[len(a.path)-1].index = i
+		whole = each(i) && whole
+	}
+	a.path = a.path[:len(a.path)-1]
+	if !whole {
+		a.text = a.text[:start]
+		return false
+	}
+	a.text = append(a.text, ']')
+	return true
+}
+
+// orNull writes a value that may be null.
+func orNull[T any](w write[T], missing func(T) bool) write[T] {
+	if w == nil {
+		return nil
+	}
+	return func(a *answer, v T) bool {
+		if missing(v) || !w(a, v) {
+			a.null()
+		}
+		return true
+	}
+}
+
+// through writes what a value leads to.
+func through[T, V any](w write[V], to func(T) V) write[T] {
+	if w == nil {
+		return nil
+	}
+	return func(a *answer, v T) bool { return w(a, to(v)) }
+}
+
+func (a *answer) null() { a.text = append(a.text, "null"...) }
+
+func id[T any](of func(T) uuid.UUID) write[T] {
+	return func(a *answer, v T) bool {
+		a.text = model.AppendID(a.text, of(v))
+		return true
+	}
+}
+
+func text[T any, S ~string](of func(T) S) write[T] {
+	return func(a *answer, v T) bool {
+		a.text = model.AppendString(a.text, string(of(v)))
+		return true
+	}
+}
+
+func number[T any](of func(T) int64) write[T] {
+	return func(a *answer, v T) bool {
+		a.text = model.AppendInt(a.text, of(v))
+		return true
+	}
+}
+
+func boolean[T any](of func(T) bool) write[T] {
+	return func(a *answer, v T) bool {
+		a.text = model.AppendBoolean(a.text, of(v))
+		return true
+	}
+}
+
+func instant[T any](of func(T) time.Time) write[T] {
+	return func(a *answer, v T) bool {
+		a.text = model.AppendDateTime(a.text, of(v))
+		return true
+	}
+}
+
+// fail notes the error of the field whose value was to be written.
+func (a *answer) fail(f *Field, err error) {
+	at := gqlerror.WrapPath(a.where(), err)
+	if p := f.Position; p != nil && p.Line > 0 {
+		at.Locations = []gqlerror.Location{{Line: p.Line, Column: p.Column}}
+	}
+	a.errors = append(a.errors, a.Present(a.ctx, at))
+}
+
+// where is the path of what is being written.
+func (a *answer) where() ast.Path {
+	path := make(ast.Path, len(a.path))
+	for i, s := range a.path {
+		if s.key != "" {
+			path[i] = ast.PathName(s.key)
+		} else {
+			path[i] = ast.PathIndex(s.index)
+		}
+	}
+	return path
+}
+
+// safely calls f, and makes its panic the error of what is being written.
+func (a *answer) safely(f func()) (whole bool) {
+	depth := len(a.path)
+	defer func() {
+		if cause := recover(); cause != nil {
+			whole = false
+			a.path = a.path[:depth]
+			a.errors = append(a.errors, a.Present(a.ctx, gqlerror.WrapPath(a.where(), fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))))
+		}
+	}()
+	f()
+	return true
+}
+
+// readLevel reads the level of a variant into the answer. It says whether there is one.
+func (a *answer) readLevel(variant uuid.UUID, f *Field) (known bool, err error) {
+	a.safely(func() {
+		var bound *int64
+		if len(f.Arguments) > 0 {
+			bound, _ = MaxStaleness(f, a.Variables) // it was looked at before anything was read
+		}
+		a.level, known, err = a.Source.Level(a.ctx, variant, bound)
+	})
+	return known, err
+}

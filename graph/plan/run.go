@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"context"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"product-service/graph/model"
+	"product-service/projection"
+)
+
+// Source is what queries are answered from: the same functions as those behind the generated code.
+type Source interface {
+	Product(ctx context.Context, id string, minVersion *int64) (*projection.Product, error)
+	Products(ctx context.Context, first *int64, after *string, last *int64, before *string, where *model.ProductFilter, orderBy *model.ProductOrder) (projection.Page[projection.Product], error)
+	Variants(ctx context.Context, ids []string) ([]Variant, error)
+	Nodes(ctx context.Context, ids []string) ([]Node, error)
+	// Level returns the level of a variant, and whether there is one.
+	Level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (l Level, known bool, err error)
+}
+
+// Execution is one run of a plan.
+type Execution struct {
+	*Plan
+	Source    Source
+	Variables map[string]any
+
+	// Around runs a root field, which does nothing outside of run. What it puts into the context the source finds there.
+	Around func(ctx context.Context, root *Field, run func(context.Context))
+
+	// Present makes an error with a path what clients see of it.
+	Present func(context.Context, error) *gqlerror.Error
+}
+
+// read reads what a root field is answered from, and returns what writes it.
+type read func(context.Context) (func(*answer) bool, error)
+
+// Run answers the operation. Not ok, it has read nothing: an argument isn't one that can be read, which is for the generated code to tell.
+func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok bool) {
+	reads := make([]read, len(e.roots))
+	for i, f := range e.roots {
+		if reads[i], ok = e.prepare(f); !ok {
+			return nil, false
+		}
+	}
+	answers := make([]answer, len(e.roots))
+	var others sync.WaitGroup
+	for i, f := range e.roots {
+		answers[i] = answer{Execution: e, root: f, text: make([]byte, 0, f.length.Load()+32)}
+		if i > 0 {
+			others.Go(func() { answers[i].run(ctx, reads[i]) })
+		}
+	}
+	answers[0].run(ctx, reads[0])
+	others.Wait()
+	return join(answers), true
+}
+
+func (a *answer) run(ctx context.Context, read read) {
+	if a.root.Name == "__typename" {
+		a.text, a.whole = model.AppendString(a.text, a.root.ObjectDefinition.Name), true
+		return
+	}
+	a.path = append(make([]step, 0, 8), step{key: a.root.Key})
+	a.Around(ctx, a.root, func(ctx context.Context) {
+		a.ctx = ctx
+		a.safely(func() {
+			write, err := read(ctx)
+			if err != nil {
+				a.fail(a.root, err)
+				return
+			}
+			a.whole = write(a)
+		})
+	})
+	if !a.whole && !a.root.Definition.Type.NonNull {
+		a.text, a.whole = append(a.text[:0], "null"...), true
+	}
+	a.root.length.Store(int64(len(a.text)))
+}
+
+// join makes one response of the answers to the root fields.
+func join(answers []answer) *graphql.Response {
+	whole, length := true, 2
+	response := &graphql.Response{}
+	for i := range answers {
+		whole = whole && answers[i].whole
+		length += len(answers[i].root.Key) + len(answers[i].text) + 4
+		response.Errors = append(response.Errors, answers[i].errors...)
+	}
+	if !whole {
+		response.Data = []byte("null")
+		return response
+	}
+	data := append(make([]byte, 0, length), '{')
+	for i := range answers {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = append(append(model.AppendString(data, answers[i].root.Key), ':'), answers[i].text...)
+	}
+	response.Data = append(data, '}')
+	return response
+}
