@@ -70,7 +70,7 @@ var schemaWithoutDefer = sync.OnceValue(func() *ast.Schema {
 
 // admit returns the document of a query, or why it is refused: a *fault, or the errors of its validation. One that is kept it
 // doesn't judge again.
-func (a *admission) admit(query string) (*ast.QueryDocument, gqlerror.List) {
+func (a *admission) admit(query string) (*document, gqlerror.List) {
 	key := hashOf(query)
 	if doc, ok := a.kept.get(key); ok {
 		return doc, nil
@@ -83,7 +83,7 @@ func (a *admission) admit(query string) (*ast.QueryDocument, gqlerror.List) {
 }
 
 // judge reads a document and says whether it can be executed.
-func (a *admission) judge(query string) (*ast.QueryDocument, gqlerror.List) {
+func (a *admission) judge(query string) (*document, gqlerror.List) {
 	if len(query) > maxDocument {
 		return nil, refusal(QueryTooLarge, nil, "the document has %d bytes; it can have %d", len(query), maxDocument)
 	}
@@ -101,7 +101,7 @@ func (a *admission) judge(query string) (*ast.QueryDocument, gqlerror.List) {
 	if invalid := a.validate(doc); invalid != nil {
 		return nil, invalid
 	}
-	return doc, nil
+	return newDocument(doc), nil
 }
 
 func (a *admission) parseError(err error) gqlerror.List {

@@ -206,7 +206,7 @@ func TestDocumentsAreKept(t *testing.T) {
 			t.Fatal(refused)
 		}
 	}
-	if n := a.kept.kept.Len(); a.kept.size > a.kept.most || n < 100 || n > 2000 {
+	if n := a.kept.kept.Len(); a.kept.size > a.kept.most || n < 40 || n > 2000 {
 		t.Errorf("%d documents are kept, of %d bytes", n, a.kept.size)
 	}
 	if later, _ := a.admit("{__typename}"); later == first {

@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
 	"product-service/graph/model"
@@ -23,9 +22,9 @@ type pageArgs struct {
 	before *string
 }
 
-// check says what is wrong with them, or what they ask for.
-func (a pageArgs) check(ctx context.Context) (read.Range, error) {
-	p := read.Range{Count: graphql.FieldRequested(ctx, "totalCount")}
+// check says what is wrong with them, or what they ask for, of a connection of a type.
+func (a pageArgs) check(ctx context.Context, connection string) (read.Range, error) {
+	p := read.Range{Count: selects(ctx, connection, "totalCount")}
 	if a.first != nil && a.last != nil {
 		return p, badInput("first and last are both given; give one of them")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
+	"product-service/projection/read"
 )
 
 // maxRows is how many rows a bulk mutation can have.
@@ -81,24 +82,24 @@ func (r *Resolver) readRows(ctx context.Context, rows []*model.BulkRow) {
 			last[row.ProductID] = max(last[row.ProductID], *row.Version)
 		}
 	}
-	read := r.productsAt(ctx, last)
-	var products []*model.Product
+	productOf := r.productsAt(ctx, last)
+	var products []*read.Product
 	for id := range last {
-		if p, err := read(id); err == nil && p != nil {
+		if p, err := productOf(id); err == nil && p != nil {
 			products = append(products, p)
 		}
 	}
 	lookAhead(ctx, products, nil)
 	for _, row := range rows {
 		if row.Version != nil {
-			row.Read = func() (*model.Product, error) { return read(row.ProductID) }
+			row.Read = func() (*model.Product, error) { return showing(showProduct)(productOf(row.ProductID)) }
 		}
 	}
 }
 
 // productsAt waits until each product is at least at its version, and returns how to find one of them: null where it is gone, an
 // error where it can't be read yet.
-func (r *Resolver) productsAt(ctx context.Context, versions map[uuid.UUID]int64) func(uuid.UUID) (*model.Product, error) {
+func (r *Resolver) productsAt(ctx context.Context, versions map[uuid.UUID]int64) func(uuid.UUID) (*read.Product, error) {
 	var mu sync.Mutex
 	var ready []uuid.UUID
 	failed := map[uuid.UUID]error{}
@@ -119,7 +120,7 @@ func (r *Resolver) productsAt(ctx context.Context, versions map[uuid.UUID]int64)
 		waits.Wait()
 		return nil
 	})
-	found := map[uuid.UUID]*model.Product{}
+	found := map[uuid.UUID]*read.Product{}
 	if len(ready) > 0 {
 		products, err := r.services.Reads.ProductsByIDs(ctx, ready)
 		for _, id := range ready {
@@ -127,11 +128,11 @@ func (r *Resolver) productsAt(ctx context.Context, versions map[uuid.UUID]int64)
 		}
 		for _, p := range products {
 			if p != nil {
-				found[p.ID] = showProduct(p)
+				found[p.ID] = p
 			}
 		}
 	}
-	return func(id uuid.UUID) (*model.Product, error) { return found[id], failed[id] }
+	return func(id uuid.UUID) (*read.Product, error) { return found[id], failed[id] }
 }
 
 // selectsBelow says whether the field being resolved selects a field of a field.

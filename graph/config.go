@@ -19,6 +19,9 @@ type Config struct {
 	// Introspection is "on" or "off": whether clients can ask for the schema. The explorer needs it.
 	Introspection string `env:"GRAPHQL_INTROSPECTION" envDefault:"off"`
 
+	// Plan is "on" or "off": whether queries that a plan can run (package plan) do so, or all run in the generated code.
+	Plan string `env:"GRAPHQL_PLAN" envDefault:"on"`
+
 	// CORSOrigins are the exact origins, such as https://shop.example, whose pages may read answers. None by default.
 	CORSOrigins []string `env:"CORS_ORIGINS"`
 
@@ -73,6 +76,9 @@ func (c Config) Validate() error {
 
 	if c.Introspection != "on" && c.Introspection != "off" {
 		fault("GRAPHQL_INTROSPECTION=%q is neither; allowed: on, off", c.Introspection)
+	}
+	if c.Plan != "on" && c.Plan != "off" {
+		fault("GRAPHQL_PLAN=%q is neither; allowed: on, off", c.Plan)
 	}
 	for _, origin := range c.CORSOrigins {
 		if !exactOrigin(origin) {

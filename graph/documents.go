@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
-	"sync"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -35,7 +33,7 @@ const untrusted = "other"
 
 // document finds the document that a request brings or names, and admits it. A document can be named by its id among the trusted ones, or,
 // once it was sent and was valid, by its hash (Apollo's automatic persisted queries). The id is [untrusted] for one that isn't trusted.
-func (a *admission) document(ctx context.Context, req request) (doc *ast.QueryDocument, id string, refused gqlerror.List) {
+func (a *admission) document(ctx context.Context, req request) (doc *document, id string, refused gqlerror.List) {
 	trusted := a.trusted.current()
 	text := req.query
 	switch {
@@ -65,7 +63,7 @@ func (a *admission) document(ctx context.Context, req request) (doc *ast.QueryDo
 }
 
 // registered finds a document that was sent before.
-func (a *admission) registered(name string) (*ast.QueryDocument, string, gqlerror.List) {
+func (a *admission) registered(name string) (*document, string, gqlerror.List) {
 	key, ok := parseHash(name)
 	if !ok {
 		return nil, "", refusal(BadUserInput, nil, "extensions.persistedQuery.sha256Hash must be the SHA-256 of a document, as 64 hexadecimal digits")
@@ -81,7 +79,7 @@ func (a *admission) registered(name string) (*ast.QueryDocument, string, gqlerro
 }
 
 // stranger admits a document that isn't trusted, as the mode says. Where introspection is on it may ask for the schema in every mode.
-func (a *admission) stranger(ctx context.Context, text string) (*ast.QueryDocument, string, gqlerror.List) {
+func (a *admission) stranger(ctx context.Context, text string) (*document, string, gqlerror.List) {
 	enforced := a.limits.DocumentsMode == documentsEnforce
 	if enforced && !a.introspection {
 		return nil, "", notTrusted()
@@ -107,7 +105,7 @@ func notTrusted() gqlerror.List {
 }
 
 // operationNames are what the client calls the operations of a document, of a length that a log can take.
-func operationNames(doc *ast.QueryDocument) string {
+func operationNames(doc *document) string {
 	names := make([]string, len(doc.Operations))
 	for i, op := range doc.Operations {
 		names[i] = op.Name
@@ -116,7 +114,7 @@ func operationNames(doc *ast.QueryDocument) string {
 }
 
 // introspects says whether a document asks for nothing but the schema.
-func introspects(doc *ast.QueryDocument) bool {
+func introspects(doc *document) bool {
 	for _, op := range doc.Operations {
 		for _, selection := range op.SelectionSet {
 			if f, ok := selection.(*ast.Field); !ok || !strings.HasPrefix(f.Name, "__") {
@@ -125,59 +123,4 @@ func introspects(doc *ast.QueryDocument) bool {
 		}
 	}
 	return true
-}
-
-// documentStore keeps admitted documents, which nobody writes to; those asked for least recently go first. Only what was
-// valid gets in.
-type documentStore struct {
-	most int64 // bytes
-
-	mu   sync.Mutex
-	kept *simplelru.LRU[hash, keptDocument]
-	size int64
-}
-
-type keptDocument struct {
-	doc  *ast.QueryDocument
-	size int64
-}
-
-func newDocumentStore(most int64) *documentStore {
-	s := &documentStore{most: most}
-	s.kept, _ = simplelru.NewLRU(1<<20, func(_ hash, d keptDocument) { s.size -= d.size }) // it refuses only a size below 1
-	return s
-}
-
-func (s *documentStore) get(key hash) (*ast.QueryDocument, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, ok := s.kept.Get(key)
-	return d.doc, ok
-}
-
-func (s *documentStore) add(key hash, text string, doc *ast.QueryDocument) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.kept.Peek(key); ok {
-		return
-	}
-	d := keptDocument{doc, documentSize(text)}
-	s.kept.Add(key, d)
-	for s.size += d.size; s.size > s.most; {
-		s.kept.RemoveOldest()
-	}
-}
-
-// documentSize is about what a parsed document takes in memory: its text, and a node for each of the names in it.
-func documentSize(text string) int64 {
-	const node = 300 // bytes, measured: 190 to 230
-	names, within := int64(0), false
-	for _, c := range []byte(text) {
-		name := c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-		if name && !within {
-			names++
-		}
-		within = name
-	}
-	return int64(len(text)) + node*(names+1)
 }

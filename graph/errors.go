@@ -80,6 +80,9 @@ func (p presenter) classify(ctx context.Context, err error, at *gqlerror.Error) 
 	if invalid, ok := errors.AsType[*model.InvalidValue](err); ok {
 		return BadUserInput, invalid.Message
 	}
+	if unwritable, ok := errors.AsType[*model.Unwritable](err); ok {
+		return InternalServerError, unwritable.Message
+	}
 	if code, message, ok := classifyRead(err); ok {
 		return code, message
 	}

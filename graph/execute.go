@@ -10,6 +10,7 @@ import (
 
 	"product-service/graph/auth"
 	"product-service/graph/model"
+	"product-service/graph/plan"
 )
 
 // engine runs operations.
@@ -17,6 +18,8 @@ type engine struct {
 	schema    graphql.ExecutableSchema
 	admission *admission
 	scopes    scopes
+	source    plan.Source
+	planned   bool // queries run by their plans, where they can
 	levels    Levels
 	presenter presenter
 	maxCost   int
@@ -52,7 +55,7 @@ func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind)
 		e.metrics.refused(refused[0])
 		return resp, k
 	}
-	claimClocks(ctx, op)
+	claimClocks(ctx, op.OperationContext)
 	resp := e.execute(ctx, op)
 	k := answered
 	if len(resp.Errors) > 0 {
@@ -74,38 +77,40 @@ func kindOf(refused gqlerror.List) kind {
 
 // prepare finds the operation of a request and gives its variables their types. The operation that comes with a refusal is one
 // that isn't allowed the way the request came.
-func (e *engine) prepare(ctx context.Context, req request) (*graphql.OperationContext, gqlerror.List) {
+func (e *engine) prepare(ctx context.Context, req request) (*operation, gqlerror.List) {
 	doc, id, refused := e.admission.document(ctx, req)
 	if refused != nil {
 		return nil, refused
 	}
 	e.metrics.document(id)
-	operation := doc.Operations.ForName(req.operationName)
+	definition := doc.Operations.ForName(req.operationName)
 	switch {
-	case operation == nil && req.operationName == "":
+	case definition == nil && req.operationName == "":
 		return nil, refusal(BadUserInput, nil, "the document has several operations: operationName must say which to execute")
-	case operation == nil:
+	case definition == nil:
 		return nil, refusal(BadUserInput, nil, "the document has no operation of the name that operationName gives")
 	}
-	op := &graphql.OperationContext{
-		RawQuery: operation.Position.Src.Input, OperationName: req.operationName, Doc: doc, Operation: operation,
+	op := &operation{OperationContext: &graphql.OperationContext{
+		RawQuery: definition.Position.Src.Input, OperationName: req.operationName, Doc: doc.QueryDocument, Operation: definition,
 		DisableIntrospection: !e.admission.introspection, RecoverFunc: recovered,
 		ResolverMiddleware:     checked,
 		RootResolverMiddleware: e.rootField,
+	}}
+	if req.get && definition.Operation != ast.Query {
+		return op, refusal(BadUserInput, definition.Position, "a mutation must be sent as a POST")
 	}
-	if req.get && operation.Operation != ast.Query {
-		return op, refusal(BadUserInput, operation.Position, "a mutation must be sent as a POST")
-	}
-	variables, err := coerceVariables(e.admission.schema, operation, req.variables)
+	variables, err := coerceVariables(e.admission.schema, definition, req.variables)
 	if err != nil {
 		return nil, gqlerror.List{{Err: err, Message: err.Error()}}
 	}
 	op.Variables = variables
-	if cost := costOf(op); cost > e.maxCost {
-		return nil, refusal(QueryTooComplex, operation.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
+	if cost := costOf(op.OperationContext); cost > e.maxCost {
+		return nil, refusal(QueryTooComplex, definition.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
 	}
-	if e.scopes.deny(auth.CallerOf(ctx), operation) {
-		op.ResolverMiddleware = e.scopes.check
+	op.plan = doc.plan(e.admission.schema, op.OperationContext)
+	op.planned = e.planned && op.plan.Runs()
+	if e.scopes.deny(auth.CallerOf(ctx), definition) {
+		op.planned, op.ResolverMiddleware = false, e.scopes.check
 	}
 	return op, nil
 }
@@ -128,29 +133,34 @@ func checked(ctx context.Context, next graphql.Resolver) (any, error) {
 	default:
 		return v, nil
 	}
-	if err := model.CheckNumber(graphql.GetFieldContext(ctx).Field.Definition.Type.Name(), n); err != nil {
-		return nil, faultf(InternalServerError, "%s", err)
+	if err := model.CheckNumber(graphql.GetFieldContext(ctx).Field.Definition.Type.Name())(n); err != nil {
+		return nil, err
 	}
 	return v, nil
 }
 
-func (e *engine) execute(ctx context.Context, op *graphql.OperationContext) *graphql.Response {
-	ctx = graphql.WithOperationContext(ctx, op)
-	ctx = graphql.WithResponseContext(ctx, e.presenter.present, recovered)
+func (e *engine) execute(ctx context.Context, op *operation) *graphql.Response {
 	if op.Operation.Operation == ast.Query {
-		ctx = withLevelLoads(ctx, e.levels, op, graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Query"}))
+		ctx = withLevelLoads(ctx, e.levels, op.plan.Roots())
 	}
+	if op.planned {
+		run := plan.Execution{Plan: op.plan, Source: e.source, Variables: op.Variables, Around: op.around, Present: e.presenter.present}
+		if resp, ok := run.Run(ctx); ok {
+			return resp
+		}
+	}
+	ctx = graphql.WithResponseContext(op.generated(ctx), e.presenter.present, recovered)
 	resp := e.schema.Exec(ctx)(ctx)
 	resp.Errors = append(resp.Errors, graphql.GetErrors(ctx)...)
 	return resp
 }
 
-// rootField runs around each root field. The root fields of a query run side by side and share their loads of levels; those of a
+// rootField runs around each root field of the generated code. The root fields of a query run side by side and share their loads of levels; those of a
 // mutation run one after the other, and each loads its own.
 func (e *engine) rootField(ctx context.Context, next graphql.RootResolver) graphql.Marshaler {
 	op, field := graphql.GetOperationContext(ctx), graphql.GetRootFieldContext(ctx).Field
 	if op.Operation.Operation == ast.Mutation {
-		ctx = withLevelLoads(ctx, e.levels, op, []graphql.CollectedField{field})
+		ctx = withLevelLoads(ctx, e.levels, plan.Selection{selectedRoot(ctx, field.Alias)})
 	}
 	if loads := levelLoadsOf(ctx); loads != nil {
 		defer loads.reported(field.Alias) // it may have ended before it had anything to report

@@ -3,29 +3,34 @@ package graph
 import (
 	"context"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
-	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/generated"
 	"product-service/graph/model"
+	"product-service/graph/plan"
 	"product-service/projection/read"
 )
 
 var _ generated.EntityResolver = (*queryResolver)(nil)
 
-// Entities answers Query._entities: all products in one read, all variants in another. What can't be an entity is an error at its place.
+// Entities answers Query._entities.
 func (r *queryResolver) Entities(ctx context.Context, representations []map[string]any) ([]model.Entity, error) {
+	all, err := r.entities(ctx, representations)
+	return showElements[model.Entity](ctx, all), err
+}
+
+// entities reads what representations name: all products in one read, all variants in another. What can't be an entity is an error at its place.
+func (r *Resolver) entities(ctx context.Context, representations []map[string]any) ([]plan.Node, error) {
 	if len(representations) > read.MaxIDs {
 		return nil, badInput("representations has %d objects; it can have %d", len(representations), read.MaxIDs)
 	}
 	wanted := map[string][]uuid.UUID{}
 	refs := make([]entityRef, len(representations))
+	all := make([]plan.Node, len(representations)) // nil stays nil: no entity, not an empty one
 	for i, representation := range representations {
 		var err error
 		if refs[i], err = parseEntity(representation); err != nil {
-			graphql.AddError(ctx, gqlerror.WrapPath(append(graphql.GetPath(ctx), ast.PathIndex(i)), err))
+			all[i] = err
 			continue
 		}
 		wanted[refs[i].typeName] = append(wanted[refs[i].typeName], refs[i].id)
@@ -34,36 +39,33 @@ func (r *queryResolver) Entities(ctx context.Context, representations []map[stri
 	if err != nil {
 		return nil, err
 	}
-	variants := map[uuid.UUID]*model.ProductVariant{}
+	variants := map[uuid.UUID]plan.Variant{}
 	if ids := wanted["ProductVariant"]; len(ids) > 0 {
 		if variants, err = r.variantsByID(ctx, ids); err != nil {
 			return nil, err
 		}
 	}
-	found := make([]model.Entity, len(refs)) // nil stays nil: no entity, not an empty one
-	var shown []*model.Product
-	var shownVariants []*model.ProductVariant
 	for i, ref := range refs {
-		switch {
-		case ref.typeName == "Product" && products[ref.id] != nil:
-			found[i], shown = products[ref.id], append(shown, products[ref.id])
-		case ref.typeName == "ProductVariant" && variants[ref.id] != nil:
-			found[i], shownVariants = variants[ref.id], append(shownVariants, variants[ref.id])
+		if p := products[ref.id]; ref.typeName == "Product" && p != nil {
+			all[i] = p
+		}
+		if v := variants[ref.id]; ref.typeName == "ProductVariant" && v.Variant != nil {
+			all[i] = v
 		}
 	}
-	lookAhead(ctx, shown, shownVariants)
-	return found, nil
+	lookAheadNodes(ctx, all)
+	return all, nil
 }
 
-func (r *queryResolver) entityProducts(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*model.Product, error) {
-	byID := make(map[uuid.UUID]*model.Product, len(ids))
+func (r *Resolver) entityProducts(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*read.Product, error) {
 	if len(ids) == 0 {
-		return byID, nil
+		return nil, nil
 	}
 	found, err := r.services.Reads.ProductsByIDs(ctx, ids)
+	byID := make(map[uuid.UUID]*read.Product, len(found))
 	for _, p := range found {
-		if p != nil && byID[p.ID] == nil {
-			byID[p.ID] = showProduct(p)
+		if p != nil {
+			byID[p.ID] = p
 		}
 	}
 	return byID, err

@@ -40,7 +40,7 @@ type movementArgs struct {
 
 // movements answers stockMovements, of one product or, without an id, of all.
 func (r *Resolver) movements(ctx context.Context, productID *string, args movementArgs, page pageArgs) (*model.StockMovementConnection, error) {
-	asked, err := page.check(ctx)
+	asked, err := page.check(ctx, "StockMovementConnection")
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 	buckets := &model.StockBucket{Bucket: found[0], Following: found[1:], Shown: fields}
 	if place, key, err := buckets.Check(); err != nil {
 		path := append(slices.Clone(graphql.GetPath(ctx)), ast.PathIndex(place), ast.PathName(key))
-		return nil, &gqlerror.Error{Err: faultf(InternalServerError, "%s", err), Message: err.Error(), Path: path}
+		return nil, &gqlerror.Error{Err: err, Message: err.Error(), Path: path}
 	}
 	return []*model.StockBucket{buckets}, nil
 }

@@ -40,7 +40,8 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 		return nil, err
 	}
 	h := &handler{
-		engine: engine{schema: schema, admission: admission, scopes: resolver.scopes, levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
+		engine: engine{schema: schema, admission: admission, scopes: resolver.scopes, source: source{resolver}, planned: c.Plan == "on",
+			levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
 		config: c, places: make(places, c.Concurrency),
 	}
 	return edge(c, s.Auth, "", h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil

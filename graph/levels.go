@@ -5,12 +5,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
-	"github.com/vektah/gqlparser/v2/ast"
 
-	"product-service/graph/model"
+	"product-service/graph/plan"
 	"product-service/integration/inventory"
+	"product-service/projection/read"
 )
 
 // levelLoads gathers the variants whose levels an operation selects and loads them together: one load for each distinct
@@ -36,12 +35,15 @@ type levelLoad struct {
 
 type levelLoadsKey struct{}
 
-// withLevelLoads prepares the loads of an operation whose root fields are given. Where none selects a level it does nothing.
-func withLevelLoads(ctx context.Context, reader Levels, op *graphql.OperationContext, roots []graphql.CollectedField) context.Context {
-	pending := map[string]bool{}
+// withLevelLoads prepares the loads of root fields that run side by side. Where none selects a level it does nothing.
+func withLevelLoads(ctx context.Context, reader Levels, roots []*plan.Field) context.Context {
+	var pending map[string]bool
 	for _, root := range roots {
-		if selectsLevels(op, root.Selections) {
-			pending[root.Alias] = true
+		if root.Levels() {
+			if pending == nil {
+				pending = map[string]bool{}
+			}
+			pending[root.Key] = true
 		}
 	}
 	if len(pending) == 0 {
@@ -58,107 +60,81 @@ func levelLoadsOf(ctx context.Context) *levelLoads {
 	return l
 }
 
-func selectsLevels(op *graphql.OperationContext, selections ast.SelectionSet) bool {
-	for _, f := range graphql.CollectFields(op, selections, nil) {
-		if isInventory(f) || selectsLevels(op, f.Selections) {
-			return true
-		}
-	}
-	return false
-}
-
-func isInventory(f graphql.CollectedField) bool {
-	return f.Name == "inventory" && f.ObjectDefinition != nil && f.ObjectDefinition.Name == "ProductVariant"
-}
-
 // lookAhead reports the data of the root field that ctx is under, so that the levels selected below it can be loaded. A root field reports once:
 // what a second field below it finds (a mutation's payload can be asked for its product twice) is loaded by the levels themselves.
-func lookAhead(ctx context.Context, products []*model.Product, variants []*model.ProductVariant) {
+func lookAhead(ctx context.Context, products []*read.Product, variants []plan.Variant) {
 	l := levelLoadsOf(ctx)
 	if l == nil {
 		return
 	}
-	field := graphql.GetFieldContext(ctx)
-	root := rootKey(field)
-	wanted := &lookAheadWalk{op: graphql.GetOperationContext(ctx), add: l.add}
+	at := selectedAt(ctx)
+	if at == nil {
+		return
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.pending[root] {
-		return // the loads may be under way: nothing is added to them
+	if !l.pending[at.root] { // the loads may be under way: nothing is added to them
+		l.mu.Unlock()
+		return
 	}
-	wanted.below(field.Field.Selections, products, variants)
-	l.report(root)
+	(&lookAheadWalk{variables: at.variables, loads: l}).below(at.Field, products, variants)
+	start := l.report(at.root)
+	l.mu.Unlock()
+	start()
 }
 
-// rootKey is the response key of the root field above (or at) a field.
-func rootKey(f *graphql.FieldContext) string {
-	for f.Parent != nil && f.Parent.Field.Field != nil {
-		f = f.Parent
-	}
-	return f.Field.Alias
-}
-
-// lookAheadWalk follows the selections that lead from root data to variants.
+// lookAheadWalk follows what is selected from root data to variants.
 type lookAheadWalk struct {
-	op  *graphql.OperationContext
-	add func(variantID string, maxStaleness *int64)
+	variables map[string]any
+	loads     *levelLoads
 }
 
-// below takes the selections of a root field, whichever of the shapes it has: nodes, a connection, the rows of a bulk
-// mutation, products, variants.
-func (w *lookAheadWalk) below(selections ast.SelectionSet, products []*model.Product, variants []*model.ProductVariant) {
-	w.products(selections, products)
-	w.variants(selections, variants)
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductConnection", "ProductEdge", "BulkAdjustStockPayload", "BulkAdjustStockResult"}) {
-		switch f.Name {
-		case "edges", "nodes", "node", "results":
-			w.below(f.Selections, products, variants)
-		case "product":
-			if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "BulkAdjustStockResult" {
-				w.products(f.Selections, products)
-			}
-		}
-	}
-}
-
-func (w *lookAheadWalk) products(selections ast.SelectionSet, products []*model.Product) {
-	if len(products) == 0 {
-		return
-	}
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"Product", "Node", "_Entity"}) {
-		if f.Name != "variants" {
-			continue
-		}
-		var variants []*model.ProductVariant
-		for _, p := range products {
-			variants = append(variants, p.Variants...)
-		}
-		w.variants(f.Selections, variants)
-	}
-}
-
-func (w *lookAheadWalk) variants(selections ast.SelectionSet, variants []*model.ProductVariant) {
-	if len(variants) == 0 {
-		return
-	}
-	for _, f := range graphql.CollectFields(w.op, selections, []string{"ProductVariant", "Node", "_Entity"}) {
-		switch {
-		case isInventory(f):
-			maxStaleness, ok := intArgument(f, "maxStaleness", w.op.Variables)
-			for _, v := range variants {
-				if ok {
-					w.add(v.ID, maxStaleness)
+// below takes the selections of a field, whatever lies between it and the products or variants: a connection, a mutation's payload, the rows of one.
+func (w *lookAheadWalk) below(f *plan.Field, products []*read.Product, variants []plan.Variant) {
+	for typeName, selected := range f.Below() {
+		switch typeName {
+		case "Product":
+			w.products(selected, products)
+		case "ProductVariant":
+			w.variants(selected, variants)
+		default:
+			for _, f := range selected {
+				if f.Levels() {
+					w.below(f, products, variants)
 				}
 			}
-		case f.Name == "product":
-			w.products(f.Selections, distinctProducts(variants))
 		}
 	}
 }
 
-func distinctProducts(variants []*model.ProductVariant) []*model.Product {
-	seen := map[*model.Product]bool{}
-	var products []*model.Product
+func (w *lookAheadWalk) products(selected plan.Selection, products []*read.Product) {
+	for _, f := range selected {
+		if f.Name != "variants" || !f.Levels() {
+			continue
+		}
+		var variants []plan.Variant
+		for _, p := range products {
+			for i := range p.Variants {
+				variants = append(variants, plan.Variant{Variant: &p.Variants[i], Product: p})
+			}
+		}
+		w.variants(f.Of("ProductVariant"), variants)
+	}
+}
+
+func (w *lookAheadWalk) variants(selected plan.Selection, variants []plan.Variant) {
+	for _, f := range selected {
+		switch {
+		case f.IsLevel():
+			w.levels(f, variants)
+		case f.Name == "product" && f.Levels():
+			w.products(f.Of("Product"), distinctProducts(variants))
+		}
+	}
+}
+
+func distinctProducts(variants []plan.Variant) []*read.Product {
+	seen := map[*read.Product]bool{}
+	var products []*read.Product
 	for _, v := range variants {
 		if v.Product != nil && !seen[v.Product] {
 			seen[v.Product] = true
@@ -168,63 +144,68 @@ func distinctProducts(variants []*model.ProductVariant) []*model.Product {
 	return products
 }
 
-// intArgument is an argument's value; not ok where it isn't an Int, which the field itself will say.
-func intArgument(f graphql.CollectedField, name string, variables map[string]any) (value *int64, ok bool) {
-	given, present := f.ArgumentMap(variables)[name]
-	if !present || given == nil {
-		return nil, true
-	}
-	i, err := model.UnmarshalInt(given)
-	return &i, err == nil
-}
-
-// add notes that a level is wanted; l.mu is held.
-func (l *levelLoads) add(variantID string, maxStaleness *int64) {
-	bound, err := stalenessBound(maxStaleness)
-	if err != nil {
-		return // the field itself will say so
-	}
-	id, err := uuid.Parse(variantID)
+// levels notes the levels that a field wants; l.mu is held. What is wrong with its argument the field itself will say.
+func (w *lookAheadWalk) levels(f *plan.Field, variants []plan.Variant) {
+	maxStaleness, err := plan.MaxStaleness(f, w.variables)
 	if err != nil {
 		return
 	}
-	load := l.loads[bound]
-	if load == nil {
-		load = &levelLoad{place: map[uuid.UUID]int{}, done: make(chan struct{})}
-		l.loads[bound] = load
+	bound, err := stalenessBound(maxStaleness)
+	if err != nil {
+		return
 	}
-	if _, twice := load.place[id]; !twice {
-		load.place[id] = len(load.ids)
-		load.ids = append(load.ids, id)
+	load := w.loads.loads[bound]
+	if load == nil {
+		load = &levelLoad{place: make(map[uuid.UUID]int, len(variants)), done: make(chan struct{})}
+		w.loads.loads[bound] = load
+	}
+	for _, v := range variants {
+		if v.Variant == nil {
+			continue
+		}
+		if _, twice := load.place[v.ID]; !twice {
+			load.place[v.ID] = len(load.ids)
+			load.ids = append(load.ids, v.ID)
+		}
 	}
 }
 
 // reported says that a root field has no more to add, because it did, or because it ended without data.
 func (l *levelLoads) reported(root string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.report(root)
+	start := l.report(root)
+	l.mu.Unlock()
+	start()
 }
 
-// report is reported with l.mu held.
-func (l *levelLoads) report(root string) {
+// report is reported with l.mu held. It returns what starts the loads, if they can start now.
+func (l *levelLoads) report(root string) (start func()) {
 	if !l.pending[root] {
-		return
+		return func() {}
 	}
 	delete(l.pending, root)
 	if len(l.pending) > 0 {
-		return
-	}
-	for bound, load := range l.loads {
-		go func() {
-			defer close(load.done)
-			_ = safely(l.ctx, func() error { // without results each field asks for itself, and tells what is wrong
-				load.results = l.reader.Levels(l.ctx, load.ids, bound)
-				return nil
-			})
-		}()
+		return func() {}
 	}
 	close(l.started)
+	return func() {
+		left := len(l.loads)
+		for bound, load := range l.loads {
+			if left--; left > 0 {
+				go l.load(load, bound)
+			} else {
+				l.load(load, bound) // by whom would have nothing to do but wait for it
+			}
+		}
+	}
+}
+
+func (l *levelLoads) load(load *levelLoad, bound time.Duration) {
+	defer close(load.done)
+	_ = safely(l.ctx, func() error { // without results each field asks for itself, and tells what is wrong
+		load.results = l.reader.Levels(l.ctx, load.ids, bound)
+		return nil
+	})
 }
 
 // level is the result for one variant, once its load is done; not ok where none of the loads has it.
@@ -250,6 +231,11 @@ func (l *levelLoads) level(ctx context.Context, id uuid.UUID, bound time.Duratio
 }
 
 func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done: // as for all but the first who waits
+		return nil
+	default:
+	}
 	select {
 	case <-done:
 		return nil

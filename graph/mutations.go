@@ -10,6 +10,7 @@ import (
 
 	"product-service/graph/model"
 	"product-service/product"
+	"product-service/projection/read"
 )
 
 func (r *Resolver) createProduct(ctx context.Context, input model.CreateProductInput) (*model.Payload, error) {
@@ -107,7 +108,7 @@ func payloadOf(productID uuid.UUID, version int64, refusal *product.Refusal) mod
 }
 
 // payloadProduct waits for the product as the mutation left it.
-func (r *Resolver) payloadProduct(ctx context.Context, p *model.Payload) (*model.Product, error) {
+func (r *Resolver) payloadProduct(ctx context.Context, p *model.Payload) (*read.Product, error) {
 	if p.Version == nil {
 		return nil, nil
 	}

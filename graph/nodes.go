@@ -5,14 +5,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
-	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 	"golang.org/x/sync/errgroup"
 
 	"product-service/graph/auth"
 	"product-service/graph/model"
+	"product-service/graph/plan"
 	"product-service/projection/read"
 )
 
@@ -59,7 +57,7 @@ func (n nodeRef) history() string {
 }
 
 // node answers Query.node.
-func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
+func (r *Resolver) node(ctx context.Context, id string) (plan.Node, error) {
 	ref, err := parseNodeID(id)
 	if err != nil {
 		return nil, err
@@ -75,7 +73,7 @@ func (r *Resolver) node(ctx context.Context, id string) (model.Node, error) {
 }
 
 // nodes answers Query.nodes. One that the caller may not see is null, whether it exists or not, and an error at its place in the list.
-func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error) {
+func (r *Resolver) nodes(ctx context.Context, ids []string) ([]plan.Node, error) {
 	if len(ids) > read.MaxIDs {
 		return nil, badInput("ids has %d ids; it can have %d", len(ids), read.MaxIDs)
 	}
@@ -86,18 +84,27 @@ func (r *Resolver) nodes(ctx context.Context, ids []string) ([]model.Node, error
 			return nil, err
 		}
 	}
+	hidden := make([]error, len(refs))
 	for i, ref := range refs {
-		if err := r.scopes.ofType(auth.CallerOf(ctx), ref.history()); err != nil {
-			graphql.AddError(ctx, gqlerror.WrapPath(append(graphql.GetPath(ctx), ast.PathIndex(i)), err))
+		if hidden[i] = r.scopes.ofType(auth.CallerOf(ctx), ref.history()); hidden[i] != nil {
 			refs[i] = nodeRef{}
 		}
 	}
-	return r.readNodes(ctx, refs)
+	found, err := r.readNodes(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	for i, why := range hidden {
+		if why != nil {
+			found[i] = why
+		}
+	}
+	return found, nil
 }
 
 // readNodes reads what references name, nil for the zero one: products in one read, and those ids that aren't products as variants
 // in another.
-func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]model.Node, error) {
+func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]plan.Node, error) {
 	var plain []uuid.UUID
 	for _, ref := range refs {
 		if ref.history() == "" && ref.id != uuid.Nil {
@@ -108,7 +115,7 @@ func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]model.Node,
 	if err != nil {
 		return nil, err
 	}
-	all := make([]model.Node, len(refs))
+	all := make([]plan.Node, len(refs))
 	reads, readCtx := errgroup.WithContext(ctx)
 	reads.SetLimit(nodeReads)
 	for i, ref := range refs {
@@ -130,7 +137,7 @@ func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]model.Node,
 	return all, nil
 }
 
-func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]model.Node, error) {
+func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]plan.Node, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -138,13 +145,13 @@ func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uui
 	if err != nil {
 		return nil, err
 	}
-	nodes := make(map[uuid.UUID]model.Node, len(ids))
+	nodes := make(map[uuid.UUID]plan.Node, len(ids))
 	var rest []uuid.UUID
 	for i, p := range products {
 		if p == nil {
 			rest = append(rest, ids[i])
 		} else if nodes[p.ID] == nil {
-			nodes[p.ID] = showProduct(p)
+			nodes[p.ID] = p
 		}
 	}
 	if len(rest) == 0 {
@@ -160,14 +167,14 @@ func (r *Resolver) catalogueNodes(ctx context.Context, ids []uuid.UUID) (map[uui
 	return nodes, nil
 }
 
-func lookAheadNodes(ctx context.Context, nodes []model.Node) {
-	var products []*model.Product
-	var variants []*model.ProductVariant
+func lookAheadNodes(ctx context.Context, nodes []plan.Node) {
+	var products []*read.Product
+	var variants []plan.Variant
 	for _, n := range nodes {
 		switch n := n.(type) {
-		case *model.Product:
+		case *read.Product:
 			products = append(products, n)
-		case *model.ProductVariant:
+		case plan.Variant:
 			variants = append(variants, n)
 		}
 	}
@@ -175,17 +182,17 @@ func lookAheadNodes(ctx context.Context, nodes []model.Node) {
 }
 
 // historyNode reads a movement or a reservation by its node id.
-func (r *Resolver) historyNode(ctx context.Context, ref nodeRef) (model.Node, error) {
+func (r *Resolver) historyNode(ctx context.Context, ref nodeRef) (plan.Node, error) {
 	if ref.version > 0 {
 		found, ok, err := r.services.Reads.Movement(ctx, ref.id, ref.version)
 		if err != nil || !ok {
 			return nil, err
 		}
-		return showMovement(&found), nil
+		return &found, nil
 	}
 	found, ok, err := r.services.Reads.Reservation(ctx, ref.id, ref.reservation)
 	if err != nil || !ok {
 		return nil, err
 	}
-	return showReservation(&found), nil
+	return &found, nil
 }

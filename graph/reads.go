@@ -6,16 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 
 	"product-service/graph/model"
+	"product-service/graph/plan"
 	"product-service/integration/inventory"
 	"product-service/projection/read"
 )
 
 // product answers Query.product.
-func (r *Resolver) product(ctx context.Context, id string, minVersion *int64) (*model.Product, error) {
+func (r *Resolver) product(ctx context.Context, id string, minVersion *int64) (*read.Product, error) {
 	productID, err := parseID(id)
 	if err != nil {
 		return nil, err
@@ -30,49 +30,45 @@ func (r *Resolver) product(ctx context.Context, id string, minVersion *int64) (*
 }
 
 // productAt waits until the product is at least at a version.
-func (r *Resolver) productAt(ctx context.Context, id uuid.UUID, version int64) (*model.Product, error) {
+func (r *Resolver) productAt(ctx context.Context, id uuid.UUID, version int64) (*read.Product, error) {
 	if err := idly(ctx, func() error { return r.services.Reads.WaitFor(ctx, id, version) }); err != nil {
 		return nil, err
 	}
 	return r.productNow(ctx, id)
 }
 
-func (r *Resolver) productNow(ctx context.Context, id uuid.UUID) (*model.Product, error) {
+func (r *Resolver) productNow(ctx context.Context, id uuid.UUID) (*read.Product, error) {
 	found, ok, err := r.services.Reads.Product(ctx, id)
 	if err != nil || !ok {
 		return nil, err
 	}
-	p := showProduct(&found)
-	lookAhead(ctx, []*model.Product{p}, nil)
-	return p, nil
+	lookAhead(ctx, []*read.Product{&found}, nil)
+	return &found, nil
 }
 
 // products answers Query.products.
-func (r *Resolver) products(ctx context.Context, page pageArgs, where *model.ProductFilter, orderBy *model.ProductOrder) (*model.ProductConnection, error) {
-	asked, err := page.check(ctx)
+func (r *Resolver) products(ctx context.Context, page pageArgs, where *model.ProductFilter, orderBy *model.ProductOrder) (got read.Page[read.Product], err error) {
+	asked, err := page.check(ctx, "ProductConnection")
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	filter, err := filterOf(where)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
-	got, err := r.services.Reads.Products(ctx, filter, orderOf(orderBy), asked)
-	if err != nil {
-		return nil, err
+	if got, err = r.services.Reads.Products(ctx, filter, orderOf(orderBy), asked); err != nil {
+		return got, err
 	}
-	c := &model.ProductConnection{PageInfo: pageInfo(got), TotalCount: got.Total}
-	for _, e := range got.Edges {
-		p := showProduct(&e.Node)
-		c.Nodes = append(c.Nodes, p)
-		c.Edges = append(c.Edges, &model.ProductEdge{Cursor: e.Cursor, Node: p})
+	products := make([]*read.Product, len(got.Edges))
+	for i := range got.Edges {
+		products[i] = &got.Edges[i].Node
 	}
-	lookAhead(ctx, c.Nodes, nil)
-	return c, nil
+	lookAhead(ctx, products, nil)
+	return got, nil
 }
 
 // variants answers Query.productVariants.
-func (r *Resolver) variants(ctx context.Context, ids []string) ([]*model.ProductVariant, error) {
+func (r *Resolver) variants(ctx context.Context, ids []string) ([]plan.Variant, error) {
 	wanted, err := parseIDs("ids", ids)
 	if err != nil {
 		return nil, err
@@ -81,25 +77,25 @@ func (r *Resolver) variants(ctx context.Context, ids []string) ([]*model.Product
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*model.ProductVariant, len(wanted))
+	all := make([]plan.Variant, len(wanted))
 	for i, id := range wanted {
 		all[i] = found[id]
 	}
-	lookAhead(ctx, nil, present(all))
+	lookAhead(ctx, nil, all)
 	return all, nil
 }
 
 // variantsByID reads variants, and the products they belong to where those are selected.
-func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*model.ProductVariant, error) {
+func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]plan.Variant, error) {
 	found, err := r.services.Reads.Variants(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[uuid.UUID]*model.ProductVariant, len(found))
+	byID := make(map[uuid.UUID]plan.Variant, len(found))
 	var owners []uuid.UUID
 	for _, v := range found {
-		if v != nil && byID[v.ID] == nil {
-			byID[v.ID] = showVariant(v, nil)
+		if v != nil && byID[v.ID].Variant == nil {
+			byID[v.ID] = plan.Variant{Variant: v}
 			owners = append(owners, v.ProductID)
 		}
 	}
@@ -114,9 +110,9 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 		if p == nil {
 			continue
 		}
-		for _, v := range showProduct(p).Variants { // each knows its product
-			if id, err := uuid.Parse(v.ID); err == nil && byID[id] != nil {
-				byID[id] = v
+		for i := range p.Variants { // as its product has it
+			if v := &p.Variants[i]; byID[v.ID].Variant != nil {
+				byID[v.ID] = plan.Variant{Variant: v, Product: p}
 			}
 		}
 	}
@@ -128,38 +124,38 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 	return byID, nil
 }
 
-// selects says whether the field being resolved selects a field of a type.
-func selects(ctx context.Context, typeName, field string) bool {
-	for _, f := range graphql.CollectFieldsCtx(ctx, []string{typeName, "Node", "_Entity"}) {
-		if f.Name == field {
-			return true
-		}
-	}
-	return false
-}
-
-// inventory answers ProductVariant.inventory.
-func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxStaleness *int64) (*model.InventoryLevel, error) {
+// level answers ProductVariant.inventory: whether there is a level, and which.
+func (r *Resolver) level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (l plan.Level, known bool, err error) {
 	bound, err := stalenessBound(maxStaleness)
 	if err != nil {
-		return nil, err
+		return l, false, err
 	}
+	result, ok, err := levelLoadsOf(ctx).level(ctx, variant, bound)
+	if err == nil && !ok { // nobody looked ahead to here
+		result = r.services.Levels.Levels(ctx, []uuid.UUID{variant}, bound)[0]
+	}
+	switch result.Outcome {
+	case inventory.Known:
+		age := result.Level.Age(time.Now())
+		return plan.Level{Level: result.Level, Stale: result.Stale, AgeSeconds: int64(age / time.Second)}, true, nil
+	case inventory.Absent:
+		return l, false, nil
+	default: // or there was no time to wait for it
+		return l, false, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
+	}
+}
+
+// inventory answers it in the generated code.
+func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxStaleness *int64) (*model.InventoryLevel, error) {
 	id, err := uuid.Parse(v.ID)
 	if err != nil {
 		return nil, err
 	}
-	result, ok, err := levelLoadsOf(ctx).level(ctx, id, bound)
-	if err == nil && !ok { // nobody looked ahead to here
-		result = r.services.Levels.Levels(ctx, []uuid.UUID{id}, bound)[0]
+	l, known, err := r.level(ctx, id, maxStaleness)
+	if err != nil || !known {
+		return nil, err
 	}
-	switch result.Outcome {
-	case inventory.Known:
-		return showLevel(result, time.Now()), nil
-	case inventory.Absent:
-		return nil, nil
-	default: // or there was no time to wait for it
-		return nil, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
-	}
+	return showLevel(l), nil
 }
 
 // stalenessBound is a maxStaleness argument as [Levels] takes it: 0 asks for a level of just now, absent is the reader's rule.
@@ -186,15 +182,4 @@ func classifyRead(err error) (Code, string, bool) {
 		return BadUserInput, err.Error(), true
 	}
 	return "", "", false
-}
-
-// present leaves out the nulls.
-func present(variants []*model.ProductVariant) []*model.ProductVariant {
-	var there []*model.ProductVariant
-	for _, v := range variants {
-		if v != nil {
-			there = append(there, v)
-		}
-	}
-	return there
 }

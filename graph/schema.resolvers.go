@@ -15,15 +15,15 @@ import (
 )
 
 func (r *addProductVariantPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
-	return r.payloadProduct(ctx, obj)
+	return showing(showProduct)(r.payloadProduct(ctx, obj))
 }
 
 func (r *adjustStockPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
-	return r.payloadProduct(ctx, obj)
+	return showing(showProduct)(r.payloadProduct(ctx, obj))
 }
 
 func (r *createProductPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
-	return r.payloadProduct(ctx, obj)
+	return showing(showProduct)(r.payloadProduct(ctx, obj))
 }
 
 func (r *mutationResolver) CreateProduct(ctx context.Context, input model.CreateProductInput) (*model.Payload, error) {
@@ -63,23 +63,24 @@ func (r *productVariantResolver) Inventory(ctx context.Context, obj *model.Produ
 }
 
 func (r *queryResolver) Product(ctx context.Context, id string, minVersion *int64) (*model.Product, error) {
-	return r.product(ctx, id, minVersion)
+	return showing(showProduct)(r.product(ctx, id, minVersion))
 }
 
 func (r *queryResolver) Products(ctx context.Context, first *int64, after *string, last *int64, before *string, where *model.ProductFilter, orderBy *model.ProductOrder) (*model.ProductConnection, error) {
-	return r.products(ctx, pageArgs{first, after, last, before}, where, orderBy)
+	return showing(showProducts)(r.products(ctx, pageArgs{first, after, last, before}, where, orderBy))
 }
 
 func (r *queryResolver) ProductVariants(ctx context.Context, ids []string) ([]*model.ProductVariant, error) {
-	return r.variants(ctx, ids)
+	return showing(showVariants)(r.variants(ctx, ids))
 }
 
 func (r *queryResolver) Node(ctx context.Context, id string) (model.Node, error) {
-	return r.node(ctx, id)
+	return showing(showNode)(r.node(ctx, id))
 }
 
 func (r *queryResolver) Nodes(ctx context.Context, ids []string) ([]model.Node, error) {
-	return r.nodes(ctx, ids)
+	all, err := r.nodes(ctx, ids)
+	return showElements[model.Node](ctx, all), err
 }
 
 func (r *queryResolver) Reservation(ctx context.Context, productID string, reservationID string) (*model.Reservation, error) {
@@ -95,7 +96,7 @@ func (r *queryResolver) StockTimeline(ctx context.Context, productID string, fro
 }
 
 func (r *updateProductPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
-	return r.payloadProduct(ctx, obj)
+	return showing(showProduct)(r.payloadProduct(ctx, obj))
 }
 
 func (r *Resolver) AddProductVariantPayload() generated.AddProductVariantPayloadResolver {

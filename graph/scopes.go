@@ -149,7 +149,7 @@ func (s scopes) check(ctx context.Context, next graphql.Resolver) (any, error) {
 	if err := s.ofField(auth.CallerOf(ctx), at.Object, at.Field.Name); err != nil {
 		return nil, err
 	}
-	return next(ctx)
+	return checked(ctx, next)
 }
 
 // ofField returns why a caller may not see a field; nil where the caller may.

@@ -1,19 +1,34 @@
 package graph
 
 import (
-	"fmt"
-	"time"
+	"context"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
-	"product-service/integration/inventory"
+	"product-service/graph/plan"
 	"product-service/projection/read"
 )
 
 // What the projection and the Inventory Service know, as the schema shows it.
 
+// showing makes a read what the schema shows of it.
+func showing[R, S any](show func(R) S) func(R, error) (S, error) {
+	return func(read R, err error) (shown S, _ error) {
+		if err != nil {
+			return shown, err
+		}
+		return show(read), nil
+	}
+}
+
 func showProduct(p *read.Product) *model.Product {
+	if p == nil {
+		return nil
+	}
 	stock := p.Stock()
 	shown := &model.Product{
 		ID: p.ID.String(), Name: p.Name, Description: p.Description, Variants: make([]*model.ProductVariant, len(p.Variants)),
@@ -21,12 +36,22 @@ func showProduct(p *read.Product) *model.Product {
 		Version: p.Version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
 	for i := range p.Variants {
-		shown.Variants[i] = showVariant(&p.Variants[i], shown)
+		shown.Variants[i] = showVariantOf(&p.Variants[i], shown)
 	}
 	return shown
 }
 
-func showVariant(v *read.Variant, of *model.Product) *model.ProductVariant {
+func showProducts(page read.Page[read.Product]) *model.ProductConnection {
+	c := &model.ProductConnection{PageInfo: pageInfo(page), TotalCount: page.Total}
+	for i := range page.Edges {
+		p := showProduct(&page.Edges[i].Node)
+		c.Nodes = append(c.Nodes, p)
+		c.Edges = append(c.Edges, &model.ProductEdge{Cursor: page.Edges[i].Cursor, Node: p})
+	}
+	return c
+}
+
+func showVariantOf(v *read.Variant, of *model.Product) *model.ProductVariant {
 	shown := &model.ProductVariant{
 		ID: v.ID.String(), Sku: v.SKU, Name: v.Name, Attributes: make([]*model.VariantAttribute, len(v.Attributes)),
 		Product: of, IsOrderable: v.IsOrderable,
@@ -37,24 +62,63 @@ func showVariant(v *read.Variant, of *model.Product) *model.ProductVariant {
 	return shown
 }
 
+func showVariant(v plan.Variant) *model.ProductVariant {
+	if v.Variant == nil {
+		return nil
+	}
+	return showVariantOf(v.Variant, showProduct(v.Product))
+}
+
+func showVariants(all []plan.Variant) []*model.ProductVariant {
+	shown := make([]*model.ProductVariant, len(all))
+	for i, v := range all {
+		shown[i] = showVariant(v)
+	}
+	return shown
+}
+
+func showNode(n plan.Node) model.Node {
+	switch n := n.(type) {
+	case *read.Product:
+		return showProduct(n)
+	case plan.Variant:
+		return showVariant(n)
+	case *read.Movement:
+		return showMovement(n)
+	case *read.Reservation:
+		return showReservation(n)
+	}
+	return nil
+}
+
+// showElements shows nodes in the generated code, which knows one error of a field: those of its elements are told apart from it.
+func showElements[N any](ctx context.Context, all []plan.Node) []N {
+	shown := make([]N, len(all))
+	for i, n := range all {
+		shown[i], _ = showNode(n).(N)
+		if why, hidden := n.(error); hidden {
+			graphql.AddError(ctx, gqlerror.WrapPath(append(graphql.GetPath(ctx), ast.PathIndex(i)), why))
+		}
+	}
+	return shown
+}
+
 func showStock(s *read.Stock) *model.ProductStock {
 	return &model.ProductStock{
 		ProductID: s.ProductID.String(), Total: s.Total, Reserved: s.Reserved, Available: s.Available(), Version: s.Version, AsOf: s.AsOf,
 	}
 }
 
-func showLevel(r inventory.Result, now time.Time) *model.InventoryLevel {
-	l := r.Level
+func showLevel(l plan.Level) *model.InventoryLevel {
 	return &model.InventoryLevel{
 		ProductVariantID: l.VariantID.String(), AvailableQuantity: l.Available, Status: l.Status,
-		UpdatedAt: l.UpdatedAt, FetchedAt: l.FetchedAt, IsStale: r.Stale,
-		AgeSeconds: int64(l.Age(now) / time.Second), Source: l.Source,
+		UpdatedAt: l.UpdatedAt, FetchedAt: l.FetchedAt, IsStale: l.Stale, AgeSeconds: l.AgeSeconds, Source: l.Source,
 	}
 }
 
 func showReservation(r *read.Reservation) *model.Reservation {
 	shown := &model.Reservation{
-		ID: r.ProductID.String() + "." + r.ID.String(), ReservationID: r.ID.String(), ProductID: r.ProductID.String(),
+		ID: model.ReservationID(r.ProductID, r.ID), ReservationID: r.ID.String(), ProductID: r.ProductID.String(),
 		Quantity: r.Quantity, Held: r.Held, State: r.State, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 	}
 	if !r.ExpiresAt.IsZero() {
@@ -65,7 +129,7 @@ func showReservation(r *read.Reservation) *model.Reservation {
 
 func showMovement(m *read.Movement) *model.StockMovement {
 	return &model.StockMovement{
-		ID: fmt.Sprintf("%s.%d", m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: m.Type,
+		ID: model.MovementID(m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: m.Type,
 		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available(),
 		Version: m.Version, ReservationID: idOrNil(m.ReservationID), SagaID: textOrNil(m.SagaID), Reason: textOrNil(m.Reason),
 		CommandID: idOrNil(m.CommandID), CorrelationID: textOrNil(m.CorrelationID), OccurredAt: m.OccurredAt,

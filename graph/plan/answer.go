@@ -52,7 +52,7 @@ func object[T any](selected Selection, of func(*Field) write[T]) write[T] {
 			key = "," + key
 		}
 		if f.Name == "__typename" {
-			fields[i] = field[T]{key: key + string(model.AppendString(nil, f.ObjectDefinition.Name))}
+			fields[i] = field[T]{key: key + string(model.AppendString(nil, f.object))}
 			continue
 		}
 		w := of(f)
@@ -165,9 +165,18 @@ func text[T any, S ~string](of func(T) S) write[T] {
 	}
 }
 
-func number[T any](of func(T) int64) write[T] {
+// number writes a number, where the field's type can hold it.
+func number[T any](f *Field, of func(T) int64) write[T] {
+	check := model.CheckNumber(f.Definition.Type.Name())
 	return func(a *answer, v T) bool {
-		a.text = model.AppendInt(a.text, of(v))
+		n := of(v)
+		if err := check(n); err != nil {
+			a.path = append(a.path, step{key: f.Key})
+			a.fail(f, err)
+			a.path = a.path[:len(a.path)-1]
+			return false
+		}
+		a.text = model.AppendInt(a.text, n)
 		return true
 	}
 }
@@ -186,11 +195,11 @@ func instant[T any](of func(T) time.Time) write[T] {
 	}
 }
 
-// fail notes the error of the field whose value was to be written.
+// fail notes the error of the field whose value was to be written; of an element of its, where no field is given.
 func (a *answer) fail(f *Field, err error) {
 	at := gqlerror.WrapPath(a.where(), err)
-	if p := f.Position; p != nil && p.Line > 0 {
-		at.Locations = []gqlerror.Location{{Line: p.Line, Column: p.Column}}
+	if f != nil && f.Position != nil && f.Position.Line > 0 {
+		at.Locations = []gqlerror.Location{{Line: f.Position.Line, Column: f.Position.Column}}
 	}
 	a.errors = append(a.errors, a.Present(a.ctx, at))
 }

@@ -8,11 +8,11 @@ import (
 
 	"product-service/graph/model"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // prepare reads the arguments of a root field and of the levels below it. Not ok, one of them can't be read.
-func (e *Execution) prepare(f *Field) (r read, ok bool) {
+func (e *Execution) prepare(f *Field) (r reading, ok bool) {
 	defer func() {
 		if cause := recover(); cause != nil { // a number that is none in Go
 			r, ok = nil, false
@@ -27,7 +27,7 @@ func (e *Execution) prepare(f *Field) (r read, ok bool) {
 		id, minVersion := args.required("id", graphql.UnmarshalID), optional(args, "minVersion", model.UnmarshalInt)
 		r = func(ctx context.Context) (func(*answer) bool, error) {
 			p, err := e.Source.Product(ctx, id, minVersion)
-			return func(a *answer) bool { return p != nil && f.write.(write[*projection.Product])(a, p) }, err
+			return func(a *answer) bool { return p != nil && f.write.(write[*read.Product])(a, p) }, err
 		}
 	case "products":
 		first, last := optional(args, "first", model.UnmarshalInt), optional(args, "last", model.UnmarshalInt)
@@ -35,7 +35,7 @@ func (e *Execution) prepare(f *Field) (r read, ok bool) {
 		where, order := optional(args, "where", productFilter), optional(args, "orderBy", productOrder)
 		r = func(ctx context.Context) (func(*answer) bool, error) {
 			page, err := e.Source.Products(ctx, first, after, last, before, where, order)
-			return func(a *answer) bool { return f.write.(write[*projection.Page[projection.Product]])(a, &page) }, err
+			return func(a *answer) bool { return f.write.(write[*read.Page[read.Product]])(a, &page) }, err
 		}
 	case "productVariants":
 		ids := args.ids("ids")
@@ -54,6 +54,19 @@ func (e *Execution) prepare(f *Field) (r read, ok bool) {
 		r = func(ctx context.Context) (func(*answer) bool, error) {
 			all, err := e.Source.Nodes(ctx, ids)
 			return func(a *answer) bool { return f.write.(write[[]Node])(a, all) }, err
+		}
+	case "_entities":
+		given := optional(args, "representations", representations)
+		args.bad = args.bad || given == nil
+		r = func(ctx context.Context) (func(*answer) bool, error) {
+			all, err := e.Source.Entities(ctx, *given)
+			return func(a *answer) bool {
+				if err != nil {
+					a.fail(nil, err)
+					all = make([]Node, len(*given)) // of nulls: a gateway knows then that nothing is known of any
+				}
+				return f.write.(write[[]Node])(a, all)
+			}, nil
 		}
 	}
 	return r, args.readable()
@@ -149,11 +162,23 @@ func ids(v any) ([]string, error) {
 	return all, nil
 }
 
-// fields reads the fields of an input object.
-func fields(v any, read func(*arguments)) error {
+func representations(v any) ([]map[string]any, error) {
+	given := graphql.CoerceList(v)
+	all := make([]map[string]any, len(given))
+	for i := range given {
+		var ok bool
+		if all[i], ok = given[i].(map[string]any); !ok {
+			return nil, fmt.Errorf("a representation is no object")
+		}
+	}
+	return all, nil
+}
+
+// fields reads those of an input object.
+func fields(v any, each func(*arguments)) error {
 	given, ok := v.(map[string]any)
 	a := arguments{given: given, bad: !ok}
-	if read(&a); !a.readable() {
+	if each(&a); !a.readable() {
 		return fmt.Errorf("it can't be read")
 	}
 	return nil
@@ -190,7 +215,7 @@ func timeRange(v any) (r model.DateTimeRange, err error) {
 func productOrder(v any) (o model.ProductOrder, err error) {
 	err = fields(v, func(a *arguments) {
 		o.Direction = model.OrderDirectionAsc
-		if field := optional(a, "field", enum[projection.OrderField]); field != nil {
+		if field := optional(a, "field", enum[read.OrderField]); field != nil {
 			o.Field = *field
 		}
 		if direction := optional(a, "direction", enum[model.OrderDirection]); direction != nil {

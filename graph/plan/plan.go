@@ -33,6 +33,7 @@ type Plan struct {
 type Field struct {
 	*ast.Field                      // the first of those selected under the key
 	Key        string               // its response key
+	object     string               // the type of the objects it is selected of
 	of         map[string]Selection // what is selected below it, by the type that is there
 	levels     bool                 // it or a field below it is a level of the Inventory Service
 	write      any                  // of a root field: the write of its type, see shapes.go
@@ -44,6 +45,9 @@ type Selection []*Field
 
 // Of is what is selected of objects of a type.
 func (f *Field) Of(typeName string) Selection { return f.of[typeName] }
+
+// Below is what is selected below it, by the type that is there.
+func (f *Field) Below() map[string]Selection { return f.of }
 
 // Levels says whether a level of the Inventory Service is selected by the field or anywhere below it.
 func (f *Field) Levels() bool { return f.levels }
@@ -105,7 +109,7 @@ func (c *compiler) selection(of *ast.Definition, set ast.SelectionSet) Selection
 	}
 	var selected Selection
 	for _, collected := range graphql.CollectFields(c.op, set, satisfies) {
-		f := &Field{Field: collected.Field, Key: collected.Alias}
+		f := &Field{Field: collected.Field, Key: collected.Alias, object: of.Name}
 		if selected.Key(f.Key) != nil {
 			c.runs = false // gqlgen runs both, and writes the first
 		}

@@ -9,15 +9,16 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/model"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Source is what queries are answered from: the same functions as those behind the generated code.
 type Source interface {
-	Product(ctx context.Context, id string, minVersion *int64) (*projection.Product, error)
-	Products(ctx context.Context, first *int64, after *string, last *int64, before *string, where *model.ProductFilter, orderBy *model.ProductOrder) (projection.Page[projection.Product], error)
+	Product(ctx context.Context, id string, minVersion *int64) (*read.Product, error)
+	Products(ctx context.Context, first *int64, after *string, last *int64, before *string, where *model.ProductFilter, orderBy *model.ProductOrder) (read.Page[read.Product], error)
 	Variants(ctx context.Context, ids []string) ([]Variant, error)
 	Nodes(ctx context.Context, ids []string) ([]Node, error)
+	Entities(ctx context.Context, representations []map[string]any) ([]Node, error)
 	// Level returns the level of a variant, and whether there is one.
 	Level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (l Level, known bool, err error)
 }
@@ -35,12 +36,12 @@ type Execution struct {
 	Present func(context.Context, error) *gqlerror.Error
 }
 
-// read reads what a root field is answered from, and returns what writes it.
-type read func(context.Context) (func(*answer) bool, error)
+// reading reads what a root field is answered from, and returns what writes it.
+type reading func(context.Context) (func(*answer) bool, error)
 
 // Run answers the operation. Not ok, it has read nothing: an argument isn't one that can be read, which is for the generated code to tell.
 func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok bool) {
-	reads := make([]read, len(e.roots))
+	reads := make([]reading, len(e.roots))
 	for i, f := range e.roots {
 		if reads[i], ok = e.prepare(f); !ok {
 			return nil, false
@@ -54,21 +55,23 @@ func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok boo
 			others.Go(func() { answers[i].run(ctx, reads[i]) })
 		}
 	}
-	answers[0].run(ctx, reads[0])
+	if len(answers) > 0 { // @skip may leave none
+		answers[0].run(ctx, reads[0])
+	}
 	others.Wait()
 	return join(answers), true
 }
 
-func (a *answer) run(ctx context.Context, read read) {
+func (a *answer) run(ctx context.Context, from reading) {
 	if a.root.Name == "__typename" {
-		a.text, a.whole = model.AppendString(a.text, a.root.ObjectDefinition.Name), true
+		a.text, a.whole = model.AppendString(a.text, a.root.object), true
 		return
 	}
 	a.path = append(make([]step, 0, 8), step{key: a.root.Key})
 	a.Around(ctx, a.root, func(ctx context.Context) {
 		a.ctx = ctx
 		a.safely(func() {
-			write, err := read(ctx)
+			write, err := from(ctx)
 			if err != nil {
 				a.fail(a.root, err)
 				return

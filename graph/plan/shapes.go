@@ -8,16 +8,17 @@ import (
 	"product-service/graph/model"
 	"product-service/integration/inventory"
 	"product-service/product"
-	"product-service/projection"
+	"product-service/projection/read"
 )
 
 // Variant is a variant as it is read: with the product it belongs to, where that was asked for. One that isn't there has neither.
 type Variant struct {
-	*projection.Variant
-	Product *projection.Product
+	*read.Variant
+	Product *read.Product
 }
 
-// Node is a *projection.Product, a [Variant], a *projection.Movement or a *projection.Reservation; nil where there is none.
+// Node is a *read.Product, a [Variant], a *read.Movement or a *read.Reservation; nil where there is none; and an error where it
+// isn't shown.
 type Node any
 
 // Level is a level as it is shown.
@@ -28,8 +29,8 @@ type Level struct {
 }
 
 type (
-	page = *projection.Page[projection.Product]
-	edge = *projection.Edge[projection.Product]
+	page = *read.Page[read.Product]
+	edge = *read.Edge[read.Product]
 )
 
 // rootWrite is how a root field is written; nil where it, or a field below it, isn't among those that follow: the generated code writes it then.
@@ -43,7 +44,7 @@ func rootWrite(f *Field) any {
 		return known(list(orNull(object(f.Of("ProductVariant"), variantField), Variant.missing), func(all []Variant) []Variant { return all }))
 	case "node":
 		return known(node(f))
-	case "nodes":
+	case "nodes", "_entities":
 		return known(list(node(f), func(all []Node) []Node { return all }))
 	}
 	return nil
@@ -58,7 +59,7 @@ func known[T any](w write[T]) any {
 }
 
 func connectionField(f *Field) write[page] {
-	edges := func(p page) []projection.Edge[projection.Product] { return p.Edges }
+	edges := func(p page) []read.Edge[read.Product] { return p.Edges }
 	switch f.Name {
 	case "edges":
 		return listed(object(f.Of("ProductEdge"), edgeField), edges)
@@ -67,12 +68,12 @@ func connectionField(f *Field) write[page] {
 	case "pageInfo":
 		return object(f.Of("PageInfo"), pageInfoField)
 	case "totalCount":
-		return number(func(p page) int64 { return p.Total })
+		return number(f, func(p page) int64 { return p.Total })
 	}
 	return nil
 }
 
-func edgeNode(e edge) *projection.Product { return &e.Node }
+func edgeNode(e edge) *read.Product { return &e.Node }
 
 func edgeField(f *Field) write[edge] {
 	switch f.Name {
@@ -99,8 +100,8 @@ func pageInfoField(f *Field) write[page] {
 	return nil
 }
 
-func productField(f *Field) write[*projection.Product] {
-	type of = *projection.Product
+func productField(f *Field) write[*read.Product] {
+	type of = *read.Product
 	switch f.Name {
 	case "id":
 		return id(func(p of) uuid.UUID { return p.ID })
@@ -111,15 +112,15 @@ func productField(f *Field) write[*projection.Product] {
 	case "variants":
 		return variants(object(f.Of("ProductVariant"), variantField))
 	case "stock":
-		return through(object(f.Of("ProductStock"), stockField), func(p of) projection.Stock { return p.Stock() })
+		return through(object(f.Of("ProductStock"), stockField), func(p of) read.Stock { return p.Stock() })
 	case "isOrderable":
 		return boolean(func(p of) bool { return p.IsOrderable })
 	case "stockStatus":
 		return text(func(p of) product.StockStatus { return p.StockStatus })
 	case "lowStockThreshold":
-		return number(func(p of) int64 { return p.LowStockThreshold })
+		return number(f, func(p of) int64 { return p.LowStockThreshold })
 	case "version":
-		return number(func(p of) int64 { return p.Version })
+		return number(f, func(p of) int64 { return p.Version })
 	case "createdAt":
 		return instant(func(p of) time.Time { return p.CreatedAt })
 	case "updatedAt":
@@ -129,28 +130,28 @@ func productField(f *Field) write[*projection.Product] {
 }
 
 // variants writes those of a product, which is the product of each.
-func variants(each write[Variant]) write[*projection.Product] {
+func variants(each write[Variant]) write[*read.Product] {
 	if each == nil {
 		return nil
 	}
-	return func(a *answer, p *projection.Product) bool {
+	return func(a *answer, p *read.Product) bool {
 		return a.list(len(p.Variants), func(i int) bool { return each(a, Variant{&p.Variants[i], p}) })
 	}
 }
 
-func stockField(f *Field) write[projection.Stock] {
-	type of = projection.Stock
+func stockField(f *Field) write[read.Stock] {
+	type of = read.Stock
 	switch f.Name {
 	case "productId":
 		return id(func(s of) uuid.UUID { return s.ProductID })
 	case "total":
-		return number(func(s of) int64 { return s.Total })
+		return number(f, func(s of) int64 { return s.Total })
 	case "reserved":
-		return number(func(s of) int64 { return s.Reserved })
+		return number(f, func(s of) int64 { return s.Reserved })
 	case "available":
-		return number(of.Available)
+		return number(f, of.Available)
 	case "version":
-		return number(func(s of) int64 { return s.Version })
+		return number(f, func(s of) int64 { return s.Version })
 	case "asOf":
 		return instant(func(s of) time.Time { return s.AsOf })
 	}
@@ -170,7 +171,7 @@ func variantField(f *Field) write[Variant] {
 	case "attributes":
 		return listed(object(f.Of("VariantAttribute"), attributeField), func(v Variant) []product.Attribute { return v.Attributes })
 	case "product":
-		return through(object(f.Of("Product"), productField), func(v Variant) *projection.Product { return v.Product })
+		return through(object(f.Of("Product"), productField), func(v Variant) *read.Product { return v.Product })
 	case "isOrderable":
 		return boolean(func(v Variant) bool { return v.IsOrderable })
 	case "inventory":
@@ -211,7 +212,7 @@ func levelField(f *Field) write[*Level] {
 	case "productVariantId":
 		return id(func(l *Level) uuid.UUID { return l.VariantID })
 	case "availableQuantity":
-		return number(func(l *Level) int64 { return l.Available })
+		return number(f, func(l *Level) int64 { return l.Available })
 	case "status":
 		return text(func(l *Level) inventory.Status { return l.Status })
 	case "updatedAt":
@@ -221,7 +222,7 @@ func levelField(f *Field) write[*Level] {
 	case "isStale":
 		return boolean(func(l *Level) bool { return l.Stale })
 	case "ageSeconds":
-		return number(func(l *Level) int64 { return l.AgeSeconds })
+		return number(f, func(l *Level) int64 { return l.AgeSeconds })
 	case "source":
 		return text(func(l *Level) inventory.Source { return l.Source })
 	}
@@ -230,28 +231,49 @@ func levelField(f *Field) write[*Level] {
 
 // node writes whatever a node is.
 func node(f *Field) write[Node] {
-	product, variant := object(f.Of("Product"), productField), object(f.Of("ProductVariant"), variantField)
-	movement, reservation := object(f.Of("StockMovement"), movementField), object(f.Of("Reservation"), reservationField)
-	if product == nil || variant == nil || movement == nil || reservation == nil || len(f.of) != 4 {
-		return nil
+	var product write[*read.Product]
+	var variant write[Variant]
+	var movement write[*read.Movement]
+	var reservation write[*read.Reservation]
+	for typeName, selected := range f.of {
+		known := false
+		switch typeName {
+		case "Product":
+			product = object(selected, productField)
+			known = product != nil
+		case "ProductVariant":
+			variant = object(selected, variantField)
+			known = variant != nil
+		case "StockMovement":
+			movement = object(selected, movementField)
+			known = movement != nil
+		case "Reservation":
+			reservation = object(selected, reservationField)
+			known = reservation != nil
+		}
+		if !known {
+			return nil
+		}
 	}
 	return orNull(func(a *answer, n Node) bool {
 		switch n := n.(type) {
-		case *projection.Product:
+		case *read.Product:
 			return product(a, n)
 		case Variant:
 			return variant(a, n)
-		case *projection.Movement:
+		case *read.Movement:
 			return movement(a, n)
-		case *projection.Reservation:
+		case *read.Reservation:
 			return reservation(a, n)
+		case error:
+			a.fail(nil, n)
 		}
 		return false
 	}, func(n Node) bool { return n == nil })
 }
 
-func movementField(f *Field) write[*projection.Movement] {
-	type of = *projection.Movement
+func movementField(f *Field) write[*read.Movement] {
+	type of = *read.Movement
 	switch f.Name {
 	case "id":
 		return text(func(m of) string { return model.MovementID(m.ProductID, m.Version) })
@@ -261,8 +283,8 @@ func movementField(f *Field) write[*projection.Movement] {
 	return nil
 }
 
-func reservationField(f *Field) write[*projection.Reservation] {
-	type of = *projection.Reservation
+func reservationField(f *Field) write[*read.Reservation] {
+	type of = *read.Reservation
 	switch f.Name {
 	case "id":
 		return text(func(r of) string { return model.ReservationID(r.ProductID, r.ID) })
