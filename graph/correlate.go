@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/correlation"
+	"product-service/graph/auth"
 	"product-service/product"
 )
 
@@ -28,9 +29,10 @@ func Correlate(next http.Handler) http.Handler {
 	})
 }
 
-// originOf is what the events of a mutation carry of its request.
+// originOf is what the events of a mutation carry of its request and of its caller. It is no part of the command: the same command id
+// from somebody else is the same command, and stays the first caller's.
 func originOf(ctx context.Context) product.Origin {
-	return product.Origin{CorrelationID: correlation.ID(ctx), Traceparent: correlation.TraceparentOf(ctx)}
+	return product.Origin{CorrelationID: correlation.ID(ctx), Traceparent: correlation.TraceparentOf(ctx), Actor: auth.CallerOf(ctx).Subject}
 }
 
 // newID makes a UUID of version 7, which sorts by time.

@@ -186,6 +186,7 @@ type guarded struct {
 	http.Handler
 	issuer  *issuer.Issuer
 	touched atomic.Int64 // reads of histories, and commands
+	actor   atomic.Value // of the last command
 }
 
 func newGuarded(t testing.TB) *guarded {
@@ -265,8 +266,9 @@ func (g *guarded) fakes() *fakes {
 			g.touched.Add(1)
 			return nil, nil
 		},
-		execute: func(context.Context, uuid.UUID, uuid.UUID, product.Origin, product.Command) (int64, *product.Refusal, error) {
+		execute: func(_ context.Context, _, _ uuid.UUID, from product.Origin, _ product.Command) (int64, *product.Refusal, error) {
 			g.touched.Add(1)
+			g.actor.Store(from.Actor)
 			return 4, nil, nil
 		},
 	}
@@ -388,6 +390,9 @@ func TestAMutationNeedsItsOwnScopeAndItsAnswerThatOfEachField(t *testing.T) {
 	got := g.ask(t, []string{auth.CatalogWrite}, adjust)
 	if !strings.Contains(got.body, `"data":{"adjustStock":{"version":4,"product":{"name":"Lamp","stockMovements":null}}}`) || g.touched.Load() != 1 {
 		t.Errorf("with its scope: %s; %d commands", got.body, g.touched.Load())
+	}
+	if actor := g.actor.Load(); actor != "ann" {
+		t.Errorf("the command is %v's, want ann's", actor)
 	}
 }
 

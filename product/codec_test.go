@@ -74,6 +74,36 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// What a person did is stored with who that was. Events from before that was kept have nobody, see [TestGolden].
+func TestGoldenOfWhatAPersonDid(t *testing.T) {
+	by := Origin{CorrelationID: "c-1", Actor: "auth0|5f7c8ec7c33c6c004bbafe82"}
+	for name, value := range map[string]func(versioned) Event{
+		"ProductCreatedEvent":       func(v versioned) Event { return Created{v, "Tent", "For two", 10, 2, false} },
+		"ProductStockAdjustedEvent": func(v versioned) Event { return StockAdjusted{v, -3, "count", 7, 4} },
+	} {
+		file := filepath.Join("testdata", "actor", name+".json")
+		encoded, err := Encode(value(versioned{}), by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(file); *writeGolden && os.IsNotExist(err) {
+			if err := os.WriteFile(file, append(encoded, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		golden, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatalf("%v: run this test with -golden to write it", err)
+		}
+		if golden = bytes.TrimSpace(golden); !bytes.Equal(encoded, golden) {
+			t.Errorf("it is stored as\n%s, but was stored as\n%s", encoded, golden)
+		}
+		if decoded, err := Decode(name, golden); err != nil || !reflect.DeepEqual(decoded, value(versioned{by})) || decoded.From().Actor != by.Actor {
+			t.Errorf("the golden file decodes to %+v, %v", decoded, err)
+		}
+	}
+}
+
 // A file outlives its type: a name that was ever stored can neither be dropped nor be given to another type, for the goldens of
 // both would have to be changed.
 func TestEveryStoredNameHasOneTypeAndOneGoldenForEver(t *testing.T) {

@@ -26,6 +26,7 @@ func quickEncode(e Event, from Origin) ([]byte, bool) {
 	w.appendTo(&o)
 	o.optionalText("correlationId", from.CorrelationID)
 	o.optionalText("traceparent", from.Traceparent)
+	o.optionalText("actor", from.Actor)
 	return append(o.b, '}'), o.ok
 }
 

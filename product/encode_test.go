@@ -56,7 +56,7 @@ func TestEventsWrittenByHandAreWhatJSONWouldWrite(t *testing.T) {
 	quick := 0
 	rapid.Check(t, func(t *rapid.T) {
 		e := quickEvents().Draw(t, "event")
-		from := Origin{CorrelationID: texts().Draw(t, "correlation"), Traceparent: texts().Draw(t, "trace")}
+		from := Origin{CorrelationID: texts().Draw(t, "correlation"), Traceparent: texts().Draw(t, "trace"), Actor: texts().Draw(t, "actor")}
 		want, err := json.Marshal(withOrigin(e, from))
 		if err != nil {
 			t.Fatal(err)

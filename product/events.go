@@ -21,6 +21,7 @@ type Event interface {
 type Origin struct {
 	CorrelationID string `json:"correlationId,omitempty"`
 	Traceparent   string `json:"traceparent,omitempty"` // W3C Trace Context
+	Actor         string `json:"actor,omitempty"`       // who asked for it, as their token names them; empty for a saga, and without a token
 }
 
 type (
