@@ -233,7 +233,7 @@ func (x *exportWriter) close() error {
 	return x.control.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
 }
 
-const csvHeader = "id,productId,type,quantity,delta,totalAfter,reservedAfter,availableAfter,version,reservationId,sagaId,reason,commandId,correlationId,occurredAt\r\n"
+const csvHeader = "id,productId,type,quantity,delta,totalAfter,reservedAfter,availableAfter,version,reservationId,sagaId,reason,actor,commandId,correlationId,occurredAt\r\n"
 
 // byteOrderMark tells Excel that a CSV is in UTF-8.
 const byteOrderMark = "\ufeff"
@@ -253,6 +253,7 @@ func appendCSV(b []byte, m *read.Movement) []byte {
 	}
 	b = appendCSVText(append(b, ','), m.SagaID)
 	b = appendCSVText(append(b, ','), m.Reason)
+	b = appendCSVText(append(b, ','), m.Actor)
 	b = append(append(b, ','), m.CommandID.String()...)
 	b = appendCSVText(append(b, ','), m.CorrelationID)
 	b = m.OccurredAt.AppendFormat(append(b, ','), exportStamp)
@@ -303,6 +304,7 @@ func appendJSON(b []byte, m *read.Movement) []byte {
 	}
 	b = appendJSONText(append(b, `,"sagaId":`...), m.SagaID)
 	b = appendJSONText(append(b, `,"reason":`...), m.Reason)
+	b = appendJSONText(append(b, `,"actor":`...), m.Actor)
 	b = append(append(append(b, `,"commandId":"`...), m.CommandID.String()...), '"')
 	b = appendJSONText(append(b, `,"correlationId":`...), m.CorrelationID)
 	b = m.OccurredAt.AppendFormat(append(b, `,"occurredAt":"`...), exportStamp)

@@ -30,7 +30,7 @@ func (f exporterFunc) Export(_ context.Context, where read.MovementFilter, after
 
 var exported = read.Movement{
 	ProductID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-112233445566"), Version: 3, Type: view.Released, Quantity: 2, Delta: 2, Total: 10, Reserved: 1,
-	ReservationID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000001"), SagaID: "=cmd|' /C calc'!A0", Reason: `a "reason", with comma`,
+	ReservationID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000001"), SagaID: "=cmd|' /C calc'!A0", Reason: `a "reason", with comma`, Actor: "+ann@example",
 	CommandID: uuid.MustParse("0190f3a4-5b6c-7d8e-9f00-000000000002"), OccurredAt: time.Date(2026, 11, 23, 14, 5, 0, 1000, time.UTC),
 }
 
@@ -80,7 +80,7 @@ func TestCSVHasTheColumnsOfAMovementAndDefusesFormulas(t *testing.T) {
 	for name, want := range map[string]string{
 		"id": "0190f3a4-5b6c-7d8e-9f00-112233445566.3", "type": "RELEASED", "quantity": "2", "delta": "2", "totalAfter": "10", "reservedAfter": "1",
 		"availableAfter": "9", "version": "3", "reservationId": "0190f3a4-5b6c-7d8e-9f00-000000000001", "sagaId": "'=cmd|' /C calc'!A0",
-		"reason": `a "reason", with comma`, "correlationId": "", "occurredAt": "2026-11-23T14:05:00.000001Z",
+		"reason": `a "reason", with comma`, "actor": "'+ann@example", "correlationId": "", "occurredAt": "2026-11-23T14:05:00.000001Z",
 	} {
 		if row[name] != want {
 			t.Errorf("%s is %q, not %q", name, row[name], want)
@@ -102,7 +102,7 @@ func TestNDJSONHasTheSameFieldsAsCSV(t *testing.T) {
 			t.Errorf("%s is missing in %s", name, body)
 		}
 	}
-	if row["sagaId"] != exported.SagaID || row["correlationId"] != nil || row["availableAfter"] != 9.0 {
+	if row["sagaId"] != exported.SagaID || row["actor"] != exported.Actor || row["correlationId"] != nil || row["availableAfter"] != 9.0 {
 		t.Errorf("the row is %v", row)
 	}
 }

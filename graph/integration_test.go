@@ -19,8 +19,10 @@ import (
 
 	"product-service/command"
 	"product-service/correlation"
+	"product-service/dev/issuer"
 	"product-service/dev/stack"
 	"product-service/eventstore"
+	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection"
@@ -53,7 +55,7 @@ func defaults[C any](t *testing.T, vars map[string]string) C {
 	return c
 }
 
-// newServiceHandler serves the API and the export on the real write side and projection. Levels are invented.
+// newServiceHandler serves the API and the export on the real write side and projection, to ann, who may do everything. Levels are invented.
 func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	t.Helper()
 	log, metrics := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
@@ -103,17 +105,30 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 		return inventory.Result{Outcome: inventory.Known, Level: inventory.Level{VariantID: id, Available: 1, Status: inventory.LowStock, UpdatedAt: noon, FetchedAt: noon, Source: inventory.Cache}}
 	}}
 	reader := read.NewReader(documents, correlation.ID)
+	from, err := issuer.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = from.Stop() })
+	token, err := from.Token("ann", time.Hour, auth.CatalogWrite, auth.StockHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := verifier(t, from)
 	h, err := Handler(testConfig(t), Services{
 		Reads: reader, Levels: levels,
-		Commands: &command.Service{Writer: writer, Store: events, Created: func() {}}, Auth: everybody(t),
+		Commands: &command.Service{Writer: writer, Store: events, Created: func() {}}, Auth: callers,
 	}, log, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", h)
-	mux.Handle("/export/stock-movements", Export(Config{}, everybody(t), reader, log))
-	return mux, writer
+	mux.Handle("/export/stock-movements", Export(Config{}, callers, reader, log))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+token)
+		mux.ServeHTTP(w, r)
+	}), writer
 }
 
 // at follows a path of keys and indexes into decoded JSON.
@@ -198,15 +213,15 @@ func TestTheAPIOnTheRealProjection(t *testing.T) {
 		if diff := cmp.Diff(any(map[string]any{"total": 10.0, "reserved": 2.0, "available": 8.0}), at(t, adjusted.Data, "adjustStock", "product", "stock")); diff != "" {
 			t.Fatalf("stock (-want +got):\n%s\n%s", diff, adjusted.body)
 		}
-		got := post(t, h, `query($id:ID!,$then:DateTime!){product(id:$id,minVersion:4){stockMovements{totalCount nodes{id type delta availableAfter reason}} early:stockAt(at:"2020-01-01T00:00:00Z"){total} then:stockAt(at:$then){available version}}
+		got := post(t, h, `query($id:ID!,$then:DateTime!){product(id:$id,minVersion:4){stockMovements{totalCount nodes{id type delta availableAfter reason actor}} early:stockAt(at:"2020-01-01T00:00:00Z"){total} then:stockAt(at:$then){available version}}
 			reservation(productId:$id,reservationId:"`+reservation.String()+`"){id held state} nodes(ids:["`+id+`.3","`+id+`.`+reservation.String()+`","`+id+`.2"]){__typename}}`,
 			`{"id":"`+id+`","then":"`+at(t, adjusted.Data, "adjustStock", "product", "updatedAt").(string)+`"}`)
 		want := map[string]any{
 			"product": map[string]any{
 				"stockMovements": map[string]any{"totalCount": 3.0, "nodes": []any{
-					map[string]any{"id": id + ".4", "type": "ADJUSTED", "delta": 4.0, "availableAfter": 8.0, "reason": "found"},
-					map[string]any{"id": id + ".3", "type": "RESERVED", "delta": -2.0, "availableAfter": 4.0, "reason": nil},
-					map[string]any{"id": id + ".1", "type": "INITIAL", "delta": 6.0, "availableAfter": 6.0, "reason": nil},
+					map[string]any{"id": id + ".4", "type": "ADJUSTED", "delta": 4.0, "availableAfter": 8.0, "reason": "found", "actor": "ann"},
+					map[string]any{"id": id + ".3", "type": "RESERVED", "delta": -2.0, "availableAfter": 4.0, "reason": nil, "actor": nil},
+					map[string]any{"id": id + ".1", "type": "INITIAL", "delta": 6.0, "availableAfter": 6.0, "reason": nil, "actor": "ann"},
 				}},
 				"early": nil, "then": map[string]any{"available": 8.0, "version": 4.0},
 			},
@@ -222,7 +237,7 @@ func TestTheAPIOnTheRealProjection(t *testing.T) {
 		id := ids[6] // whose history the test before this one made
 		server := httptest.NewServer(h)
 		defer server.Close()
-		got := post(t, h, `{stockMovements(productId:"`+id+`"){nodes{id productId type quantity delta totalAfter reservedAfter availableAfter version reservationId sagaId reason commandId correlationId occurredAt}}}`, "")
+		got := post(t, h, `{stockMovements(productId:"`+id+`"){nodes{id productId type quantity delta totalAfter reservedAfter availableAfter version reservationId sagaId reason actor commandId correlationId occurredAt}}}`, "")
 		want := slices.Clone(at(t, got.Data, "stockMovements", "nodes").([]any))
 		slices.Reverse(want)
 		for after, left := range map[string][]any{"": want, "&after=" + id + ".1": want[1:]} {

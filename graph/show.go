@@ -131,7 +131,7 @@ func showMovement(m *read.Movement) *model.StockMovement {
 	return &model.StockMovement{
 		ID: model.MovementID(m.ProductID, m.Version), ProductID: m.ProductID.String(), Type: m.Type,
 		Quantity: m.Quantity, Delta: m.Delta, TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available(),
-		Version: m.Version, ReservationID: idOrNil(m.ReservationID), SagaID: textOrNil(m.SagaID), Reason: textOrNil(m.Reason),
+		Version: m.Version, ReservationID: idOrNil(m.ReservationID), SagaID: textOrNil(m.SagaID), Reason: textOrNil(m.Reason), Actor: textOrNil(m.Actor),
 		CommandID: idOrNil(m.CommandID), CorrelationID: textOrNil(m.CorrelationID), OccurredAt: m.OccurredAt,
 	}
 }

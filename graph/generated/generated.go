@@ -853,6 +853,11 @@ type StockMovement implements Node @requiresScopes(scopes: [["stock:history"]]) 
   """
   reason: String
   """
+  Who made it: the ` + "`" + `sub` + "`" + ` of the token that the mutation came with. Null for what a saga or the service itself did, and for what was done
+  without a token.
+  """
+  actor: String
+  """
   The command that caused it.
   """
   commandId: ID
@@ -1842,6 +1847,8 @@ func (ec *executionContext) childFields_StockMovement(ctx context.Context, field
 		return ec.fieldContext_StockMovement_sagaId(ctx, field)
 	case "reason":
 		return ec.fieldContext_StockMovement_reason(ctx, field)
+	case "actor":
+		return ec.fieldContext_StockMovement_actor(ctx, field)
 	case "commandId":
 		return ec.fieldContext_StockMovement_commandId(ctx, field)
 	case "correlationId":
@@ -5591,6 +5598,29 @@ func (ec *executionContext) fieldContext_StockMovement_reason(_ context.Context,
 	return graphql.NewScalarFieldContext("StockMovement", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
+func (ec *executionContext) _StockMovement_actor(ctx context.Context, field graphql.CollectedField, obj *model.StockMovement) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockMovement_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_StockMovement_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockMovement", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
 func (ec *executionContext) _StockMovement_commandId(ctx context.Context, field graphql.CollectedField, obj *model.StockMovement) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9313,6 +9343,11 @@ func (ec *executionContext) _StockMovement(ctx context.Context, sel ast.Selectio
 			}
 		case "reason":
 			out.Values[i] = ec._StockMovement_reason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._StockMovement_actor(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}

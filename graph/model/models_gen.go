@@ -318,6 +318,9 @@ type StockMovement struct {
 	SagaID *string `json:"sagaId,omitempty"`
 	// Why, in the words of whoever asked for it.
 	Reason *string `json:"reason,omitempty"`
+	// Who made it: the `sub` of the token that the mutation came with. Null for what a saga or the service itself did, and for what was done
+	// without a token.
+	Actor *string `json:"actor,omitempty"`
 	// The command that caused it.
 	CommandID *string `json:"commandId,omitempty"`
 	// The correlation id of the request or message that caused it.

@@ -24,6 +24,7 @@ type Movement struct {
 	ReservationID uuid.UUID // uuid.Nil where it was about none
 	SagaID        string
 	Reason        string
+	Actor         string // who asked for it; empty where that was no person
 	CommandID     uuid.UUID
 	CorrelationID string
 	OccurredAt    time.Time

@@ -12,7 +12,7 @@ import (
 // movementOf is the movement as people see it.
 func movementOf(m *view.Movement) Movement {
 	return Movement{ProductID: m.Product, Version: m.Version, Type: m.Type, Quantity: m.Quantity, Delta: m.Delta, Total: m.Total, Reserved: m.Reserved,
-		ReservationID: m.Reservation, SagaID: m.Saga, Reason: m.Reason, CommandID: m.Command, CorrelationID: m.Correlation, OccurredAt: view.TimeOf(m.At)}
+		ReservationID: m.Reservation, SagaID: m.Saga, Reason: m.Reason, Actor: m.Actor, CommandID: m.Command, CorrelationID: m.Correlation, OccurredAt: view.TimeOf(m.At)}
 }
 
 // productOf is the document as it is shown.

@@ -58,6 +58,7 @@ type Movement struct {
 	Reason      string
 	Command     uuid.UUID
 	Correlation string
+	Actor       string // who asked for it; empty for a saga and for the service itself
 }
 
 // MovementID names the movement of a version: versions have one width, so that a range of versions is a range of ids.
@@ -76,7 +77,7 @@ func (m *Movement) Order() string {
 // NewMovement makes the movement of an event; d is the document with the event folded in, or for a cancellation as it is.
 func NewMovement(d *Document, r eventstore.Record, e product.Event) Movement {
 	m := Movement{Product: r.ProductID, Version: r.Version, Pos: r.Pos, Type: Other, At: r.At.UnixMicro(),
-		Total: d.Total, Reserved: d.Reserved, Command: r.CommandID, Correlation: e.From().CorrelationID}
+		Total: d.Total, Reserved: d.Reserved, Command: r.CommandID, Correlation: e.From().CorrelationID, Actor: e.From().Actor}
 	if stock, begins := initial(d, e); begins {
 		m.Type, m.Quantity, m.Delta = Initial, stock, stock
 	}

@@ -10,15 +10,19 @@ import (
 // Movements are stored packed, many in a document: a document of each one's own cost the database thirty times as much, for the document and
 // its places in the indexes. A packed movement is
 //
-//	the place of its type in packedTypes, with bit 7 set where it names a reservation
+//	the place of its type in packedTypes, with bit 7 set where it names a reservation, and bit 6 where it names an actor
 //	Version Pos At Quantity Delta Total Reserved Held ExpiresAt, as variable-length integers
 //	its command, and its reservation if it names one: 16 bytes each
-//	Saga Reason Correlation: each a length times two and the text, or 1 and the 16 bytes of a UUID written as usual
+//	Saga Reason Correlation, and the actor if it names one: each a length times two and the text, or 1 and the 16 bytes of a UUID written as usual
 
 // packedTypes must only grow: their places are stored.
 var packedTypes = []MovementType{Initial, Adjusted, Reserved, Released, Expired, Renewed, Cancelled, Other}
 
-const withReservation = 0x80
+const (
+	withReservation = 0x80
+	withActor       = 0x40
+	packedType      = 0x3f
+)
 
 func (m *Movement) numbers() [9]*int64 {
 	return [...]*int64{&m.Version, &m.Pos, &m.At, &m.Quantity, &m.Delta, &m.Total, &m.Reserved, &m.Held, &m.ExpiresAt}
@@ -30,6 +34,9 @@ func (m *Movement) Pack(b []byte) []byte {
 	if m.Reservation != uuid.Nil {
 		kind |= withReservation
 	}
+	if m.Actor != "" {
+		kind |= withActor
+	}
 	b = append(b, kind)
 	for _, n := range m.numbers() {
 		b = binary.AppendVarint(b, *n)
@@ -38,7 +45,11 @@ func (m *Movement) Pack(b []byte) []byte {
 	if m.Reservation != uuid.Nil {
 		b = append(b, m.Reservation[:]...)
 	}
-	return packText(packText(packText(b, m.Saga), m.Reason), m.Correlation)
+	b = packText(packText(packText(b, m.Saga), m.Reason), m.Correlation)
+	if m.Actor != "" {
+		b = packText(b, m.Actor)
+	}
+	return b
 }
 
 func packText(b []byte, s string) []byte {
@@ -52,11 +63,11 @@ func packText(b []byte, s string) []byte {
 
 // unpack reads one movement and returns what follows it.
 func (m *Movement) unpack(b []byte) (rest []byte, err error) {
-	if len(b) == 0 || int(b[0]&^withReservation) >= len(packedTypes) {
+	if len(b) == 0 || int(b[0]&packedType) >= len(packedTypes) {
 		return nil, ErrDamaged
 	}
-	m.Type, m.Reservation = packedTypes[b[0]&^withReservation], uuid.Nil
-	named := b[0]&withReservation != 0
+	kind := b[0]
+	m.Type, m.Reservation, m.Actor = packedTypes[kind&packedType], uuid.Nil, ""
 	b = b[1:]
 	for _, n := range m.numbers() {
 		value, size := binary.Varint(b)
@@ -65,13 +76,16 @@ func (m *Movement) unpack(b []byte) (rest []byte, err error) {
 		}
 		*n, b = value, b[size:]
 	}
-	if b, err = unpackID(b, &m.Command); err == nil && named {
+	if b, err = unpackID(b, &m.Command); err == nil && kind&withReservation != 0 {
 		b, err = unpackID(b, &m.Reservation)
 	}
 	for _, text := range []*string{&m.Saga, &m.Reason, &m.Correlation} {
 		if err == nil {
 			b, err = unpackText(b, text)
 		}
+	}
+	if err == nil && kind&withActor != 0 {
+		b, err = unpackText(b, &m.Actor)
 	}
 	return b, err
 }
