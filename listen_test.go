@@ -216,7 +216,7 @@ func TestARequestThatDripsInEndsInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := graph.Handler(config, graph.Services{Auth: callers}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	api, err := graph.Handler(config, graph.Services{Gate: &graph.Gate{Verifier: callers}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"product-service/dev/issuer"
+	"product-service/graph"
 	"product-service/graph/auth"
 )
 
@@ -38,7 +39,7 @@ func TestEveryRouteNeedsWhatWasDecided(t *testing.T) {
 	go callers.Run(t.Context())
 	s := &server{log: slog.New(slog.DiscardHandler)}
 	mux := http.NewServeMux()
-	served := s.routes(http.NotFoundHandler(), callers, nil)
+	served := s.routes(http.NotFoundHandler(), &graph.Gate{Verifier: callers}, nil)
 	for pattern, handler := range served {
 		mux.Handle(pattern, handler)
 	}

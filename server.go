@@ -309,13 +309,17 @@ func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, doc
 		return err
 	}
 	life.start("keys of tokens", untilStopped(callers.Run))
-	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, Auth: callers, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
+	gate, err := graph.NewGate(s.Graph, callers, s.metrics)
+	if err != nil {
+		return err
+	}
+	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, Gate: gate, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	ready.routes(mux)
-	for pattern, handler := range s.routes(api, callers, reader) {
+	for pattern, handler := range s.routes(api, gate, reader) {
 		mux.Handle(pattern, handler)
 	}
 	clients, addr, err := listen(ctx, s.HTTPAddr, (&certificate{cert: s.TLSCert, key: s.TLSKey, log: s.log}).config(), s.Graph.Timeout, mux, s.log)

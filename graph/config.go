@@ -67,6 +67,8 @@ type Config struct {
 
 	// MaxCost bounds the weight of an operation: about how many fields its answer can have.
 	MaxCost int `env:"GRAPHQL_MAX_COST" envDefault:"100000"`
+
+	RateLimit RateLimitConfig
 }
 
 // Validate returns every fault of the configuration, joined.
@@ -108,7 +110,7 @@ func (c Config) Validate() error {
 			fault("%s=%d would refuse every request; allowed: 1 and more", limit.name, limit.value)
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, c.RateLimit.Validate())...)
 }
 
 // headerName tells the name of a header (RFC 9110, section 5.6.2).

@@ -1,14 +1,12 @@
 package graph
 
 import (
-	"errors"
 	"mime"
 	"net/http"
 	"slices"
 	"strings"
 
 	"product-service/correlation"
-	"product-service/graph/auth"
 )
 
 // preflightHeaders are headers that a page of another site can't send without asking first.
@@ -27,11 +25,11 @@ const exposedHeaders = correlation.Header + ", ETag, Retry-After, WWW-Authentica
 const preflightAge = "7200"
 
 // edge puts what every route for clients has around a handler: the correlation id, CORS (Fetch, section 3.2), the methods that are
-// allowed, who the caller is, and compression. The next handler sees those methods alone, of callers who have the scope; "" is none.
-func edge(c Config, callers *auth.Verifier, scope string, p presenter, next http.Handler, methods ...string) http.Handler {
+// allowed, who the caller is ([Gate]), and compression. The next handler sees those methods alone, of callers who have the scope; "" is none.
+func edge(c Config, gate *Gate, scope string, p presenter, next http.Handler, methods ...string) http.Handler {
 	allowed := strings.Join(append(methods, http.MethodOptions), ", ")
 	headers := strings.Join(append(slices.Clone(corsHeaders), c.CORSHeaders...), ", ")
-	next = admitted(callers, scope, p, compressed(p, next))
+	next = gate.admitted(scope, p, compressed(p, next))
 	return Correlate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		known := c.allowOrigin(header, r.Header.Get("Origin"))
@@ -51,24 +49,6 @@ func edge(c Config, callers *auth.Verifier, scope string, p presenter, next http
 			p.refuse(r.Context(), w, mediaJSON, http.StatusMethodNotAllowed, badInput("%s isn't allowed here; allowed: %s", r.Method, strings.Join(methods, ", ")))
 		}
 	}))
-}
-
-// admitted lets callers through who show a token that is accepted, or none where no scope is needed; next finds them in its context
-// ([auth.CallerOf]). Others are answered with 401 or 403 and a challenge (RFC 6750, section 3).
-func admitted(callers *auth.Verifier, scope string, p presenter, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, err := callers.Request(r)
-		if err == nil && scope != "" {
-			err = caller.Need([]string{scope})
-		}
-		if refused, ok := errors.AsType[*auth.Refusal](err); ok {
-			w.Header().Set("WWW-Authenticate", refused.Challenge)
-			media, _ := negotiate(r.Header.Values("Accept"))
-			p.refuse(r.Context(), w, media, refused.Status, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(auth.WithCaller(r.Context(), caller)))
-	})
 }
 
 // allowOrigin lets the pages of the origins that are set, and only them, read an answer.

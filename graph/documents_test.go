@@ -155,7 +155,7 @@ func TestTrustedDocuments(t *testing.T) {
 			f := &fakes{}
 			reg := prometheus.NewRegistry()
 			h, err := Handler(testConfig(t, "GRAPHQL_DOCUMENTS", writeManifest(t, content), "GRAPHQL_DOCUMENTS_MODE", mode, "GRAPHQL_INTROSPECTION", "off"),
-				Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t)}, slog.New(slog.NewTextHandler(&logged, nil)), reg)
+				Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t)}, slog.New(slog.NewTextHandler(&logged, nil)), reg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +230,7 @@ func TestTheManifestIsReadAgain(t *testing.T) {
 	var logged bytes.Buffer
 	f := &fakes{}
 	reg := prometheus.NewRegistry()
-	h, err := Handler(testConfig(t, "GRAPHQL_DOCUMENTS", file, "GRAPHQL_DOCUMENTS_MODE", documentsEnforce), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t)},
+	h, err := Handler(testConfig(t, "GRAPHQL_DOCUMENTS", file, "GRAPHQL_DOCUMENTS_MODE", documentsEnforce), Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t)},
 		slog.New(slog.NewTextHandler(&logged, nil)), reg)
 	if err != nil {
 		t.Fatal(err)

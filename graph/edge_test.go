@@ -54,7 +54,7 @@ func TestAnswersAreKeptAsLongAsTheyHold(t *testing.T) {
 				}
 				return test.another
 			}
-			h, err := Handler(testConfig(t, "GRAPHQL_MAX_AGE", "60s"), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t), LevelsFresh: 10 * time.Second},
+			h, err := Handler(testConfig(t, "GRAPHQL_MAX_AGE", "60s"), Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t), LevelsFresh: 10 * time.Second},
 				slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			if err != nil {
 				t.Fatal(err)

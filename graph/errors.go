@@ -27,6 +27,7 @@ const (
 	Forbidden              Code = "FORBIDDEN"
 	InventoryUnavailable   Code = "INVENTORY_UNAVAILABLE"
 	NotYetAvailable        Code = "NOT_YET_AVAILABLE"
+	RateLimited            Code = "RATE_LIMITED"
 	QueryTooLarge          Code = "QUERY_TOO_LARGE"
 	QueryTooDeep           Code = "QUERY_TOO_DEEP"
 	QueryTooComplex        Code = "QUERY_TOO_COMPLEX"
@@ -61,6 +62,9 @@ func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 	code, message := p.classify(ctx, err, shown)
 	shown.Message = shorten(message)
 	shown.Extensions = map[string]any{"code": code}
+	if spent, ok := errors.AsType[*tooMuch](err); ok {
+		shown.Extensions["retryAfter"] = spent.after
+	}
 	if id := correlation.ID(ctx); id != "" {
 		shown.Extensions["correlationId"] = id
 	}
@@ -73,6 +77,9 @@ func (p presenter) classify(ctx context.Context, err error, at *gqlerror.Error) 
 	}
 	if known, ok := errors.AsType[*fault](err); ok {
 		return known.code, known.message
+	}
+	if spent, ok := errors.AsType[*tooMuch](err); ok {
+		return RateLimited, spent.Error()
 	}
 	if refused, ok := errors.AsType[*auth.Refusal](err); ok {
 		return refusalCode(refused), refused.Error()

@@ -35,6 +35,7 @@ const (
 	invalid       kind = "invalid"   // its document, its operation's name or its variables can't be executed
 	unregistered  kind = "unknown"   // it names a document that isn't known yet, and may come again with it
 	limited       kind = "limited"   // its document or its operation is too much
+	throttled     kind = "throttled" // its caller has asked for too much already
 	mutationByGet kind = "forbidden" // it would change something, and came as a GET
 )
 
@@ -50,6 +51,9 @@ func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind)
 		k := kindOf(resp.Errors)
 		if op != nil {
 			k = mutationByGet
+		}
+		if k != throttled {
+			charge(ctx)
 		}
 		e.metrics.operation("none", k, time.Since(began))
 		e.metrics.refused(refused[0])
@@ -69,6 +73,8 @@ func kindOf(refused gqlerror.List) kind {
 	switch refused[0].Extensions["code"] {
 	case PersistedQueryNotFound:
 		return unregistered
+	case RateLimited:
+		return throttled
 	case QueryTooLarge, QueryTooDeep, QueryTooComplex:
 		return limited
 	}
@@ -104,8 +110,12 @@ func (e *engine) prepare(ctx context.Context, req request) (*operation, gqlerror
 		return nil, gqlerror.List{{Err: err, Message: err.Error()}}
 	}
 	op.Variables = variables
-	if cost := costOf(op.OperationContext); cost > e.maxCost {
+	cost := costOf(op.OperationContext)
+	if cost > e.maxCost {
 		return nil, refusal(QueryTooComplex, definition.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)
+	}
+	if err := spend(ctx, cost); err != nil {
+		return nil, gqlerror.List{{Err: err, Message: err.Error()}}
 	}
 	op.plan = doc.plan(e.admission.schema, op.OperationContext)
 	op.planned = e.planned && op.plan.Runs()

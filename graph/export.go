@@ -38,13 +38,13 @@ const (
 // (RFC 4180; with bom=true behind a byte order mark) or NDJSON, streamed as they are read. A download that broke off is resumed with
 // after=ID of its last whole row. An export that fails half-way ends the
 // connection without the last chunk, so that nobody takes it for whole.
-func Export(c Config, callers *auth.Verifier, exporter Exporter, log *slog.Logger) http.Handler {
+func Export(c Config, gate *Gate, exporter Exporter, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
 	present := presenter{log}
 	refuse := func(w http.ResponseWriter, r *http.Request, status int, err error) {
 		present.refuse(r.Context(), w, mediaJSON, status, err)
 	}
-	return edge(c, callers, auth.StockHistory, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return edge(c, gate, auth.StockHistory, present, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := parseExport(r.URL.RawQuery)
 		if err != nil {
 			refuse(w, r, http.StatusBadRequest, err)
@@ -52,6 +52,10 @@ func Export(c Config, callers *auth.Verifier, exporter Exporter, log *slog.Logge
 		}
 		if r.Method == http.MethodHead {
 			newExportWriter(w, e).header()
+			return
+		}
+		if err := spend(r.Context(), exportCost); err != nil {
+			refuse(w, r, statusOf(w.Header(), err), err)
 			return
 		}
 		select {

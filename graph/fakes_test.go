@@ -159,19 +159,19 @@ func testConfig(t testing.TB, settings ...string) Config {
 }
 
 // everybody lets every caller do everything.
-func everybody(t testing.TB) *auth.Verifier {
+func everybody(t testing.TB) *Gate {
 	t.Helper()
 	v, err := auth.New(auth.Config{Mode: auth.ModeNone}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v
+	return &Gate{Verifier: v}
 }
 
 // newTestHandler serves the API on fakes.
 func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
 	t.Helper()
-	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t)},
+	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t)},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

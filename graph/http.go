@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -25,7 +26,7 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if s.Auth == nil {
+	if s.Gate == nil {
 		return nil, errors.New("nothing says who callers are")
 	}
 	s.Levels = agingLevels{s.Levels, s.LevelsFresh}
@@ -44,7 +45,7 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 			levels: s.Levels, presenter: presenter{log}, maxCost: c.MaxCost, metrics: metrics},
 		config: c, places: make(places, c.Concurrency),
 	}
-	return edge(c, s.Auth, "", h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil
+	return edge(c, s.Gate, "", h.presenter, h, http.MethodGet, http.MethodHead, http.MethodPost), nil
 }
 
 // ServeHTTP answers one request with one response.
@@ -87,6 +88,9 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	status = http.StatusOK
 	switch {
+	case kind == throttled:
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", fmt.Sprint(resp.Errors[0].Extensions["retryAfter"]))
 	case kind == mutationByGet:
 		w.Header().Set("Allow", "POST")
 		status = http.StatusMethodNotAllowed

@@ -114,10 +114,10 @@ func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	callers := verifier(t, from)
+	callers := gateFor(t, from)
 	h, err := Handler(testConfig(t), Services{
 		Reads: reader, Levels: levels,
-		Commands: &command.Service{Writer: writer, Store: events, Created: func() {}}, Auth: callers,
+		Commands: &command.Service{Writer: writer, Store: events, Created: func() {}}, Gate: callers,
 	}, log, metrics)
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,8 @@ func (m *metrics) refused(err error) {
 	code := InternalServerError
 	if known, ok := errors.AsType[*fault](err); ok {
 		code = known.code
+	} else if _, ok := errors.AsType[*tooMuch](err); ok {
+		code = RateLimited
 	} else if refused, ok := errors.AsType[*auth.Refusal](err); ok {
 		code = refusalCode(refused)
 	}

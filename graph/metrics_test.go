@@ -14,7 +14,7 @@ import (
 func TestMetrics(t *testing.T) {
 	f := fakesOf(newCatalogue(1))
 	reg := prometheus.NewRegistry()
-	h, err := Handler(testConfig(t), Services{Reads: f, Levels: f, Commands: f, Auth: everybody(t)}, slog.New(slog.DiscardHandler), reg)
+	h, err := Handler(testConfig(t), Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t)}, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}

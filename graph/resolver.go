@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"product-service/graph/auth"
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection/read"
@@ -20,7 +19,7 @@ type Services struct {
 
 	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with one may be kept.
 	LevelsFresh time.Duration
-	Auth        *auth.Verifier
+	Gate        *Gate
 }
 
 // Reads answers from the projection. What isn't there is false or nil, not an error.

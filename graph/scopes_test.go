@@ -197,7 +197,7 @@ func newGuarded(t testing.TB) *guarded {
 	}
 	t.Cleanup(func() { _ = from.Stop() })
 	g := &guarded{issuer: from}
-	g.Handler, err = Handler(testConfig(t), Services{Reads: g.fakes(), Levels: &fakes{}, Commands: g.fakes(), Auth: verifier(t, from)},
+	g.Handler, err = Handler(testConfig(t), Services{Reads: g.fakes(), Levels: &fakes{}, Commands: g.fakes(), Gate: gateFor(t, from)},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -205,8 +205,8 @@ func newGuarded(t testing.TB) *guarded {
 	return g
 }
 
-// verifier takes the issuer's tokens.
-func verifier(t testing.TB, from *issuer.Issuer) *auth.Verifier {
+// gateFor takes the issuer's tokens.
+func gateFor(t testing.TB, from *issuer.Issuer) *Gate {
 	t.Helper()
 	v, err := auth.New(auth.Config{Mode: auth.ModeJWT, Issuer: from.URL(), Audience: issuer.Audience, JWKSURL: from.KeysURL()},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -220,7 +220,7 @@ func verifier(t testing.TB, from *issuer.Issuer) *auth.Verifier {
 		v.Run(ctx)
 	}()
 	t.Cleanup(func() { stop(); <-ended })
-	return v
+	return &Gate{Verifier: v}
 }
 
 func (g *guarded) fakes() *fakes {
@@ -418,7 +418,7 @@ func TestATokenThatIsNotTakenIsNotIgnored(t *testing.T) {
 
 func TestAnExportNeedsItsScope(t *testing.T) {
 	g := newGuarded(t)
-	server := httptest.NewServer(Export(testConfig(t, "CORS_ORIGINS", "https://shop.example"), verifier(t, g.issuer), exporterFunc(
+	server := httptest.NewServer(Export(testConfig(t, "CORS_ORIGINS", "https://shop.example"), gateFor(t, g.issuer), exporterFunc(
 		func(read.MovementFilter, read.MovementID, func(*read.Movement) error) error {
 			return nil
 		}), slog.New(slog.DiscardHandler)))

@@ -50,7 +50,7 @@ const pageOfLevels = `{products(first:20){nodes{name variants{inventory{availabl
 // A page of 20 products with 2 variants each costs one call of the Inventory Service, and none while its levels are fresh.
 func TestAPageCostsOneUpstreamCall(t *testing.T) {
 	f, reader, sim := newUpstream(t, newCatalogue(20))
-	h, err := Handler(testConfig(t), Services{Reads: f, Levels: reader, Commands: f, Auth: everybody(t)}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	h, err := Handler(testConfig(t), Services{Reads: f, Levels: reader, Commands: f, Gate: everybody(t)}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestAPageCostsOneUpstreamCall(t *testing.T) {
 // With the Inventory Service away, products are answered all the same, and no level is invented.
 func TestTheInventoryServiceIsAway(t *testing.T) {
 	f, reader, sim := newUpstream(t, newCatalogue(20))
-	h, err := Handler(testConfig(t), Services{Reads: f, Levels: reader, Commands: f, Auth: everybody(t)}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	h, err := Handler(testConfig(t), Services{Reads: f, Levels: reader, Commands: f, Gate: everybody(t)}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
