@@ -83,7 +83,7 @@ func kindOf(refused gqlerror.List) kind {
 
 // prepare finds the operation of a request and gives its variables their types. The operation that comes with a refusal is one
 // that isn't allowed the way the request came.
-func (e *engine) prepare(ctx context.Context, req request) (*operation, gqlerror.List) {
+func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.List) {
 	doc, id, refused := e.admission.document(ctx, req)
 	if refused != nil {
 		return nil, refused
@@ -96,7 +96,7 @@ func (e *engine) prepare(ctx context.Context, req request) (*operation, gqlerror
 	case definition == nil:
 		return nil, refusal(BadUserInput, nil, "the document has no operation of the name that operationName gives")
 	}
-	op := &operation{OperationContext: &graphql.OperationContext{
+	op := &prepared{OperationContext: &graphql.OperationContext{
 		RawQuery: definition.Position.Src.Input, OperationName: req.operationName, Doc: doc.QueryDocument, Operation: definition,
 		DisableIntrospection: !e.admission.introspection, RecoverFunc: recovered,
 		ResolverMiddleware:     checked,
@@ -149,7 +149,7 @@ func checked(ctx context.Context, next graphql.Resolver) (any, error) {
 	return v, nil
 }
 
-func (e *engine) execute(ctx context.Context, op *operation) *graphql.Response {
+func (e *engine) execute(ctx context.Context, op *prepared) *graphql.Response {
 	if op.Operation.Operation == ast.Query {
 		ctx = withLevelLoads(ctx, e.levels, op.plan.Roots())
 	}

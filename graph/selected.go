@@ -11,8 +11,8 @@ import (
 	"product-service/projection/read"
 )
 
-// operation is an operation to be executed, with the plan of what it selects.
-type operation struct {
+// prepared is an operation that can be executed, with the plan of what it selects.
+type prepared struct {
 	*graphql.OperationContext
 	plan    *plan.Plan
 	planned bool // it runs by it
@@ -28,7 +28,7 @@ type selectedField struct {
 type selectedKey struct{}
 
 // around runs a root field of an operation that runs by its plan.
-func (op *operation) around(ctx context.Context, root *plan.Field, run func(context.Context)) {
+func (op *prepared) around(ctx context.Context, root *plan.Field, run func(context.Context)) {
 	ctx = context.WithValue(ctx, selectedKey{}, &selectedField{root, root.Key, op.Variables})
 	if loads := levelLoadsOf(ctx); loads != nil {
 		defer loads.reported(root.Key) // it may have ended before it had anything to report
@@ -37,7 +37,7 @@ func (op *operation) around(ctx context.Context, root *plan.Field, run func(cont
 }
 
 // generated is the context of an operation that runs in the generated code.
-func (op *operation) generated(ctx context.Context) context.Context {
+func (op *prepared) generated(ctx context.Context) context.Context {
 	return context.WithValue(graphql.WithOperationContext(ctx, op.OperationContext), selectedKey{}, op)
 }
 
@@ -46,7 +46,7 @@ func selectedAt(ctx context.Context) *selectedField {
 	switch at := ctx.Value(selectedKey{}).(type) {
 	case *selectedField:
 		return at
-	case *operation:
+	case *prepared:
 		if f, root := fieldAt(at.plan, graphql.GetFieldContext(ctx)); f != nil {
 			return &selectedField{f, root, at.Variables}
 		}
@@ -56,7 +56,7 @@ func selectedAt(ctx context.Context) *selectedField {
 
 // selectedRoot is a root field of an operation that runs in the generated code.
 func selectedRoot(ctx context.Context, key string) *plan.Field {
-	op, _ := ctx.Value(selectedKey{}).(*operation)
+	op, _ := ctx.Value(selectedKey{}).(*prepared)
 	return op.plan.Roots().Key(key)
 }
 
