@@ -114,7 +114,7 @@ func TestReadersNeverSeeLess(t *testing.T) {
 	s := &seen{most: map[uuid.UUID]int64{}}
 	stores, rebuilding := []*store.Store{a, projectiontest.Another(t, a)}, projectiontest.Another(t, a)
 	for _, store := range append(stores, rebuilding) {
-		store.Patience = time.Hour // a slow machine is to be waited for
+		store.Times.Change = time.Hour // a slow machine is to be waited for
 	}
 	for i, store := range stores {
 		var half []int16

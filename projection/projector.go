@@ -130,7 +130,7 @@ func (p *Projector) upgrade(ctx context.Context) error {
 		}
 		err = p.rebuild(ctx)
 		if errors.Is(err, store.ErrRebuilding) {
-			store.Pause(ctx, nil, store.StaleMeta)
+			store.Pause(ctx, nil, p.store.Times.Look)
 		} else if err != nil {
 			return err
 		}

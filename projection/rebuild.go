@@ -30,7 +30,7 @@ type Progress struct {
 }
 
 // Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with checkpoints of its own, follows the log
-// until it has caught up, and names it; readers and projectors then change over to it without seeing less than before (see [Store.look]), and the
+// until it has caught up, and names it; readers and projectors then change over to it without seeing less than before (see package store), and the
 // levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place, and what is
 // wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
@@ -197,7 +197,7 @@ func (r *rebuild) indexed(ctx context.Context, g store.Generation) error {
 		defer cancel()
 		done <- r.store.IndexHistory(ctx, g)
 	}()
-	tick := time.NewTicker(store.LockTime / 3)
+	tick := time.NewTicker(r.store.Times.Lock / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -230,9 +230,9 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 // errOtherLog says that the log isn't the one the interrupted rebuild read.
 var errOtherLog = errors.New("the log has changed since the rebuild was interrupted; begin again")
 
-// handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See [Store.look].
+// handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See package store.
 func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) error {
-	for end := time.Now().Add(r.store.Patience + r.store.Config.ReadTimeout); time.Now().Before(end); {
+	for end := time.Now().Add(r.store.Times.Change + r.store.Config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
@@ -271,7 +271,7 @@ func (r *rebuild) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.claim = store.NewRebuildLock(store.NextGeneration(current.Generation, found.Generation))
+	r.claim = r.store.NewRebuildLock(store.NextGeneration(current.Generation, found.Generation))
 	keep := []string{current.Generation}
 	if interrupted {
 		if found.Schema == view.Schema && found.Generation != current.Generation {

@@ -187,7 +187,7 @@ func TestAnotherShapeIsRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = upgraded.Close(context.Background()) }()
-	upgraded.Patience = time.Hour // it is to change over because it has caught up
+	upgraded.Times.Change = time.Hour // it is to change over because it has caught up
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	r := read.NewReader(upgraded, nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -82,6 +81,9 @@ func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 	return b.unpark(ctx, id)
 }
 
+// blocksAtOnce is how many blocks of a product are gathered before they are written.
+const blocksAtOnce = 1000
+
 // foldLog folds the product's part of the log, up to the first row that can't be.
 func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) error {
 	for r, err := range b.log.ProductRecords(ctx, id) {
@@ -106,7 +108,7 @@ func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) e
 		if m.Type.Visible() && a.missed.has(m.Pos) {
 			a.skipped.Add(&m)
 		}
-		if len(a.Blocks) >= b.store.Server.Operations {
+		if len(a.Blocks) >= blocksAtOnce {
 			if err := b.replaceBlocks(ctx, a.Entry); err != nil {
 				return err
 			}
@@ -167,14 +169,11 @@ func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.S
 	for _, s := range skipped {
 		s.ID = view.AddedID(s.ID, id)
 	}
-	for chunk := range slices.Chunk(skipped, b.store.Server.Rows) {
-		if err := b.insert(ctx, b.into.Journal, chunk, true); store.OnlyDuplicates(err) {
-			return errStale
-		} else if err != nil {
-			return err
-		}
+	err := insert(ctx, b, b.into.Journal, skipped, true)
+	if store.OnlyDuplicates(err) {
+		return errStale
 	}
-	return nil
+	return err
 }
 
 // allDays write every day of the product whole.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"golang.org/x/sync/errgroup"
 
 	"product-service/projection/store"
@@ -27,14 +25,12 @@ func (b *builder) write(ctx context.Context, p *page) error {
 	}
 	var group errgroup.Group // that ends none of them early: a write that was given up may still arrive, after the page has been folded again
 	group.SetLimit(2)
-	for chunk := range slices.Chunk(blocks, b.store.Server.Rows) {
-		group.Go(func() error {
-			if err := b.insert(ctx, b.into.Movements, chunk, false); !store.OnlyDuplicates(err) {
-				return err
-			}
-			return nil // they are what they should be: a full block doesn't change
-		})
-	}
+	group.Go(func() error {
+		if err := insert(ctx, b, b.into.Movements, blocks, false); !store.OnlyDuplicates(err) {
+			return err
+		}
+		return nil // they are what they should be: a full block doesn't change
+	})
 	group.Go(func() error { return b.replaceAll(ctx, b.into.Days, days) })
 	group.Go(func() error { return b.writeJournal(ctx, p) })
 	if err := group.Wait(); err != nil {
@@ -43,16 +39,17 @@ func (b *builder) write(ctx context.Context, p *page) error {
 	return b.bulk(ctx, b.into.Products, products)
 }
 
-// insert makes documents; those that are there stay. The others are made, in order only up to the first that is there.
-func (b *builder) insert(ctx context.Context, into *mongo.Collection, documents any, ordered bool) error {
-	_, err := into.InsertMany(ctx, documents, options.InsertMany().SetOrdered(ordered))
-	if err != nil {
-		if !store.OnlyDuplicates(err) {
-			b.metrics.writeErrors.Inc()
-		}
-		return fmt.Errorf("write %s: %w", into.Name(), err)
+// insert is [store.Insert], and counts what fails.
+func insert[D any](ctx context.Context, b *builder, into *mongo.Collection, documents []D, ordered bool) error {
+	return b.counted(store.Insert(ctx, b.store, into, documents, ordered))
+}
+
+// counted counts an error of a write, unless it is about documents that were there.
+func (b *builder) counted(err error) error {
+	if err != nil && !store.OnlyDuplicates(err) {
+		b.metrics.writeErrors.Inc()
 	}
-	return nil
+	return err
 }
 
 // writeJournal adds the page to the journal, in order: a shard's journal has no hole, wherever this ends. Where another has added to a
@@ -65,12 +62,10 @@ func (b *builder) writeJournal(ctx context.Context, p *page) error {
 			from[shard] = b.journal[shard]
 		}
 	}
-	for chunk := range slices.Chunk(all, b.store.Server.Rows) {
-		if err := b.insert(ctx, b.into.Journal, chunk, true); store.OnlyDuplicates(err) {
-			return errors.Join(errStale, b.journal.begin(ctx, b.into.Journal, from))
-		} else if err != nil {
-			return err
-		}
+	if err := insert(ctx, b, b.into.Journal, all, true); store.OnlyDuplicates(err) {
+		return errors.Join(errStale, b.journal.begin(ctx, b.into.Journal, from))
+	} else if err != nil {
+		return err
 	}
 	for shard, s := range p.journal {
 		if len(s) > 0 {
@@ -82,19 +77,13 @@ func (b *builder) writeJournal(ctx context.Context, p *page) error {
 
 // bulk writes at most one operation a document. Each applies only to the state it was computed from; one that doesn't is stale.
 func (b *builder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
-	for chunk := range slices.Chunk(models, b.store.Server.Operations) {
-		result, err := into.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false))
-		switch {
-		case err != nil && store.OnlyDuplicates(err):
-			return fmt.Errorf("write %s: %w", into.Name(), errStale)
-		case err != nil:
-			b.metrics.writeErrors.Inc()
-			return fmt.Errorf("write %s: %w", into.Name(), err)
-		case result.MatchedCount+result.InsertedCount != int64(len(chunk)):
-			return fmt.Errorf("write %s: %w", into.Name(), errStale)
-		}
+	applied, err := b.store.BulkWrite(ctx, into, models)
+	switch err = b.counted(err); {
+	case store.OnlyDuplicates(err), err == nil && applied < int64(len(models)):
+		return fmt.Errorf("write %s: %w", into.Name(), errStale)
+	default:
+		return err
 	}
-	return nil
 }
 
 // guard matches a document in the state it was loaded in.
@@ -143,18 +132,13 @@ func replace(id string, doc any) mongo.WriteModel {
 	return mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetReplacement(doc).SetUpsert(true)
 }
 
-// replaceAll writes documents whatever is there.
+// replaceAll writes documents whatever is there. It is stale where another process made one of them at this moment.
 func (b *builder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
-	for chunk := range slices.Chunk(models, b.store.Server.Operations) {
-		if _, err := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil {
-			if mongo.IsDuplicateKeyError(err) { // another process made the same row at this moment, and not every server tries an upsert again by itself
-				return errStale
-			}
-			b.metrics.writeErrors.Inc()
-			return fmt.Errorf("write %s: %w", in.Name(), err)
-		}
+	_, err := b.store.BulkWrite(ctx, in, models)
+	if err = b.counted(err); store.OnlyDuplicates(err) {
+		return fmt.Errorf("write %s: %w", in.Name(), errStale)
 	}
-	return nil
+	return err
 }
 
 // deleteAll deletes documents by name.

@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"product-service/projection/store"
 	"product-service/projection/view"
 )
 
@@ -104,7 +105,7 @@ func (l *journalReader) count(ctx context.Context, lo, hi string, types []view.M
 	if inner >= hi || !l.reader.store.Server.Sums {
 		return countRows(l.rows(ctx, lo, hi, true), types)
 	}
-	n, err := sumCounts(ctx, l.in, l.within(inner, hi), types)
+	n, err := store.SumCounts(ctx, l.in, l.within(inner, hi), types)
 	for _, part := range [][2]string{{lo, inner}, {hi, later(hi)}} {
 		if err != nil {
 			return 0, err

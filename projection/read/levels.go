@@ -3,12 +3,10 @@ package read
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"product-service/integration/inventory"
 	"product-service/projection/store"
@@ -65,11 +63,9 @@ func (l *Levels) Save(ctx context.Context, levels []inventory.Level) error {
 			{Key: "updatedAt", Value: updated}, {Key: "fetchedAt", Value: fetched}, {Key: "source", Value: string(known.Source)}}
 		models = append(models, mongo.NewUpdateOneModel().SetFilter(older).SetUpdate(store.Set(fields)).SetUpsert(true))
 	}
-	for chunk := range slices.Chunk(models, l.store.Server.Operations) {
-		// One that is newer doesn't match, and so is to be inserted, which its id forbids.
-		if _, err := l.store.Database().Collection(levelsName).BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false)); err != nil && !store.OnlyDuplicates(err) {
-			return fmt.Errorf("save the last known levels: %w", err)
-		}
+	// A level that is newer doesn't match, and so is to be made, which its id forbids.
+	if _, err := l.store.BulkWrite(ctx, l.store.Database().Collection(levelsName), models); err != nil && !store.OnlyDuplicates(err) {
+		return fmt.Errorf("save the last known levels: %w", err)
 	}
 	return nil
 }

@@ -2,13 +2,11 @@ package read
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"product-service/projection/store"
 	"product-service/projection/view"
@@ -110,7 +108,7 @@ func (s *streamReader) count(ctx context.Context, lo, hi string, types []view.Mo
 		return countRows(s.rows(ctx, lo, hi, true), types)
 	}
 	whole := s.span(inner, outer)
-	n, err := sumCounts(ctx, s.in, whole, types)
+	n, err := store.SumCounts(ctx, s.in, whole, types)
 	for _, part := range [][2]int64{{first, inner}, {outer, end}} {
 		if err != nil {
 			return 0, err
@@ -129,33 +127,6 @@ func countRows(rows iter.Seq2[view.Movement, error], types []view.MovementType) 
 		}
 		if slices.Contains(types, m.Type) {
 			n++
-		}
-	}
-	return n, nil
-}
-
-// sumCounts adds up what documents say they hold.
-func sumCounts(ctx context.Context, in *mongo.Collection, filter bson.D, types []view.MovementType) (n int64, err error) {
-	group := bson.D{{Key: "_id", Value: nil}}
-	for _, t := range types {
-		group = append(group, bson.E{Key: string(t), Value: bson.D{{Key: "$sum", Value: "$counts." + string(t)}}})
-	}
-	c, err := in.Aggregate(ctx, mongo.Pipeline{{{Key: "$match", Value: filter}}, {{Key: "$group", Value: group}}})
-	if err != nil {
-		return 0, fmt.Errorf("count movements: %w", err)
-	}
-	var sums []map[view.MovementType]any
-	if err := c.All(ctx, &sums); err != nil {
-		return 0, fmt.Errorf("count movements: %w", err)
-	}
-	for _, sum := range sums {
-		for _, t := range types {
-			switch v := sum[t].(type) {
-			case int32:
-				n += int64(v)
-			case int64:
-				n += v
-			}
 		}
 	}
 	return n, nil

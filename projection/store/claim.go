@@ -26,12 +26,10 @@ type RebuildLock struct {
 	Until      int64  `bson:"until"` // others may go on after it
 }
 
-// LockTime is how long an interrupted rebuild waits for another process. It is longer than changeTime: until then nobody else drops what is read.
-const LockTime = 15 * time.Second
-
-// NewRebuildLock is a claim of somebody new.
-func NewRebuildLock(generation string) RebuildLock {
-	return RebuildLock{ID: "building", Generation: generation, Schema: view.Schema, Owner: uuid.NewString(), Until: time.Now().Add(LockTime).UnixMicro()}
+// NewRebuildLock is a lock of somebody new.
+func (s *Store) NewRebuildLock(generation string) RebuildLock {
+	until := time.Now().Add(s.Times.Lock).UnixMicro()
+	return RebuildLock{ID: "building", Generation: generation, Schema: view.Schema, Owner: uuid.NewString(), Until: until}
 }
 
 // Locked returns the claim there is, of whoever it is.
@@ -86,7 +84,7 @@ func (s *Store) tidy(ctx context.Context, current Meta) error {
 	if err != nil || !ok || left.Generation != current.Generation {
 		return err
 	}
-	claim := NewRebuildLock(current.Generation)
+	claim := s.NewRebuildLock(current.Generation)
 	if err := s.TakeOver(ctx, left, &claim, current.Generation); errors.Is(err, ErrRebuilding) {
 		return nil // it is theirs
 	} else if err != nil {
@@ -104,10 +102,10 @@ func NextGeneration(current, building string) string {
 
 // Renew keeps a claim. It returns [ErrRebuilding] where it has become another's.
 func (s *Store) Renew(ctx context.Context, claim *RebuildLock) error {
-	if time.Until(time.UnixMicro(claim.Until)) > LockTime*2/3 {
+	if time.Until(time.UnixMicro(claim.Until)) > s.Times.Lock*2/3 {
 		return nil
 	}
-	until := time.Now().Add(LockTime).UnixMicro()
+	until := time.Now().Add(s.Times.Lock).UnixMicro()
 	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}
 	result, err := s.db.Collection(metaName).UpdateOne(ctx, own, Set(bson.D{{Key: "until", Value: until}}))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // Ensure that what a rebuild left is dropped by the next program to start, but not while somebody has the claim.
 func TestTidyingUp(t *testing.T) {
 	s := open(t)
-	left := NewRebuildLock("2")
+	left := s.NewRebuildLock("2")
 	put := func(c RebuildLock) {
 		t.Helper()
 		if _, err := s.db.Collection(metaName).InsertOne(t.Context(), c); err != nil {
@@ -43,7 +43,7 @@ func TestTidyingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("while it can be gone on with", "1", "2")
-	lost := NewRebuildLock("3")
+	lost := s.NewRebuildLock("3")
 	if err := s.TakeOver(t.Context(), RebuildLock{Owner: "somebody else"}, &lost, "2"); !errors.Is(err, ErrRebuilding) {
 		t.Errorf("a claim that another has taken over: %v", err)
 	}

@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -14,41 +12,6 @@ import (
 
 // AllFields asks for all fields of documents.
 var AllFields = bson.D{}
-
-// Find reads documents by id, in the way that costs the server least, and hands each to found.
-func Find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []string, fields bson.D, found func(D)) error {
-	if !s.Server.lookups {
-		for _, id := range ids {
-			var d D
-			err := in.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(fields)).Decode(&d)
-			if errors.Is(err, mongo.ErrNoDocuments) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			found(d)
-		}
-		return nil
-	}
-	for chunk := range slices.Chunk(ids, 1000) {
-		cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: chunk}}}}, options.Find().SetProjection(fields).SetBatchSize(1000))
-		if err != nil {
-			return err
-		}
-		for cursor.Next(ctx) {
-			var d D
-			if err := cursor.Decode(&d); err != nil {
-				return errors.Join(err, cursor.Close(ctx))
-			}
-			found(d)
-		}
-		if err := errors.Join(cursor.Err(), cursor.Close(ctx)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // IDOnly asks for no more of documents than their ids.
 var IDOnly = bson.D{{Key: "_id", Value: 1}}
@@ -90,16 +53,3 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 }
 
 func Set(fields bson.D) bson.D { return bson.D{{Key: "$set", Value: fields}} }
-
-// OnlyDuplicates says that a write failed for nothing but documents that were there already.
-func OnlyDuplicates(err error) bool {
-	var bulk mongo.BulkWriteException
-	var single mongo.WriteException
-	switch {
-	case errors.As(err, &bulk):
-		return bulk.WriteConcernError == nil && !slices.ContainsFunc(bulk.WriteErrors, func(e mongo.BulkWriteError) bool { return e.Code != 11000 })
-	case errors.As(err, &single):
-		return single.WriteConcernError == nil && !slices.ContainsFunc(single.WriteErrors, func(e mongo.WriteError) bool { return e.Code != 11000 })
-	}
-	return false
-}

@@ -32,24 +32,17 @@ type Generation struct {
 // kinds are the collections of a generation.
 var kinds = []string{"products", "movements", "journal", "days"}
 
+// Collections returns the generation of a name, whatever its shape.
 func (s *Store) Collections(name string) Generation {
 	of := func(what string) *mongo.Collection { return s.db.Collection(what + "_" + name) }
 	return Generation{Name: name, Products: of("products"), Movements: of("movements"), Journal: of("journal"), Days: of("days")}
 }
 
-const (
-	// StaleMeta is how long a process may go without a look at which generation is read.
-	StaleMeta = time.Second
-	// notice is how long a process knows of a new generation before its projector feeds it: by then every process knows of it.
-	notice = StaleMeta * 3 / 2
-	// changeTime is how long after its last look that found an old generation in use a process reads it at most.
-	changeTime = 5 * StaleMeta
-)
-
-// use says which generations a process uses. They differ only while it changes over.
+// use says which generations a process uses. They differ only while it is turning.
 type use struct{ read, fed Meta }
 
-// Generation returns the generation that is read now. See [Store.look] for how it gives way to another.
+// Generation returns the generation that is read now. It gives way to another such that no reader of this process sees less than one
+// did before.
 func (s *Store) Generation(ctx context.Context) (Generation, error) {
 	u, err := s.using(ctx)
 	return s.GenerationOf(u.read), err
@@ -61,6 +54,7 @@ func (s *Store) FedGeneration(ctx context.Context) (Generation, error) {
 	return s.GenerationOf(u.fed), err
 }
 
+// GenerationOf returns the generation that is named.
 func (s *Store) GenerationOf(m Meta) Generation {
 	g := s.Collections(m.Generation)
 	g.Schema = m.Schema
@@ -69,11 +63,11 @@ func (s *Store) GenerationOf(m Meta) Generation {
 
 // using says which generations are in use. One of those who ask finds it out for all, in time or not at all, while MongoDB is silent.
 func (s *Store) using(ctx context.Context) (use, error) {
-	if u, fresh := s.known(); fresh {
+	if u, fresh := s.fresh(); fresh {
 		return u, nil
 	}
 	u, err := s.looks.Do(ctx, "", func(ctx context.Context) (use, error) {
-		if u, fresh := s.known(); fresh { // those before have just found it out
+		if u, fresh := s.fresh(); fresh { // those before have just found it out
 			return u, nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.Config.ReadTimeout)
@@ -86,72 +80,49 @@ func (s *Store) using(ctx context.Context) (use, error) {
 	return u, nil
 }
 
-func (s *Store) known() (u use, fresh bool) {
+// fresh is what is in use, where that is known well enough.
+func (s *Store) fresh() (use, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return use{s.current, s.current}, time.Since(s.read) < StaleMeta
+	return use{s.known.read, s.known.read}, s.known.fresh(time.Now(), s.Times)
 }
 
-// look finds out which generation is named, and changes over to it such that no reader sees less than one did before, in this process or another.
-//
-// A projector turns to a new generation some time after its process has seen that it is named, when every other one has seen it too. It ends its page of
-// the old generation, and begins with the new one where it stands. No clock of another host is asked. When it has read a shard to its end there, the
-// new generation holds all that the old one ever will, and the checkpoint says so: under the epoch of whoever was the last to feed the old one, or a
-// later one. Readers change over when that is so of every shard. Until then every read looks for itself, those under way aside: when one finds the
-// change done, so does each that begins after it, wherever.
-//
-// A shard without an owner, or with one of another shape of documents, holds this up. After changeTime a process changes over all the same,
-// because the old generation is dropped: what the rebuild adds to the new one meanwhile is then all there is to go by.
+// look finds out which generation is named, and with that which ones are in use from now on. Looks come one after the other.
 func (s *Store) look(ctx context.Context) (use, error) {
-	began := time.Now() // not when the answer comes: a slow one is old by then
-	m, err := s.LoadMeta(ctx)
-	if err != nil {
+	found := sighting{at: time.Now()}
+	var err error
+	if found.named, err = s.LoadMeta(ctx); err != nil {
 		return use{}, err
 	}
 	s.mu.Lock()
-	old, last := s.current, s.read
-	if s.seen != m.Generation {
-		s.seen, s.since = m.Generation, began
-	}
-	since := s.since
+	before := s.known
 	s.mu.Unlock()
-	if changes := old.Generation != "" && old.Generation != m.Generation; changes && began.Sub(last) < s.Patience {
-		done, err := s.TakenOver(ctx, old.Generation, m.Generation)
-		switch {
-		case err != nil:
+	if before.read.Generation != "" && before.read.Generation != found.named.Generation {
+		if found.takenOver, err = s.TakenOver(ctx, before.read.Generation, found.named.Generation); err != nil {
 			return use{}, err
-		case done:
-		case began.Sub(since) < notice:
-			return use{old, old}, nil
-		default:
-			return use{old, m}, nil
 		}
 	}
+	next, _ := before.after(found, s.Times)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.current, s.read = m, began
-	return use{m, m}, nil
+	s.known = next
+	return use{read: next.read, fed: found.named}, nil
 }
 
 // TakenOver says whether the owner of every shard has left an old generation for a new one that holds all that the old one shows. The new one is
-// looked at first: an owner who came to the old one meanwhile then shows there.
+// read first: an owner who came to the old one meanwhile then shows there.
 func (s *Store) TakenOver(ctx context.Context, from, to string) (bool, error) {
-	is, err := s.LoadCheckpoints(ctx, to)
+	next, err := s.LoadCheckpoints(ctx, to)
 	if err != nil {
 		return false, err
 	}
-	was, err := s.LoadCheckpoints(ctx, from)
+	old, err := s.LoadCheckpoints(ctx, from)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return true, nil // it is being dropped
 	} else if err != nil {
 		return false, err
 	}
-	for n, c := range was {
-		if at := is[n]; at.CaughtUp < c.Epoch || at.Complete < c.Complete {
-			return false, nil
-		}
-	}
-	return true, nil
+	return isTakenOver(old, next), nil
 }
 
 // ErrRenamed says that what was looked at isn't what is read any more.

@@ -11,9 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -41,22 +39,10 @@ type Store struct {
 
 	looks Flights[use] // for the generation in use
 
-	mu      sync.Mutex
-	current Meta      // that is read
-	read    time.Time // when that was last found to be the one that is named
-	seen    string    // the generation that is named
-	since   time.Time // for how long this process has known it
+	mu    sync.Mutex
+	known known // of the generation in use
 
-	Patience time.Duration // changeTime, but in tests
-}
-
-// Server is what the database can do, asked once.
-type Server struct {
-	Operations int  // how many guarded writes a command may carry
-	Rows       int  // how many inserts
-	lookups    bool // it finds documents by a list of ids without reading the whole collection
-	Indexes    bool // its queries use indexes
-	Sums       bool // it adds up fields of embedded documents
+	Times Times // of changes of the generation; tests make them longer
 }
 
 // Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to read, with its indexes.
@@ -70,7 +56,7 @@ func OpenMonitored(ctx context.Context, c Config, monitor *event.CommandMonitor)
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
 	}
-	s := &Store{Config: c, client: client, db: client.Database(c.Database), Waiting: newWaiters(), Patience: changeTime}
+	s := &Store{Config: c, client: client, db: client.Database(c.Database), Waiting: newWaiters(), Times: defaultTimes}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, client.Disconnect(ctx))
 	}
@@ -105,24 +91,6 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	return s.IndexHistory(ctx, s.Collections(m.Generation))
-}
-
-// ask finds out what the server can do. FerretDB 1 answers buildInfo with its own version beside MongoDB's. It holds a connection of
-// its pool for each operation of an update command, scans a collection for a list of ids, doesn't use indexes in its queries,
-// doesn't add up fields of embedded documents, misses large numbers in arrays, and may lose one of two updates of
-// a document at the same time: it is for trying things out.
-func (s *Store) ask(ctx context.Context) error {
-	var info struct {
-		Ferret string `bson:"ferretdbVersion"`
-	}
-	if err := s.db.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info); err != nil {
-		return fmt.Errorf("ask MongoDB what it can do: %w", err)
-	}
-	s.Server = Server{Operations: 1000, Rows: 2500, lookups: true, Indexes: true, Sums: true}
-	if info.Ferret != "" {
-		s.Server = Server{Operations: 8, Rows: 100}
-	}
-	return nil
 }
 
 // CreateGeneration makes a generation's checkpoint, if it isn't there, and the indexes of its products. Those of its movements are for later: a rebuild
