@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 const callTimeout = 2 * time.Minute
@@ -34,6 +36,12 @@ func Main(m *testing.M) {
 	if err := process.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stack:", err)
 		code = max(code, 1)
+	}
+	if code == 0 { // a test that failed may have left some
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "stack:", err)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }

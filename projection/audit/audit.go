@@ -174,7 +174,7 @@ func (a *audit) compare(ctx context.Context, c *comparison) error {
 		if err != nil {
 			c.differ("log", "the row at position %d can't be read: %v", r.Pos, err)
 			if a.repair.IsParked(c.id) {
-				c.differ("parked", parkedWords)
+				return a.differParked(ctx, c)
 			}
 			return nil
 		}

@@ -3,7 +3,9 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,8 +180,12 @@ func TestAuditOfAParkedProduct(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if found := places(differences(t, s, l, Options{Heal: true})); !slices.Equal(found, []string{"log", "parked"}) {
-			t.Errorf("found %v", found)
+		found := differences(t, s, l, Options{Heal: true})
+		if !slices.Equal(places(found), []string{"log", "parked"}) {
+			t.Fatalf("found %+v", found)
+		}
+		if what := found[1].What; !strings.Contains(what, fmt.Sprintf("position %d, a ProductStockAdjustedEvent", row.Pos)) || !strings.Contains(what, "delta") {
+			t.Errorf("it says of the parked product: %s", what)
 		}
 	}
 }

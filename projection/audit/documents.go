@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -14,13 +15,10 @@ import (
 	"product-service/projection/view"
 )
 
-const parkedWords = "the product is parked: its documents end before a row that could not be folded in"
-
 // compareDocuments holds the read model against the log.
 func (a *audit) compareDocuments(ctx context.Context, c *comparison) error {
 	if a.repair.IsParked(c.id) {
-		c.differ("parked", parkedWords)
-		return nil
+		return a.differParked(ctx, c)
 	}
 	c.compareProduct()
 	if err := a.compareBlocks(ctx, c); err != nil {
@@ -33,6 +31,22 @@ func (a *audit) compareDocuments(ctx context.Context, c *comparison) error {
 		return err
 	}
 	return a.compareInventory(ctx, c)
+}
+
+// differParked says that the product is parked, since when, and at which row.
+func (a *audit) differParked(ctx context.Context, c *comparison) error {
+	parked, err := a.store.Parked(ctx, a.into.Name)
+	if err != nil {
+		return err
+	}
+	for _, p := range parked {
+		if p.Product == c.id {
+			c.differ("parked", "the product is parked since %s: its documents end before the row at position %d, a %s, which could not be folded in: %s",
+				p.At.Format(time.RFC3339), p.Pos, p.Type, p.Error)
+			return nil
+		}
+	}
+	return nil // it isn't any more
 }
 
 func (c *comparison) compareProduct() {
