@@ -69,7 +69,7 @@ func TestTheDescriptionOfTheMessagesIsTrue(t *testing.T) {
 	same(t, "reasons", doc.Components.Schemas["ProductReservationFailed"].Properties["reason"].Enum, []string{string(product.InvalidCommand), string(product.AlreadyReleased),
 		string(product.ReservationConflict), string(product.UnknownProduct), string(product.Expired), string(product.InsufficientStock)})
 	same(t, "reasons of dead letters", doc.Components.Schemas["DeadLetterHeaders"].Properties["dlq-reason"].Enum,
-		[]string{ReasonUnreadable, ReasonInvalidCommand, ReasonTooOld, ReasonFailed, ReasonUnsent})
+		[]string{ReasonUnreadable, ReasonInvalidCommand, ReasonConflict, ReasonTooOld, ReasonFailed, ReasonUnsent})
 
 	for name, release := range map[string]bool{"ReserveProduct": false, "ReleaseProduct": true} {
 		m := doc.Components.Messages[name]
