@@ -28,9 +28,10 @@ const callTimeout = 2 * time.Minute
 // Real says whether the tests run on real servers: TEST_REAL=1.
 func Real() bool { return os.Getenv("TEST_REAL") == "1" }
 
-// Main runs a package's tests and then stops what they started; call it from TestMain. Without it the servers die with
-// the process as well, but their temporary files stay until the next process sweeps them.
+// Main runs a package's tests, stops what they started, and fails where a goroutine is left; call it from TestMain. Without it
+// the servers die with the process as well, but their temporary files stay until the next process sweeps them.
 func Main(m *testing.M) {
+	const metersOfSarama = "github.com/rcrowley/go-metrics.(*meterArbiter).tick" // one goroutine for all, for good
 	process.hasMain = true
 	code := m.Run()
 	if err := process.stop(); err != nil {
@@ -38,7 +39,7 @@ func Main(m *testing.M) {
 		code = max(code, 1)
 	}
 	if code == 0 { // a test that failed may have left some
-		if err := goleak.Find(); err != nil {
+		if err := goleak.Find(goleak.IgnoreAnyFunction(metersOfSarama)); err != nil {
 			fmt.Fprintln(os.Stderr, "stack:", err)
 			code = 1
 		}
