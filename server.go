@@ -313,7 +313,7 @@ func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, doc
 	if err != nil {
 		return err
 	}
-	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, Gate: gate, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
+	api, err := graph.Handler(s.Graph, graph.Services{Reads: reader, Levels: levels, Commands: service, Changes: documents.Changes, LevelChanges: levels, Gate: gate, LevelsFresh: s.Inventory.Fresh}, s.log, s.metrics)
 	if err != nil {
 		return err
 	}
@@ -332,6 +332,7 @@ func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, doc
 	}
 	life.start("admin", admin)
 	life.start("http", clients)
+	life.start("subscriptions", api.Run)
 	s.log.Info("serving", "graphql", fmt.Sprintf("http://%s/graphql", addr), "admin", fmt.Sprintf("http://%s", adminAddr))
 	return nil
 }

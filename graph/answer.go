@@ -18,31 +18,15 @@ import (
 // refuse answers a request that isn't executed.
 func (p presenter) refuse(ctx context.Context, w http.ResponseWriter, media string, status int, err error) {
 	w.Header().Set("Cache-Control", "no-store")
-	p.write(ctx, w, media, status, &graphql.Response{Errors: gqlerror.List{p.present(ctx, err)}})
+	p.write(ctx, w, media, status, p.refusal(ctx, err))
 }
 
-// write sends the response in one piece. A response without data is one of a request that wasn't executed: it has no data key,
-// where an executed one that failed has a null.
+// write sends the response in one piece.
 func (p presenter) write(ctx context.Context, w http.ResponseWriter, media string, status int, resp *graphql.Response) {
-	body := make([]byte, 0, len(resp.Data)+64)
-	body = append(body, '{')
-	if len(resp.Errors) > 0 {
-		encoded, err := json.Marshal(resp.Errors)
-		if err != nil {
-			p.log.ErrorContext(ctx, "errors can't be encoded", "error", err)
-			encoded = []byte(`[{"message":"internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]`)
-		}
-		body = append(body, `"errors":`...)
-		body = append(body, encoded...)
+	body := p.encode(ctx, resp)
+	if media == mediaEvents { // what isn't served comes as no event
+		media = mediaJSON
 	}
-	if resp.Data != nil {
-		if len(resp.Errors) > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, `"data":`...)
-		body = append(body, resp.Data...) // as it was encoded during the execution
-	}
-	body = append(body, '}')
 	header := w.Header()
 	header.Set("Content-Type", media+"; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -51,6 +35,37 @@ func (p presenter) write(ctx context.Context, w http.ResponseWriter, media strin
 	if _, err := w.Write(body); err != nil {
 		p.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)
 	}
+}
+
+// encode returns a response as clients get it. One without data is of a request that wasn't executed: it has no data key, where
+// an executed one that failed has a null.
+func (p presenter) encode(ctx context.Context, resp *graphql.Response) []byte {
+	body := make([]byte, 0, len(resp.Data)+64)
+	body = append(body, '{')
+	if len(resp.Errors) > 0 {
+		body = append(append(body, `"errors":`...), p.encodeErrors(ctx, resp.Errors)...)
+	}
+	if resp.Data != nil {
+		if len(resp.Errors) > 0 {
+			body = append(body, ',')
+		}
+		body = append(append(body, `"data":`...), resp.Data...) // as it was encoded during the execution
+	}
+	return append(body, '}')
+}
+
+func (p presenter) encodeErrors(ctx context.Context, errs gqlerror.List) []byte {
+	encoded, err := json.Marshal(errs)
+	if err != nil {
+		p.log.ErrorContext(ctx, "errors can't be encoded", "error", err)
+		return []byte(`[{"message":"internal error","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]`)
+	}
+	return encoded
+}
+
+// refusal is the response to a request that isn't executed.
+func (p presenter) refusal(ctx context.Context, err error) *graphql.Response {
+	return &graphql.Response{Errors: gqlerror.List{p.present(ctx, err)}}
 }
 
 // keepable tells caches how long they may use the answer of a GET, and by what to ask for it again (RFC 9111; RFC 9110, section 8.8). It

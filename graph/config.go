@@ -68,6 +68,20 @@ type Config struct {
 	// MaxCost bounds the weight of an operation: about how many fields its answer can have.
 	MaxCost int `env:"GRAPHQL_MAX_COST" envDefault:"100000"`
 
+	// MaxSockets bounds how many WebSockets and event streams are open at once. Each takes about 20 KB.
+	MaxSockets int `env:"GRAPHQL_MAX_SOCKETS" envDefault:"20000"`
+
+	// MaxSocketsPerAddress bounds how many of them one client's address has. Addresses of this host itself don't count: those
+	// are of a proxy. Raise it where a proxy on another host is in front.
+	MaxSocketsPerAddress int `env:"GRAPHQL_MAX_SOCKETS_PER_ADDRESS" envDefault:"1000"`
+
+	// MaxSocketOperations bounds how many operations run on a WebSocket at once.
+	MaxSocketOperations int `env:"GRAPHQL_MAX_SOCKET_OPERATIONS" envDefault:"50"`
+
+	// SubscriptionInterval is the least time from one value of a product or variant that subscribers get to the next one. Where
+	// changes come faster the latest is sent.
+	SubscriptionInterval time.Duration `env:"GRAPHQL_SUBSCRIPTION_INTERVAL" envDefault:"50ms"`
+
 	RateLimit RateLimitConfig
 }
 
@@ -99,12 +113,16 @@ func (c Config) Validate() error {
 	if c.Timeout <= 0 {
 		fault("GRAPHQL_TIMEOUT=%s gives no request any time; allowed: a duration above 0, such as 10s", c.Timeout)
 	}
+	if c.SubscriptionInterval < time.Millisecond || c.SubscriptionInterval > time.Minute {
+		fault("GRAPHQL_SUBSCRIPTION_INTERVAL=%s; allowed: 1ms to 1m", c.SubscriptionInterval)
+	}
 	for _, limit := range []struct {
 		name  string
 		value int64
 	}{
 		{"GRAPHQL_CONCURRENCY", int64(c.Concurrency)}, {"GRAPHQL_DOCUMENT_CACHE", c.DocumentCache}, {"GRAPHQL_MAX_BODY", c.MaxBody}, {"GRAPHQL_MAX_TOKENS", int64(c.MaxTokens)}, {"GRAPHQL_MAX_DEPTH", int64(c.MaxDepth)},
 		{"GRAPHQL_MAX_FIELDS", int64(c.MaxFields)}, {"GRAPHQL_MAX_ALIASES", int64(c.MaxAliases)}, {"GRAPHQL_MAX_COST", int64(c.MaxCost)},
+		{"GRAPHQL_MAX_SOCKETS", int64(c.MaxSockets)}, {"GRAPHQL_MAX_SOCKETS_PER_ADDRESS", int64(c.MaxSocketsPerAddress)}, {"GRAPHQL_MAX_SOCKET_OPERATIONS", int64(c.MaxSocketOperations)},
 	} {
 		if limit.value < 1 {
 			fault("%s=%d would refuse every request; allowed: 1 and more", limit.name, limit.value)

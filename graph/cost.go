@@ -50,8 +50,7 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 		return read, pageSize(f.ArgumentMap(variables))
 	case "nodes", "productVariants":
 		if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "Query" {
-			ids, _ := f.ArgumentMap(variables)["ids"].([]any)
-			return readCost, max(1, len(ids))
+			return readCost, idCount(f.ArgumentMap(variables), "ids")
 		}
 		return 1, 1 // of a connection, which has counted them
 	case "_entities":
@@ -61,6 +60,10 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 		input, _ := f.ArgumentMap(variables)["input"].(map[string]any)
 		items, _ := input["items"].([]any)
 		return readCost, max(1, len(items))
+	case "stockChanged":
+		return readCost, idCount(f.ArgumentMap(variables), "productIds")
+	case "inventoryChanged":
+		return readCost, idCount(f.ArgumentMap(variables), "variantIds")
 	case "variants":
 		return 1, variantsCost
 	case "stockTimeline":
@@ -73,6 +76,11 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 		}
 	}
 	return 1, 1
+}
+
+func idCount(args map[string]any, name string) int {
+	ids, _ := args[name].([]any)
+	return max(1, len(ids))
 }
 
 // pageSize is how long a page can be. Sizes out of bounds are refused by the field itself.

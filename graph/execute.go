@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"product-service/graph/auth"
+	"product-service/graph/live"
 	"product-service/graph/model"
 	"product-service/graph/plan"
 )
@@ -37,10 +38,19 @@ const (
 	limited       kind = "limited"   // its document or its operation is too much
 	throttled     kind = "throttled" // its caller has asked for too much already
 	mutationByGet kind = "forbidden" // it would change something, and came as a GET
+	follows       kind = "follows"   // it is a subscription, and has begun
+	unfollowable  kind = "refused"   // it is a subscription, and came where there is one answer
 )
 
-// run admits, weighs and executes an operation. The response of a request that isn't executed has no data.
-func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind) {
+// answer is what became of a request: a response, or a subscription that has begun.
+type answer struct {
+	resp *graphql.Response
+	kind kind
+	feed *live.Subscriber
+}
+
+// run admits, weighs and executes an operation, or begins to follow it. The response of a request that isn't executed has no data.
+func (e *engine) run(ctx context.Context, req request) answer {
 	began := time.Now()
 	op, refused := e.prepare(ctx, req)
 	if refused != nil {
@@ -57,16 +67,32 @@ func (e *engine) run(ctx context.Context, req request) (*graphql.Response, kind)
 		}
 		e.metrics.operation("none", k, time.Since(began))
 		e.metrics.refused(refused[0])
-		return resp, k
+		return answer{resp: resp, kind: k}
 	}
-	claimClocks(ctx, op.OperationContext)
-	resp := e.execute(ctx, op)
-	k := answered
-	if len(resp.Errors) > 0 {
-		k = partly
+	var a answer
+	if op.Operation.Operation == ast.Subscription {
+		a = e.begin(ctx, op.OperationContext, req.wake)
+	} else {
+		claimClocks(ctx, op.OperationContext)
+		a.resp, a.kind = e.execute(ctx, op), answered
+		if len(a.resp.Errors) > 0 {
+			a.kind = partly
+		}
 	}
-	e.metrics.operation(string(op.Operation.Operation), k, time.Since(began))
-	return resp, k
+	e.metrics.operation(string(op.Operation.Operation), a.kind, time.Since(began))
+	return a
+}
+
+// begin begins a subscription.
+func (e *engine) begin(ctx context.Context, op *graphql.OperationContext, wake func()) answer {
+	if wake == nil {
+		return answer{kind: unfollowable}
+	}
+	feed, refused := e.follow(ctx, op, wake)
+	if feed == nil {
+		return answer{resp: &graphql.Response{Errors: refused}, kind: invalid}
+	}
+	return answer{feed: feed, kind: follows}
 }
 
 func kindOf(refused gqlerror.List) kind {
@@ -102,7 +128,7 @@ func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.
 		ResolverMiddleware:     checked,
 		RootResolverMiddleware: e.rootField,
 	}}
-	if req.get && definition.Operation != ast.Query {
+	if req.get && definition.Operation == ast.Mutation {
 		return op, refusal(BadUserInput, definition.Position, "a mutation must be sent as a POST")
 	}
 	variables, err := coerceVariables(e.admission.schema, definition, req.variables)
@@ -110,6 +136,9 @@ func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.
 		return nil, gqlerror.List{{Err: err, Message: err.Error()}}
 	}
 	op.Variables = variables
+	if refused := onlyField(op.OperationContext); refused != nil {
+		return nil, refused
+	}
 	cost := costOf(op.OperationContext)
 	if cost > e.maxCost {
 		return nil, refusal(QueryTooComplex, definition.Position, "the operation weighs %d; it can weigh %d: ask for shorter pages or fewer fields", cost, e.maxCost)

@@ -19,6 +19,7 @@ import (
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection/read"
+	"product-service/projection/store"
 )
 
 // fakes are the services of a handler under test. A function that is nil finds nothing.
@@ -35,8 +36,17 @@ type fakes struct {
 	level       func(context.Context, uuid.UUID) inventory.Result
 	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
 
-	mu    sync.Mutex
-	loads []load
+	mu       sync.Mutex
+	loads    []load
+	told     map[int]func([]store.Change) // of changes of products
+	watching map[int]watching
+	nth      int
+}
+
+// watching is one who is told of changes of a level.
+type watching struct {
+	id      uuid.UUID
+	changed func(inventory.Level)
 }
 
 // load is one call of Levels.
@@ -129,6 +139,52 @@ func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration
 	return results
 }
 
+func (f *fakes) Subscribe(changed func([]store.Change)) (stop func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.told == nil {
+		f.told = map[int]func([]store.Change){}
+	}
+	f.nth++
+	n := f.nth
+	f.told[n] = changed
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.told, n)
+	}
+}
+
+func (f *fakes) Watch(id uuid.UUID, changed func(inventory.Level)) (stop func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watching == nil {
+		f.watching = map[int]watching{}
+	}
+	f.nth++
+	n := f.nth
+	f.watching[n] = watching{id, changed}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watching, n)
+	}
+}
+
+// changed tells of a change of a product, or of a variant's level.
+func (f *fakes) changed(id uuid.UUID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, tell := range f.told {
+		tell([]store.Change{{ProductID: id}})
+	}
+	for _, w := range f.watching {
+		if w.id == id {
+			w.changed(inventory.Level{})
+		}
+	}
+}
+
 func (f *fakes) Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error) {
 	if f.execute == nil {
 		return 1, nil, nil
@@ -169,9 +225,9 @@ func everybody(t testing.TB) *Gate {
 }
 
 // newTestHandler serves the API on fakes.
-func newTestHandler(t testing.TB, f *fakes, settings ...string) http.Handler {
+func newTestHandler(t testing.TB, f *fakes, settings ...string) *API {
 	t.Helper()
-	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f, Gate: everybody(t)},
+	h, err := Handler(testConfig(t, settings...), Services{Reads: f, Levels: f, Commands: f, Changes: f, LevelChanges: f, Gate: everybody(t)},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

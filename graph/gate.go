@@ -14,13 +14,18 @@ import (
 // Gate says of every request to this service who its caller is, and how much that caller may still ask for.
 type Gate struct {
 	*auth.Verifier
-	limits *limits // nil where there are none
+	limits  *limits // nil where there are none
+	proxies proxies
 }
 
 // NewGate makes the gate that all routes for clients share.
 func NewGate(c Config, callers *auth.Verifier, reg prometheus.Registerer) (*Gate, error) {
-	limits, err := newLimits(c.RateLimit, reg)
-	return &Gate{Verifier: callers, limits: limits}, err
+	trusted, err := parseProxies(c.RateLimit.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := newLimits(c.RateLimit, trusted, reg)
+	return &Gate{Verifier: callers, limits: limits, proxies: trusted}, err
 }
 
 // Admit returns the context of what a caller asks for, who has shown himself with or after the request.

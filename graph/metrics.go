@@ -14,13 +14,16 @@ type metrics struct {
 	operations *prometheus.HistogramVec
 	refusals   *prometheus.CounterVec
 	documents  *prometheus.CounterVec
+
+	connections prometheus.Gauge
+	turnedAway  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "product_service_graphql_operation_duration_seconds",
-			Help:    "How long GraphQL operations took, by type (query, mutation, none: never executed) and outcome.",
+			Help:    "How long GraphQL operations took, by type (query, mutation, subscription: until it had begun, none: never executed) and outcome.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"type", "outcome"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -31,8 +34,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "product_service_graphql_documents_total",
 			Help: "Requests with a valid document, by its id among the trusted ones; \"other\" is all that aren't trusted.",
 		}, []string{"document"}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "product_service_graphql_connections", Help: "WebSockets and event streams that are open.",
+		}),
+		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "product_service_graphql_connections_refused_total",
+			Help: "WebSockets and event streams that were refused because there were as many as there can be: of all, or of one address.",
+		}, []string{"limit"}),
 	}
-	reg.MustRegister(m.operations, m.refusals, m.documents)
+	reg.MustRegister(m.operations, m.refusals, m.documents, m.connections, m.turnedAway)
 	return m
 }
 

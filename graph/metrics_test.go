@@ -36,7 +36,7 @@ func TestMetrics(t *testing.T) {
 			for _, l := range m.GetLabel() {
 				labels = append(labels, l.GetValue())
 			}
-			count := m.GetCounter().GetValue()
+			count := m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			if h := m.GetHistogram(); h != nil {
 				count = float64(h.GetSampleCount())
 			}
@@ -45,6 +45,7 @@ func TestMetrics(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"connections  0",
 		"documents_total other 4",
 		"operation_duration_seconds invalid none 2", "operation_duration_seconds limited none 1", "operation_duration_seconds ok mutation 1",
 		"operation_duration_seconds ok query 2", "operation_duration_seconds partial query 1",

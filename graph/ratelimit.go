@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,12 +67,12 @@ func (c RateLimitConfig) Validate() error {
 type limits struct {
 	perSecond rate.Limit
 	burst     int
-	proxies   []netip.Prefix
+	proxies   proxies
 	callers   *lru.Cache[string, *rate.Limiter]
 	refused   prometheus.Counter
 }
 
-func newLimits(c RateLimitConfig, reg prometheus.Registerer) (*limits, error) {
+func newLimits(c RateLimitConfig, trusted proxies, reg prometheus.Registerer) (*limits, error) {
 	if c.PerSecond == 0 {
 		return nil, nil
 	}
@@ -79,22 +80,30 @@ func newLimits(c RateLimitConfig, reg prometheus.Registerer) (*limits, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &limits{perSecond: rate.Limit(c.PerSecond), burst: c.Burst, callers: callers,
+	l := &limits{perSecond: rate.Limit(c.PerSecond), burst: c.Burst, callers: callers, proxies: trusted,
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "product_service_rate_limited_total", Help: "Requests and operations that were refused because their caller asked for too much.",
 		})}
-	for _, proxy := range c.TrustedProxies {
-		prefix, err := parsePrefix(proxy)
-		if err != nil {
-			return nil, err
-		}
-		l.proxies = append(l.proxies, prefix)
-	}
 	if l.burst == 0 {
 		l.burst = 10 * c.PerSecond
 	}
 	reg.MustRegister(l.refused)
 	return l, nil
+}
+
+// proxies are those whose X-Forwarded-For is believed.
+type proxies []netip.Prefix
+
+func parseProxies(texts []string) (proxies, error) {
+	var all proxies
+	for _, text := range texts {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
 }
 
 // parsePrefix reads an address, or a range of them such as 10.0.0.0/8.
@@ -112,7 +121,7 @@ func (l *limits) of(r *http.Request, c auth.Caller) *budget {
 	}
 	key := "subject " + c.Subject
 	if c.Subject == "" {
-		key = "address " + l.address(r)
+		key = "address " + l.proxies.address(r)
 	}
 	if left, ok := l.callers.Get(key); ok {
 		return &budget{l, left}
@@ -125,14 +134,14 @@ func (l *limits) of(r *http.Request, c auth.Caller) *budget {
 }
 
 // address is where a request came from. What proxies say of it counts as far as they are trusted, from the nearest on.
-func (l *limits) address(r *http.Request) string {
+func (p proxies) address(r *http.Request) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr // no address of IP
 	}
 	from := at.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && l.trusts(from); i-- {
+	for i := len(hops) - 1; i >= 0 && p.trusts(from); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
@@ -147,13 +156,8 @@ func (l *limits) address(r *http.Request) string {
 	return from.String()
 }
 
-func (l *limits) trusts(from netip.Addr) bool {
-	for _, p := range l.proxies {
-		if p.Contains(from) {
-			return true
-		}
-	}
-	return false
+func (p proxies) trusts(from netip.Addr) bool {
+	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(from) })
 }
 
 // budget is what a caller may still ask for.

@@ -136,8 +136,7 @@ func (r *Resolver) level(ctx context.Context, variant uuid.UUID, maxStaleness *i
 	}
 	switch result.Outcome {
 	case inventory.Known:
-		age := result.Level.Age(time.Now())
-		return plan.Level{Level: result.Level, Stale: result.Stale, AgeSeconds: int64(age / time.Second)}, true, nil
+		return agedLevel(result), true, nil
 	case inventory.Absent:
 		return l, false, nil
 	default: // or there was no time to wait for it

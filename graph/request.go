@@ -31,6 +31,7 @@ type request struct {
 	operationName string
 	variables     map[string]any // numbers as json.Number
 	get           bool           // it came as a GET, and so must not change anything
+	wake          func()         // to be called when a subscription has something to send; nil: it came where there is one answer
 }
 
 // readRequest reads the parameters of a GET or the body of a POST. The status says how to answer where it can't.
@@ -147,12 +148,35 @@ func object(name string, text []byte) (o map[string]any, err error) {
 }
 
 // negotiate chooses the media type of the answer (RFC 9110, section 12.5.1). Where a client leaves it open it is plain JSON,
-// which every client knows; where it accepts neither, that is what the refusal is written in.
+// which every client knows; where it accepts none, that is what the refusal is written in.
 func negotiate(accept []string) (media string, ok bool) {
 	if len(accept) == 0 {
 		return mediaJSON, true
 	}
-	weights := map[string]float64{}
+	weights := weightsOf(accept)
+	plain, response, events := weights.of(mediaJSON), weights.of(mediaResponse), weights.of(mediaEvents)
+	_, named := weights[mediaResponse]
+	switch {
+	case events > max(plain, response):
+		return mediaEvents, true
+	case plain <= 0 && response <= 0:
+		return mediaJSON, false
+	case response > plain, response == plain && named:
+		return mediaResponse, true
+	}
+	return mediaJSON, true
+}
+
+// takesEvents says whether events are among what a client accepts, although it may prefer other types.
+func takesEvents(accept []string) bool {
+	return len(accept) == 0 || weightsOf(accept).of(mediaEvents) > 0
+}
+
+// mediaWeights is how much a client likes media types, and patterns of them.
+type mediaWeights map[string]float64
+
+func weightsOf(accept []string) mediaWeights {
+	weights := mediaWeights{}
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		media, params, err := mime.ParseMediaType(part)
 		if err != nil || !acceptsUTF8(params["charset"]) {
@@ -166,23 +190,18 @@ func negotiate(accept []string) (media string, ok bool) {
 		}
 		weights[media] = max(weights[media], weight)
 	}
-	weightOf := func(media string) float64 {
-		for _, pattern := range []string{media, "application/*", "*/*"} { // the most specific decides
-			if weight, has := weights[pattern]; has {
-				return weight
-			}
+	return weights
+}
+
+// of is the weight of a media type: the most specific pattern decides.
+func (w mediaWeights) of(media string) float64 {
+	kind, _, _ := strings.Cut(media, "/")
+	for _, pattern := range []string{media, kind + "/*", "*/*"} {
+		if weight, has := w[pattern]; has {
+			return weight
 		}
-		return 0
 	}
-	plain, response := weightOf(mediaJSON), weightOf(mediaResponse)
-	_, named := weights[mediaResponse]
-	switch {
-	case plain <= 0 && response <= 0:
-		return mediaJSON, false
-	case response > plain, response == plain && named:
-		return mediaResponse, true
-	}
-	return mediaJSON, true
+	return 0
 }
 
 func acceptsUTF8(charset string) bool { return charset == "" || strings.EqualFold(charset, "utf-8") }

@@ -9,6 +9,7 @@ import (
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection/read"
+	"product-service/projection/store"
 )
 
 // Services are what the API is built on.
@@ -20,6 +21,10 @@ type Services struct {
 	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with one may be kept.
 	LevelsFresh time.Duration
 	Gate        *Gate
+
+	// Changes and LevelChanges are what subscriptions follow.
+	Changes      Changes
+	LevelChanges LevelChanges
 }
 
 // Reads answers from the projection. What isn't there is false or nil, not an error.
@@ -69,6 +74,19 @@ type Levels interface {
 	Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []inventory.Result
 }
 
+// Changes tells of products that reads show otherwise than before.
+type Changes interface {
+	// Subscribe has each change told from now on, until stop is called, whichever instance made it. No changes stand for any:
+	// some may have been missed. changed must not block.
+	Subscribe(changed func([]store.Change)) (stop func())
+}
+
+// LevelChanges tells of changes of what the Inventory Service says.
+type LevelChanges interface {
+	// Watch has each change of a variant's level told, after Levels shows it, until stop is called. changed must not block.
+	Watch(id uuid.UUID, changed func(inventory.Level)) (stop func())
+}
+
 // Commands carries out what mutations ask for.
 type Commands interface {
 	// Execute returns the product's version after the command, or why it was refused. The same commandID again returns what
@@ -81,6 +99,7 @@ type Commands interface {
 
 // Resolver is the root of the generated resolvers.
 type Resolver struct {
-	services Services
-	scopes   scopes
+	services      Services
+	scopes        scopes
+	subscriptions *subscriptions
 }

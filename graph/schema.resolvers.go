@@ -95,6 +95,14 @@ func (r *queryResolver) StockTimeline(ctx context.Context, productID string, fro
 	return r.timeline(ctx, productID, from, to, interval)
 }
 
+func (r *subscriptionResolver) StockChanged(ctx context.Context, productIds []string) (<-chan *model.ProductStock, error) {
+	return r.stockChanged(ctx, productIds)
+}
+
+func (r *subscriptionResolver) InventoryChanged(ctx context.Context, variantIds []string) (<-chan *model.InventoryLevel, error) {
+	return r.inventoryChanged(ctx, variantIds)
+}
+
 func (r *updateProductPayloadResolver) Product(ctx context.Context, obj *model.Payload) (*model.Product, error) {
 	return showing(showProduct)(r.payloadProduct(ctx, obj))
 }
@@ -121,6 +129,8 @@ func (r *Resolver) ProductVariant() generated.ProductVariantResolver {
 
 func (r *Resolver) Query() generated.QueryResolver { return &queryResolver{r} }
 
+func (r *Resolver) Subscription() generated.SubscriptionResolver { return &subscriptionResolver{r} }
+
 func (r *Resolver) UpdateProductPayload() generated.UpdateProductPayloadResolver {
 	return &updateProductPayloadResolver{r}
 }
@@ -133,5 +143,6 @@ type (
 	productResolver                  struct{ *Resolver }
 	productVariantResolver           struct{ *Resolver }
 	queryResolver                    struct{ *Resolver }
+	subscriptionResolver             struct{ *Resolver }
 	updateProductPayloadResolver     struct{ *Resolver }
 )

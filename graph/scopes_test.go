@@ -35,6 +35,7 @@ var decided = map[string]map[string]string{
 		"":                "id name description variants stock isOrderable stockStatus lowStockThreshold version createdAt updatedAt",
 		auth.StockHistory: "stockMovements stockTimeline stockAt",
 	},
+	"Subscription":             {"": "stockChanged inventoryChanged"},
 	"ProductStock":             {"": "productId total reserved available version asOf"},
 	"ProductVariant":           {"": "id sku name attributes product isOrderable inventory"},
 	"VariantAttribute":         {"": "name value"},
@@ -183,7 +184,7 @@ func literal(schema *ast.Schema, of *ast.Type) string {
 
 // guarded is an API that asks for tokens, over a catalogue of one product with a history.
 type guarded struct {
-	http.Handler
+	*API
 	issuer  *issuer.Issuer
 	touched atomic.Int64 // reads of histories, and commands
 	actor   atomic.Value // of the last command
@@ -197,7 +198,7 @@ func newGuarded(t testing.TB) *guarded {
 	}
 	t.Cleanup(func() { _ = from.Stop() })
 	g := &guarded{issuer: from}
-	g.Handler, err = Handler(testConfig(t), Services{Reads: g.fakes(), Levels: &fakes{}, Commands: g.fakes(), Gate: gateFor(t, from)},
+	g.API, err = Handler(testConfig(t), Services{Reads: g.fakes(), Levels: &fakes{}, Commands: g.fakes(), Changes: &fakes{}, LevelChanges: &fakes{}, Gate: gateFor(t, from)},
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
@@ -10,6 +11,7 @@ import (
 
 	"product-service/graph/model"
 	"product-service/graph/plan"
+	"product-service/integration/inventory"
 	"product-service/projection/read"
 )
 
@@ -107,6 +109,11 @@ func showStock(s *read.Stock) *model.ProductStock {
 	return &model.ProductStock{
 		ProductID: s.ProductID.String(), Total: s.Total, Reserved: s.Reserved, Available: s.Available(), Version: s.Version, AsOf: s.AsOf,
 	}
+}
+
+// agedLevel is a known level with its age now.
+func agedLevel(r inventory.Result) plan.Level {
+	return plan.Level{Level: r.Level, Stale: r.Stale, AgeSeconds: int64(r.Level.Age(time.Now()) / time.Second)}
 }
 
 func showLevel(l plan.Level) *model.InventoryLevel {

@@ -25,6 +25,15 @@ type Caller struct {
 	allowed bool // everything, because nobody is asked who they are
 }
 
+// Ends is when what the caller has begun now and goes on is over: at the token's exp, or where it was accepted after that, because
+// clocks may differ, when it stops being accepted. It is zero where there is no token.
+func (c Caller) Ends(now time.Time) time.Time {
+	if exp := c.Expires.Add(-leeway); !c.Expires.IsZero() && exp.After(now) {
+		return exp
+	}
+	return c.Expires
+}
+
 // Anonymous says whether the caller has shown no token, although one would have been looked at.
 func (c Caller) Anonymous() bool { return !c.allowed && c.Expires.IsZero() }
 

@@ -26,7 +26,7 @@ func (w wish) context(ctx context.Context) context.Context {
 }
 
 // behind holds the variants to ask for without anybody waiting, each once however many wish for it. It needs no bound:
-// readers wish for what is held in memory and only while the service answers, events for what is subscribed to.
+// readers wish for what is held in memory and only while the service answers, events for what is watched.
 type behind struct {
 	mu     sync.Mutex
 	wishes map[uuid.UUID]wish
@@ -115,7 +115,7 @@ func (r *Reader) askBehind() {
 }
 
 // grant asks for variants and returns when they are answered. What an event wished for in vain comes back after a
-// while, as long as somebody subscribes to it; what a reader wished for the next reader will wish for again.
+// while, as long as somebody watches it; what a reader wished for the next reader will wish for again.
 func (r *Reader) grant(wishes map[uuid.UUID]wish) {
 	started := r.flights.startBehind(r, wishes)
 	var failed []uuid.UUID
@@ -132,7 +132,7 @@ func (r *Reader) grant(wishes map[uuid.UUID]wish) {
 	}
 	time.AfterFunc(r.client.cfg.FailureQuiet, func() {
 		for _, id := range failed {
-			if r.topics.wanted(id) {
+			if r.watchers.wanted(id) {
 				r.behind.add(wishes[id].context(context.Background()), true, id)
 			}
 		}

@@ -16,7 +16,21 @@ func changed(id uuid.UUID, at time.Time) Event {
 	return Event{ID: uuid.New(), Type: LowStockEvent, VariantID: id, At: at}
 }
 
-// heard collects what a subscription delivers until each of ids was told to be at want.
+// watch gives what watchers of ids are told, which is little enough for the channel.
+func watch(r *Reader, ids []uuid.UUID) (levels <-chan Level, stop func()) {
+	told := make(chan Level, 10_000)
+	var stops []func()
+	for _, id := range ids {
+		stops = append(stops, r.Watch(id, func(l Level) { told <- l }))
+	}
+	return told, func() {
+		for _, s := range stops {
+			s()
+		}
+	}
+}
+
+// heard collects what a watch tells until each of ids was told to be at want.
 func heard(t *testing.T, levels <-chan Level, ids []uuid.UUID, want int64) {
 	t.Helper()
 	missing := slices.Clone(ids)
@@ -28,7 +42,7 @@ func heard(t *testing.T, levels <-chan Level, ids []uuid.UUID, want int64) {
 				missing = slices.DeleteFunc(missing, func(id uuid.UUID) bool { return id == level.VariantID })
 			}
 		case <-late:
-			t.Fatalf("subscribers were not told of %d of %d variants", len(missing), len(ids))
+			t.Fatalf("watchers were not told of %d of %d variants", len(missing), len(ids))
 		}
 	}
 }
@@ -38,7 +52,7 @@ func TestBurstOfChangesReachesSubscribers(t *testing.T) {
 	f := newFixture(t, nil)
 	ids := f.stock(40)
 	f.read(ids[:20]...) // of the others nothing is held
-	levels, cancel := f.reader.Subscribe(ids)
+	levels, cancel := watch(f.reader, ids)
 	defer cancel()
 	for _, id := range ids {
 		f.set(id, 5)
@@ -55,14 +69,14 @@ func TestBurstOfChangesReachesSubscribers(t *testing.T) {
 	f.settle()
 }
 
-// TestChangesDuringAnOutageReachSubscribers once the service is back.
-func TestChangesDuringAnOutageReachSubscribers(t *testing.T) {
+// TestChangesDuringAnOutageReachWatchers once the service is back.
+func TestChangesDuringAnOutageReachWatchers(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.cfg.BreakerOpen, f.cfg.FailureQuiet, f.cfg.Retries = 100*time.Millisecond, 50*time.Millisecond, 0
 	})
 	ids := f.stock(12)
 	f.read(ids[:6]...)
-	levels, cancel := f.reader.Subscribe(ids)
+	levels, cancel := watch(f.reader, ids)
 	defer cancel()
 	f.fault(simulator.Fault{Mode: simulator.Fail})
 	for _, id := range ids[:3] { // asked for in vain, until the breaker opens
@@ -79,13 +93,13 @@ func TestChangesDuringAnOutageReachSubscribers(t *testing.T) {
 	heard(t, levels, ids, 5)
 }
 
-// TestNobodyIsAskedForInVainForEver: once nobody subscribes any more a variant that gets no answer is let go.
+// TestNobodyIsAskedForInVainForEver: once nobody watches any more a variant that gets no answer is let go.
 func TestNobodyIsAskedForInVainForEver(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.cfg.BreakerRow, f.cfg.BreakerCalls, f.cfg.FailureQuiet = 1e6, 1e6, 20*time.Millisecond
 	})
 	id := uuid.New()
-	_, cancel := f.reader.Subscribe([]uuid.UUID{id})
+	_, cancel := watch(f.reader, []uuid.UUID{id})
 	f.fault(simulator.Fault{Mode: simulator.Fail})
 	f.reader.Apply(context.Background(), changed(id, time.Now()))
 	eventually(t, "asked for again and again", func() bool { return f.calls() > 6 })

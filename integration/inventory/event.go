@@ -110,11 +110,11 @@ func (e Event) Level(now time.Time) (Level, bool) {
 }
 
 // Apply takes an event about one of our variants into what is known and makes it durable: newer timestamps win, whatever
-// their source. An event that states no level makes the held one be asked for again: if somebody subscribes to the
+// their source. An event that states no level makes the held one be asked for again: if somebody watches the
 // variant, behind and as soon as the service answers. Applying an event twice changes nothing.
 func (r *Reader) Apply(ctx context.Context, e Event) { r.apply(ctx, e, true) }
 
-// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody subscribes to,
+// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody watches,
 // and makes nothing durable. It is for the events that another instance applies.
 func (r *Reader) ApplyHeld(ctx context.Context, e Event) { r.apply(ctx, e, false) }
 
@@ -137,7 +137,7 @@ func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
 		return
 	}
 	outcome := "applied"
-	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, durable || r.topics.wanted(e.VariantID)); {
+	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, durable || r.watchers.wanted(e.VariantID)); {
 	case at == nil:
 		outcome = "nothing_held"
 	case after.absent || !after.level.sameStock(level):
@@ -170,7 +170,7 @@ func (r *Reader) askAgain(ctx context.Context, e Event, now time.Time) {
 	default:
 		r.metrics.events.WithLabelValues("nothing_held").Inc()
 	}
-	if r.topics.wanted(e.VariantID) {
+	if r.watchers.wanted(e.VariantID) {
 		r.behind.add(ctx, true, e.VariantID)
 	}
 }

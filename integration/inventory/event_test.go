@@ -150,7 +150,7 @@ func TestEventsOfOthersLeaveNoTrace(t *testing.T) {
 		t.Errorf("%d variants are held, %d of them were read", n, len(ids))
 	}
 	watched, ours := uuid.New(), uuid.New()
-	levels, cancel := f.reader.Subscribe([]uuid.UUID{watched})
+	levels, cancel := watch(f.reader, []uuid.UUID{watched})
 	defer cancel()
 	soldOut := func(id uuid.UUID) Event {
 		return Event{ID: uuid.New(), Type: OutOfStockEvent, At: time.Now().Add(time.Second), VariantID: id}
@@ -187,7 +187,7 @@ func TestClockAheadIsNoChange(t *testing.T) {
 	f.set(id, 5)
 	f.clock.Advance(-time.Hour)
 	first := f.read(id)[0].Level
-	levels, cancel := f.reader.Subscribe([]uuid.UUID{id})
+	levels, cancel := watch(f.reader, []uuid.UUID{id})
 	defer cancel()
 	for range 5 {
 		f.clock.Advance(time.Minute)
@@ -250,27 +250,20 @@ func TestMergeIsOrderFree(t *testing.T) {
 	})
 }
 
-func TestSubscribe(t *testing.T) {
+func TestWatch(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
 	ids := f.stock(3)
 	f.read(ids...)
-	levels, cancel := f.reader.Subscribe(ids[:2])
+	levels, stop := watch(f.reader, ids[:2])
 	f.clock.Advance(time.Second)
 	apply := func(id uuid.UUID, n int64) {
 		f.clock.Advance(time.Millisecond)
 		f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: BackInStockEvent, VariantID: id, At: f.clock.Now(), Available: &n})
 	}
-	for n := range int64(1000) { // nobody reads meanwhile: the latest must win, and nothing may block
-		apply(ids[0], n+1)
-		apply(ids[2], n+1) // not subscribed to
-	}
-	var last Level
-	for last.Available != 1000 {
-		next := <-levels
-		if next.VariantID != ids[0] || next.UpdatedAt.Before(last.UpdatedAt) {
-			t.Fatalf("got %+v after %+v", next, last)
-		}
-		last = next
+	apply(ids[0], 1)
+	apply(ids[2], 1) // not watched
+	if next := <-levels; next.VariantID != ids[0] || next.Available != 1 {
+		t.Fatalf("got %+v", next)
 	}
 	// An event that says only "changed" fetches the new level for those who watch.
 	f.set(ids[1], 5)
@@ -286,17 +279,30 @@ func TestSubscribe(t *testing.T) {
 	if next := <-levels; next.VariantID != ids[0] || next.Available != 7 {
 		t.Fatalf("got %+v", next)
 	}
-	cancel()
-	cancel()
-	for range levels { //nolint:revive // drained until closed
+	stop()
+	stop()
+	if f.reader.watchers.wanted(ids[0]) {
+		t.Error("the watch is still known after its end")
 	}
-	if f.reader.topics.wanted(ids[0]) {
-		t.Error("the subscription is still known after its end")
+	apply(ids[0], 8)
+	select {
+	case next := <-levels:
+		t.Errorf("told %+v after the end of the watch", next)
+	default:
 	}
-	open, _ := f.reader.Subscribe(ids)
-	f.close()
-	if _, more := <-open; more {
-		t.Error("a level after the reader closed")
+}
+
+// What a watcher is told shows in Levels already.
+func TestWatchersAreToldOfWhatLevelsShow(t *testing.T) {
+	f := newFixture(t, nil)
+	id := f.stock(1)[0]
+	f.read(id)
+	shown := make(chan Level, 1)
+	defer f.reader.Watch(id, func(Level) { shown <- f.reader.Level(context.Background(), id, 0).Level })()
+	n := int64(3)
+	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: LowStockEvent, VariantID: id, At: time.Now().Add(time.Second), Available: &n})
+	if got := <-shown; got.Available != n {
+		t.Errorf("Levels shows %+v", got)
 	}
 }
 

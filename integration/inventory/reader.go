@@ -33,7 +33,7 @@ type Reader struct {
 	behind   *behind
 	running  atomic.Int64
 	hottest  atomic.Pointer[flight] // the ids asked for last: what a probe asks for
-	topics   topics
+	watchers watchers
 
 	open   sync.RWMutex // held for reading while the store is in use: a closed hot cache must not be written to
 	closed bool
@@ -57,7 +57,7 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 		flights:  flights{byID: map[uuid.UUID]*flight{}},
 		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)),
 		behind:   newBehind(),
-		topics:   topics{byID: map[uuid.UUID]map[*subscription]struct{}{}},
+		watchers: watchers{byID: map[uuid.UUID]map[*watcher]struct{}{}},
 	}
 	r.metrics = newReaderMetrics(reg, r)
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -82,7 +82,6 @@ func (r *Reader) Close() {
 		return
 	}
 	r.closed = true
-	r.topics.close()
 	r.store.close()
 }
 
@@ -163,7 +162,7 @@ func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions [
 	r.behind.add(ctx, false, wanted...)
 }
 
-// put merges what was learnt about one variant into the store, tells subscribers and makes it durable, and returns
+// put merges what was learnt about one variant into the store, tells watchers and makes it durable, and returns
 // what is known now.
 func (r *Reader) put(next entry, askedAt time.Time) *entry {
 	at, after, changed := r.takeIn(next, askedAt, true)
@@ -183,7 +182,7 @@ func (r *Reader) takeIn(next entry, askedAt time.Time, create bool) (at *slot, a
 	}
 	changed = before == nil || before.absent || !before.level.sameFacts(after.level)
 	if changed {
-		r.topics.publish(after.level)
+		r.watchers.tell(after.level)
 	}
 	return at, after, changed
 }

@@ -68,7 +68,7 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 		f.cfg.BreakerOpen, f.cfg.FailureQuiet, f.cfg.Retries = 50*time.Millisecond, time.Millisecond, 0
 	})
 	id := f.stock(1)[0]
-	levels, cancel := f.reader.Subscribe([]uuid.UUID{id})
+	levels, cancel := watch(f.reader, []uuid.UUID{id})
 	defer cancel()
 	e := changed(id, time.Now())
 	f.reader.ApplyHeld(context.Background(), e)

@@ -237,20 +237,6 @@ func TestStaleLevelsWaitLessThanUnknownOnes(t *testing.T) {
 	})
 }
 
-func TestSubscriptionDropsWhatIsOlder(t *testing.T) {
-	s := &subscription{latest: map[uuid.UUID]Level{}, seen: map[uuid.UUID]Level{}, wake: make(chan struct{}, 1)}
-	newer, older := Level{Available: 2, UpdatedAt: noon.Add(time.Second)}, Level{Available: 1, UpdatedAt: noon}
-	s.offer(newer)
-	s.offer(older) // two publishers overtook each other
-	if got, _ := s.take(); got.Available != 2 {
-		t.Fatalf("got %+v", got)
-	}
-	s.offer(older)
-	if got, waiting := s.take(); waiting {
-		t.Fatalf("got %+v after a newer one", got)
-	}
-}
-
 // TestEvictedSlotsAreNotRead: the hot cache still has a slot that the store has evicted and made anew.
 func TestEvictedSlotsAreNotRead(t *testing.T) {
 	levels, err := newStore(1)
@@ -306,7 +292,7 @@ func TestWarmReadAllocatesItsResultsOnly(t *testing.T) {
 	}
 }
 
-// TestUseAfterCloseIsHarmless reads, applies and subscribes while and after the reader closes.
+// TestUseAfterCloseIsHarmless reads, applies and watches while and after the reader closes.
 func TestUseAfterCloseIsHarmless(t *testing.T) {
 	f := newFixture(t, nil)
 	ids := f.stock(200)
@@ -320,7 +306,7 @@ func TestUseAfterCloseIsHarmless(t *testing.T) {
 				reader.Levels(context.Background(), []uuid.UUID{id, uuid.New()}, 0)
 				reader.Apply(context.Background(), Event{ID: uuid.New(), Type: OutOfStockEvent, VariantID: uuid.New(), At: time.Now()})
 				reader.Put(Level{VariantID: uuid.New(), Status: InStock, Available: 1, UpdatedAt: time.Now(), FetchedAt: time.Now()})
-				_, cancel := reader.Subscribe(ids[:2])
+				_, cancel := watch(reader, ids[:2])
 				cancel()
 			}
 		})

@@ -36,6 +36,7 @@ type Store struct {
 	Server Server
 
 	Waiting Waiters
+	Changes *Changes
 
 	looks Flights[use] // for the generation in use
 
@@ -56,7 +57,7 @@ func OpenMonitored(ctx context.Context, c Config, monitor *event.CommandMonitor)
 	if err != nil {
 		return nil, fmt.Errorf("open MongoDB: %w", err)
 	}
-	s := &Store{Config: c, client: client, db: client.Database(c.Database), Waiting: newWaiters(), Times: defaultTimes}
+	s := &Store{Config: c, client: client, db: client.Database(c.Database), Waiting: newWaiters(), Changes: newChanges(), Times: defaultTimes}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, client.Disconnect(ctx))
 	}
