@@ -19,7 +19,7 @@ import (
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection/read"
-	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 // fakes are the services of a handler under test. A function that is nil finds nothing.
@@ -38,7 +38,7 @@ type fakes struct {
 
 	mu       sync.Mutex
 	loads    []load
-	told     map[int]func([]store.Change) // of changes of products
+	told     map[int]func([]view.Change) // of changes of products
 	watching map[int]watching
 	nth      int
 }
@@ -139,11 +139,11 @@ func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration
 	return results
 }
 
-func (f *fakes) Subscribe(changed func([]store.Change)) (stop func()) {
+func (f *fakes) Subscribe(changed func([]view.Change)) (stop func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.told == nil {
-		f.told = map[int]func([]store.Change){}
+		f.told = map[int]func([]view.Change){}
 	}
 	f.nth++
 	n := f.nth
@@ -176,7 +176,7 @@ func (f *fakes) changed(id uuid.UUID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, tell := range f.told {
-		tell([]store.Change{{ProductID: id}})
+		tell([]view.Change{{ProductID: id}})
 	}
 	for _, w := range f.watching {
 		if w.id == id {

@@ -9,7 +9,7 @@ import (
 	"product-service/integration/inventory"
 	"product-service/product"
 	"product-service/projection/read"
-	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 // Services are what the API is built on.
@@ -78,7 +78,7 @@ type Levels interface {
 type Changes interface {
 	// Subscribe has each change told from now on, until stop is called, whichever instance made it. No changes stand for any:
 	// some may have been missed. changed must not block.
-	Subscribe(changed func([]store.Change)) (stop func())
+	Subscribe(changed func([]view.Change)) (stop func())
 }
 
 // LevelChanges tells of changes of what the Inventory Service says.

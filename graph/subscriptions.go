@@ -20,7 +20,7 @@ import (
 	"product-service/graph/model"
 	"product-service/integration/inventory"
 	"product-service/projection/read"
-	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 // subscriptions are what clients follow.
@@ -42,7 +42,7 @@ func newSubscriptions(s Services, interval time.Duration, p presenter) *subscrip
 	levels := live.Source[inventory.Result]{Name: "inventory levels", Read: levelsOf(s.Levels), Replaces: levelReplaces}
 	subs := &subscriptions{reader: s.Levels, every: levelsEvery}
 	changes := sharedWatch{watch: func() func() {
-		return s.Changes.Subscribe(func(changed []store.Change) {
+		return s.Changes.Subscribe(func(changed []view.Change) {
 			if len(changed) == 0 {
 				subs.stock.TouchAll()
 			}

@@ -95,11 +95,11 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 	if err := b.write(ctx, p); err != nil {
 		return err
 	}
-	changed := make([]store.Change, 0, len(p.entries))
+	changed := make([]view.Change, 0, len(p.entries))
 	for id, e := range p.entries {
 		if e.Changed {
 			b.store.Waiting.Wake(e.Doc.ID)
-			changed = append(changed, store.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version})
+			changed = append(changed, view.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version})
 		}
 		e.Written()
 		b.cache.put(id, e)

@@ -30,7 +30,7 @@ func (b *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
 		return fmt.Errorf("fold product %s anew: %w", id, err)
 	}
 	b.store.Waiting.Wake(id.String())
-	b.store.TellChanges(b.into, store.Change{ProductID: id})
+	b.store.TellChanges(b.into, view.Change{ProductID: id})
 	return nil
 }
 

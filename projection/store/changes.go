@@ -3,31 +3,24 @@ package store
 import (
 	"sync"
 
-	"github.com/google/uuid"
+	"product-service/projection/view"
 )
-
-// Change says that the document of a product was written: it is at a position of its shard, or further.
-type Change struct {
-	ProductID uuid.UUID
-	Pos       int64 // 0: it was written anew
-	Version   int64 // of the product at that position; 0 where it isn't known
-}
 
 // Changes tells whoever wants to know of changes of the products that are read.
 type Changes struct {
 	mu          sync.Mutex
-	subscribers map[int]func([]Change)
+	subscribers map[int]func([]view.Change)
 	last        int
 	begun       chan struct{} // gets a value with a subscriber
 }
 
 func newChanges() *Changes {
-	return &Changes{subscribers: map[int]func([]Change){}, begun: make(chan struct{}, 1)}
+	return &Changes{subscribers: map[int]func([]view.Change){}, begun: make(chan struct{}, 1)}
 }
 
 // Subscribe has changes told from now on, after they show in reads, until stop is called. No changes stand for any: some may have
 // been missed, so that what is held of any product may be old. changed must not block, and is called by one at a time.
-func (c *Changes) Subscribe(changed func([]Change)) (stop func()) {
+func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last++
@@ -45,7 +38,7 @@ func (c *Changes) Subscribe(changed func([]Change)) (stop func()) {
 }
 
 // TellChanges tells subscribers of changes that this process made to a generation, where that is the one that is read.
-func (s *Store) TellChanges(in Generation, changes ...Change) {
+func (s *Store) TellChanges(in Generation, changes ...view.Change) {
 	s.mu.Lock()
 	read := s.current.Generation == in.Name
 	s.mu.Unlock()
@@ -54,7 +47,7 @@ func (s *Store) TellChanges(in Generation, changes ...Change) {
 	}
 }
 
-func (c *Changes) tell(changes []Change) {
+func (c *Changes) tell(changes []view.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, changed := range c.subscribers {
