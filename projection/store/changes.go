@@ -40,7 +40,7 @@ func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 // TellChanges tells subscribers of changes that this process made to a generation, where that is the one that is read.
 func (s *Store) TellChanges(in Generation, changes ...view.Change) {
 	s.mu.Lock()
-	read := s.current.Generation == in.Name
+	read := s.known.read.Generation == in.Name
 	s.mu.Unlock()
 	if read && len(changes) > 0 {
 		s.Changes.tell(changes)

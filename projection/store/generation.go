@@ -104,8 +104,11 @@ func (s *Store) look(ctx context.Context) (use, error) {
 	}
 	next, _ := before.after(found, s.Times)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.known = next
+	s.mu.Unlock()
+	if next.read.Generation != before.read.Generation && before.read.Generation != "" {
+		s.Changes.tell(nil) // it may differ in anything
+	}
 	return use{read: next.read, fed: found.named}, nil
 }
 
