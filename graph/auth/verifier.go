@@ -51,11 +51,13 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Verifier, erro
 	return v, nil
 }
 
-// Run keeps the issuer's keys up to date until ctx ends. Nothing but tokens fails while they can't be had.
+// Run keeps the issuer's keys up to date until ctx ends, where tokens are looked at at all. Nothing but tokens fails while they can't
+// be had.
 func (v *Verifier) Run(ctx context.Context) {
 	if v.keys != nil {
 		v.keys.run(ctx)
 	}
+	<-ctx.Done()
 }
 
 // Request says who sent a request, by its header Authorization. The error is a *Refusal.

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestEveryAlgorithmThatMayBeIsTaken(t *testing.T) {
@@ -274,4 +277,22 @@ func TestARequestShowsOneToken(t *testing.T) {
 			t.Errorf("%d headers: %+v, %v", len(x.headers), c, err)
 		}
 	}
+}
+
+// Ensure that a verifier which looks at no tokens runs until it is told to stop, as any part of the server must.
+func TestAVerifierWithoutKeysRunsUntilItIsStopped(t *testing.T) {
+	v, err := New(Config{Mode: ModeNone}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { v.Run(ctx); close(ended) }()
+	select {
+	case <-ended:
+		t.Error("it ended by itself")
+	case <-time.After(20 * time.Millisecond): // a fault would show at once
+	}
+	stop()
+	<-ended
 }
