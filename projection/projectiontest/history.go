@@ -14,10 +14,12 @@ import (
 	"product-service/projection/view"
 )
 
+// ID is an id by its kind and a number.
 func ID(kind byte, n int) uuid.UUID {
 	return uuid.MustParse(fmt.Sprintf("%02x000000-0000-4000-8000-%012x", kind, n))
 }
 
+// ErrInjected is what a test makes a call fail with.
 var ErrInjected = errors.New("injected")
 
 // History writes random commands about a few products: everything a product can go through.

@@ -28,6 +28,7 @@ type Log struct {
 	Deciding map[int16]bool          // shards in which a batch is being decided
 }
 
+// NewLog returns an empty log, whose clock stands at an evening.
 func NewLog() *Log {
 	return &Log{Products: map[uuid.UUID]product.Product{}, Held: map[eventstore.ReservationKey]product.Reservation{},
 		Clock: time.Date(2026, 3, 1, 22, 30, 0, 123_457_000, time.UTC)}
@@ -53,6 +54,7 @@ func (l *Log) Do(id uuid.UUID, later time.Duration, c product.Command) []eventst
 	return l.Append(id, decision.Events...)
 }
 
+// Append appends events as one command's, as of now.
 func (l *Log) Append(id uuid.UUID, events ...product.Event) []eventstore.Record {
 	var rows []eventstore.Record
 	n := eventstore.ShardOf(id)
@@ -99,6 +101,7 @@ func (l *Log) failing(call string) error {
 	return l.Fail(call)
 }
 
+// Tail implements [eventstore.Store.Tail].
 func (l *Log) Tail(_ context.Context, cursors []eventstore.Cursor, limit int) ([]eventstore.Record, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -117,6 +120,7 @@ func (l *Log) Tail(_ context.Context, cursors []eventstore.Cursor, limit int) ([
 	return rows, nil
 }
 
+// At implements [eventstore.Store.At], but for what is pruned.
 func (l *Log) At(_ context.Context, places []eventstore.Cursor) ([]eventstore.Record, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -129,6 +133,7 @@ func (l *Log) At(_ context.Context, places []eventstore.Cursor) ([]eventstore.Re
 	return rows, nil
 }
 
+// ProductRecords implements [eventstore.Store.ProductRecords].
 func (l *Log) ProductRecords(_ context.Context, id uuid.UUID) iter.Seq2[eventstore.Record, error] {
 	l.Mu.Lock()
 	rows := l.Of(id)
@@ -142,6 +147,7 @@ func (l *Log) ProductRecords(_ context.Context, id uuid.UUID) iter.Seq2[eventsto
 	}
 }
 
+// Of are the rows of a product.
 func (l *Log) Of(id uuid.UUID) []eventstore.Record {
 	var rows []eventstore.Record
 	for _, r := range l.Shards[eventstore.ShardOf(id)] {
@@ -152,6 +158,7 @@ func (l *Log) Of(id uuid.UUID) []eventstore.Record {
 	return rows
 }
 
+// Stream implements [eventstore.Store.Stream].
 func (l *Log) Stream(_ context.Context, id uuid.UUID, after int64, limit int) ([]eventstore.Record, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -164,6 +171,7 @@ func (l *Log) Stream(_ context.Context, id uuid.UUID, after int64, limit int) ([
 	return rows, nil
 }
 
+// Facts implements [eventstore.Store.Facts].
 func (l *Log) Facts(_ context.Context, id uuid.UUID, after int64, limit int) ([]eventstore.Record, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -176,6 +184,7 @@ func (l *Log) Facts(_ context.Context, id uuid.UUID, after int64, limit int) ([]
 	return rows, nil
 }
 
+// Heads implements [eventstore.Store.Heads].
 func (l *Log) Heads(_ context.Context, ids []uuid.UUID) ([]eventstore.Head, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -189,6 +198,7 @@ func (l *Log) Heads(_ context.Context, ids []uuid.UUID) ([]eventstore.Head, erro
 	return heads, nil
 }
 
+// Reservations implements [eventstore.Store.Reservations].
 func (l *Log) Reservations(_ context.Context, id, after uuid.UUID, limit int) ([]eventstore.Reservation, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -202,6 +212,7 @@ func (l *Log) Reservations(_ context.Context, id, after uuid.UUID, limit int) ([
 	return kept[:min(limit, len(kept))], nil
 }
 
+// WithState implements [eventstore.Store.WithState].
 func (l *Log) WithState(_ context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -222,12 +233,14 @@ func (l *Log) WithState(_ context.Context, after uuid.UUID, limit int) ([]uuid.U
 	return kept[:min(limit, len(kept))], nil
 }
 
+// NotInLog implements [eventstore.Store.NotInLog].
 func (l *Log) NotInLog(_ context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return len(l.Of(id)) > 0 }), nil
 }
 
+// Positions implements [eventstore.Store.Positions].
 func (l *Log) Positions(context.Context) (last [eventstore.Shards]int64, err error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -237,6 +250,7 @@ func (l *Log) Positions(context.Context) (last [eventstore.Shards]int64, err err
 	return last, nil
 }
 
+// Settled implements [eventstore.Store.Settled]: shards in which a batch is being decided aren't.
 func (l *Log) Settled(_ context.Context, shards []int16) (map[int16]time.Time, error) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
@@ -253,6 +267,7 @@ func (l *Log) Settled(_ context.Context, shards []int16) (map[int16]time.Time, e
 	return settled, nil
 }
 
+// Committed implements [eventstore.Store.Committed]: no hint ever comes.
 func (l *Log) Committed() <-chan struct{} { return make(chan struct{}) }
 
 // Leases are those of an only instance.
@@ -262,6 +277,7 @@ type Leases struct {
 	Of    []int16 // nil: all
 }
 
+// Held implements [eventstore.Leases.Held].
 func (l *Leases) Held(role string) []eventstore.Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()

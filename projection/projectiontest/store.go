@@ -62,6 +62,7 @@ func Begin(t rapid.TB, s *store.Store) {
 // Settle marks all that is projected as complete, as the projector does a moment later.
 func Settle(t rapid.TB, s *store.Store, l *Log) { SettleIn(t, s, l, "1") }
 
+// SettleIn is Settle in one generation.
 func SettleIn(t rapid.TB, s *store.Store, l *Log, generation string) {
 	shards, err := s.LoadCheckpoints(context.Background(), generation)
 	if err != nil {
@@ -76,6 +77,7 @@ func SettleIn(t rapid.TB, s *store.Store, l *Log, generation string) {
 	}
 }
 
+// Stored are the documents of a collection that match.
 func Stored[D any](t rapid.TB, s *store.Store, collection string, filter bson.D) []D {
 	cursor, err := s.Database().Collection(collection).Find(context.Background(), filter)
 	if err != nil {
@@ -117,6 +119,7 @@ func Expire(t *testing.T, s *store.Store) {
 	}
 }
 
+// Plant puts a document into a collection behind everybody's back.
 func Plant(t *testing.T, s *store.Store, collection string, doc any) {
 	t.Helper()
 	if _, err := s.Database().Collection(collection).InsertOne(t.Context(), doc); err != nil {
@@ -152,6 +155,7 @@ func Corrupt(t *testing.T, s *store.Store, id uuid.UUID) {
 	}
 }
 
+// Quiet logs nothing.
 var Quiet = slog.New(slog.DiscardHandler)
 
 // Poller is a projector.
@@ -195,6 +199,7 @@ func ChangedOver(t *testing.T, s *store.Store) bool {
 	return true
 }
 
+// ChangeSegment changes fields of a segment of the first generation's journal.
 func ChangeSegment(t *testing.T, s *store.Store, id string, fields bson.D) {
 	t.Helper()
 	if r, err := s.Database().Collection("journal_1").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: id}}, store.Set(fields)); err != nil || r.MatchedCount != 1 {
@@ -202,6 +207,7 @@ func ChangeSegment(t *testing.T, s *store.Store, id string, fields bson.D) {
 	}
 }
 
+// RemoveSegment removes a segment of the first generation's journal.
 func RemoveSegment(t *testing.T, s *store.Store, id string) {
 	t.Helper()
 	if r, err := s.Database().Collection("journal_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: id}}); err != nil || r.DeletedCount != 1 {

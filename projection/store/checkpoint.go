@@ -30,6 +30,7 @@ type Checkpoint struct {
 	CaughtUp int64  `bson:"caughtUpUnder"` // the epoch under which the shard was last read to its end
 }
 
+// ShardKey is a shard as it is written in documents and metrics.
 func ShardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }
 
 // LoadCheckpoints reads how far a generation is.

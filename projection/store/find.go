@@ -52,4 +52,5 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 	}
 }
 
+// Set is the update that sets fields.
 func Set(fields bson.D) bson.D { return bson.D{{Key: "$set", Value: fields}} }

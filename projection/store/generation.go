@@ -139,6 +139,7 @@ func (s *Store) StillCurrent(ctx context.Context, g Generation) error {
 	return ErrRenamed
 }
 
+// LoadMeta reads which generation is named.
 func (s *Store) LoadMeta(ctx context.Context) (Meta, error) {
 	var m Meta
 	if err := s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "current"}}).Decode(&m); err != nil {

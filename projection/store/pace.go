@@ -19,6 +19,7 @@ func Pause(ctx context.Context, hints <-chan struct{}, d time.Duration) {
 // Pace doubles the time between questions as long as nothing comes.
 type Pace struct{ Least, Most, now time.Duration }
 
+// Next is the time to wait until the next question. After one that found something it is the least.
 func (p *Pace) Next(busy bool) time.Duration {
 	p.now = min(p.Most, max(p.Least, p.now*2))
 	if busy {

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
+// Lengths of time in microseconds.
 const (
 	MicrosPerHour = 3600 * 1_000_000
 	MicrosPerDay  = 24 * MicrosPerHour
@@ -68,6 +69,7 @@ func (h *Hour) UnmarshalBSONValue(kind byte, data []byte) error {
 	return nil
 }
 
+// Add returns the hour with one more movement of it. The first begins it.
 func (h Hour) Add(m *Movement) Hour {
 	level := m.Total - m.Reserved
 	if h.Movements == 0 {

@@ -62,6 +62,7 @@ type Variant struct {
 	Orderable  bool        `bson:"isOrderable"`
 }
 
+// Attribute is a name and a value of a variant.
 type Attribute struct {
 	Name  string `bson:"name"`
 	Value string `bson:"value"`
@@ -79,6 +80,7 @@ var (
 	statusOf = map[string]product.Status{Pending: product.StatusPending, Active: product.StatusActive, Discarded: product.StatusDiscarded}
 )
 
+// StockRanks order the stock statuses by their meaning.
 var StockRanks = map[product.StockStatus]int32{product.OutOfStock: 0, product.LowStock: 1, product.InStock: 2}
 
 // outOfStock is the one inventory event that keeps a variant from being ordered.
@@ -245,6 +247,7 @@ func (d *Document) size() int {
 	return n
 }
 
+// TimeOf is the time at microseconds since 1970.
 func TimeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
 // Schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.

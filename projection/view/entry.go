@@ -18,6 +18,7 @@ type Entry struct {
 	Cost      int
 }
 
+// NewEntry is the entry of a product of which nothing is folded, and nothing is in the database.
 func NewEntry(id uuid.UUID) *Entry { return &Entry{Doc: Document{ID: id.String()}, Loaded: -1} }
 
 // Written notes that the database holds what the entry holds.

@@ -38,6 +38,7 @@ var (
 
 func (t MovementType) rare() bool { return slices.Contains(rareTypes, t) }
 
+// Common says that movements of a type are most of all, so that no index of their own finds them.
 func Common(t MovementType) bool { return !t.rare() }
 
 // Movement is a row of a product's history: one for each event of the stream, and for each cancelled reservation. Times are microseconds since 1970.

@@ -34,16 +34,19 @@ type Segment struct {
 	began int64
 }
 
+// SegmentID names the segment that begins with the movement at a position.
 func SegmentID(shard int16, pos int64) string { return fmt.Sprintf("%02d.%012d", shard, pos) }
 
 // AddedID names a segment of one product's movements between those of the others, which were added later.
 func AddedID(id string, product uuid.UUID) string { return id + "/" + product.String() }
 
+// Added says that it is one of those.
 func (s *Segment) Added() bool { return strings.Contains(s.ID, "/") }
 
 // Segments cut the movements of a shard, in order, into segments.
 type Segments []*Segment
 
+// Add adds the next movement, to the last segment or to a new one.
 func (s *Segments) Add(m *Movement) {
 	var last *Segment
 	if n := len(*s); n > 0 {
@@ -65,6 +68,7 @@ func (s *Segments) Add(m *Movement) {
 // Merge hands the movements of several runs on in order. Each run is in that order itself.
 type Merge struct{ heap runs }
 
+// NewMerge returns a merge without runs, by time and in the order of the log, or the other way round.
 func NewMerge(ascending bool) *Merge { return &Merge{runs{ascending: ascending}} }
 
 // Add adds a run, which isn't empty.
@@ -125,6 +129,7 @@ func inOrder(a, b *Movement) int {
 	return int(min(1, max(-1, a.Pos-b.Pos)))
 }
 
+// UnpackSegment reads the movements of a segment.
 func UnpackSegment(packed []byte) ([]Movement, error) {
 	rows := make([]Movement, 0, len(packed)/64)
 	for len(packed) > 0 {
