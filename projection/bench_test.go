@@ -9,7 +9,8 @@ import (
 	"product-service/projection/projectiontest"
 )
 
-// BenchmarkProjector measures how fast a projector that is behind catches up: events a second of the whole path to MongoDB.
+// BenchmarkProjector measures how fast a projector that is behind catches up: events a second of
+// the whole path to MongoDB.
 func BenchmarkProjector(b *testing.B) {
 	for _, products := range []int{1, 1000, 10_000} {
 		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) {

@@ -18,7 +18,8 @@ import (
 	"product-service/projection/view"
 )
 
-// errStale says that the database holds other documents than the worker believed: it has to read them again.
+// errStale says that the database holds other documents than the worker believed: it has to read
+// them again.
 var errStale = errors.New("documents changed under the projector")
 
 // builder folds pages of the log into one generation. It belongs to one goroutine.
@@ -41,7 +42,8 @@ type page struct {
 	journal map[int16]view.Segments
 }
 
-// apply folds rows into the documents and writes them. When it returns nil every row is in them, or its product is parked.
+// apply folds rows into the documents and writes them. When it returns nil every row is in them, or
+// its product is parked.
 func (b *builder) apply(ctx context.Context, records []eventstore.Record) error {
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
@@ -66,7 +68,8 @@ func (b *builder) skips(r *eventstore.Record) bool {
 	return view.Unshown[r.Type] || (poison > 0 && r.Pos >= poison)
 }
 
-// try folds a page. With again set it trusts no entry it kept, and a product whose versions have a hole is folded anew from its stream.
+// try folds a page. With again set it trusts no entry it kept, and a product whose versions have a
+// hole is folded anew from its stream.
 func (b *builder) try(ctx context.Context, p *page, again bool) error {
 	if err := b.load(ctx, p, again); err != nil {
 		return err
@@ -124,10 +127,11 @@ func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore
 	return err
 }
 
-// repairInPage folds the product of a row anew, whose versions have a hole or whose documents are damaged: it is then further than the page.
+// repairInPage folds the product of a row anew, whose versions have a hole or whose documents are
+// damaged: it is then further than the page.
 func (b *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
 	id := r.ProductID
-	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product", id, "generation", b.into.Name, "error", damage)
+	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product_id", id, "generation", b.into.Name, "error", damage)
 	if err := b.repairProduct(ctx, id); err != nil {
 		return err
 	}
@@ -149,7 +153,8 @@ func (b *builder) note(p *page, m *view.Movement) {
 	p.journal[shard] = s
 }
 
-// noteAgain adds the movement of a row that is folded in already, as after a product was folded anew, and isn't in the journal.
+// noteAgain adds the movement of a row that is folded in already, as after a product was folded
+// anew, and isn't in the journal.
 func (b *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
 	if r.Version == 0 || r.Pos <= b.journal[r.Shard] {
 		return nil
@@ -213,7 +218,7 @@ func (b *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again b
 		e := p.entries[id]
 		if err := bson.Unmarshal(raw, &e.Doc); err != nil {
 			damaged = append(damaged, id)
-			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product", id, "generation", b.into.Name, "error", err)
+			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product_id", id, "generation", b.into.Name, "error", err)
 			return
 		}
 		e.Loaded = e.Doc.Pos

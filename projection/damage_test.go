@@ -12,7 +12,8 @@ import (
 	"product-service/projection/store"
 )
 
-// Ensure that a row that can't be read is in no document when it is met in a product that is being folded anew.
+// Ensure that a row that can't be read is in no document when it is met in a product that is being
+// folded anew.
 func TestDamagedProductWithPoison(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 2)

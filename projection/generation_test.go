@@ -17,7 +17,8 @@ import (
 	"product-service/projection/store"
 )
 
-// seen is the most that any reader of any process has been shown: versions by product, and by uuid.Nil of how many movements there are.
+// seen is the most that any reader of any process has been shown: versions by product, and by
+// uuid.Nil of how many movements there are.
 type seen struct {
 	mu   sync.Mutex
 	most map[uuid.UUID]int64
@@ -99,8 +100,8 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 	})
 }
 
-// Ensure that whatever a reader of one process has seen, no reader of it or of another sees less later, through changes of the generation
-// while commands go on being taken.
+// Ensure that whatever a reader of one process has seen, no reader of it or of another sees less
+// later, through changes of the generation while commands go on being taken.
 func TestReadersNeverSeeLess(t *testing.T) {
 	a := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 6)
@@ -184,7 +185,8 @@ func trade(ctx context.Context, l *projectiontest.Log) {
 	}
 }
 
-// follow is a follower of a generation that takes every shard up under an epoch and folds one page of some rows.
+// follow is a follower of a generation that takes every shard up under an epoch and folds one page
+// of some rows.
 func follow(t *testing.T, s *store.Store, l *projectiontest.Log, generation string, epoch int64, rows int) *subscription {
 	t.Helper()
 	f := newSubscription(s, s.Collections(generation), l, projectiontest.Quiet, project(t, s, l, &projectiontest.Leases{}).metrics)
@@ -195,7 +197,8 @@ func follow(t *testing.T, s *store.Store, l *projectiontest.Log, generation stri
 	return f
 }
 
-// Ensure that who takes a shard up has its checkpoint at once: before its first page, the one before it can't move that any more.
+// Ensure that who takes a shard up has its checkpoint at once: before its first page, the one
+// before it can't move that any more.
 func TestANewOwnerHasTheCheckpoint(t *testing.T) {
 	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 6)
 	before := follow(t, s, l, "1", 1, 1000)
@@ -232,8 +235,8 @@ func TestANewOwnerHasTheCheckpoint(t *testing.T) {
 	}
 }
 
-// Ensure that what readers may change over to they still may when the shards have gone to an owner who is behind, but not when one feeds the old
-// generation.
+// Ensure that what readers may change over to they still may when the shards have gone to an owner
+// who is behind, but not when one feeds the old generation.
 func TestChangingOverIsForGood(t *testing.T) {
 	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 6)
 	follow(t, s, l, "1", 1, 1000)

@@ -12,8 +12,9 @@ import (
 	"product-service/projection/view"
 )
 
-// JournalCheck holds the journal of a shard against its log, up to the checkpoint: there it must have everything. What lies beyond is left to the
-// projector, but for the rows of segments that begin before it and end after it.
+// JournalCheck holds the journal of a shard against its log, up to the checkpoint: there it must
+// have everything. What lies beyond is left to the projector, but for the rows of segments that
+// begin before it and end after it.
 type JournalCheck struct {
 	builder *builder
 	shard   int16
@@ -46,7 +47,8 @@ func (s *Gap) Words(shard int16) string {
 	return words
 }
 
-// checkJournal compares the journal of a shard with what its log comes to. It hands every page of the log to pages.
+// checkJournal compares the journal of a shard with what its log comes to. It hands every page of
+// the log to pages.
 func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows []eventstore.Record)) (*JournalCheck, error) {
 	shards, err := b.store.LoadCheckpoints(ctx, b.into.Name)
 	if err != nil {
@@ -165,8 +167,8 @@ func (c *JournalCheck) meet(m *view.Movement) error {
 	return nil
 }
 
-// surplus takes what comes before a movement of the log, or all that is left: the log has none of it. What a product that is parked, or whose log
-// can't be read, has there isn't judged.
+// surplus takes what comes before a movement of the log, or all that is left: the log has none of
+// it. What a product that is parked, or whose log can't be read, has there isn't judged.
 func (c *JournalCheck) surplus(before *view.Movement) {
 	for next := c.open.Peek(); next != nil && (before == nil || next.Pos < before.Pos); next = c.open.Peek() {
 		m := c.open.Next()
@@ -193,5 +195,6 @@ func (c *JournalCheck) bound(pos int64) {
 // Gaps are the parts in which something is wrong.
 func (c *JournalCheck) Gaps() []Gap { return c.bad }
 
-// Readable says whether the log could be read to its end, and so whether it says what belongs in the gaps.
+// Readable says whether the log could be read to its end, and so whether it says what belongs in
+// the gaps.
 func (c *JournalCheck) Readable() bool { return len(c.broken) == 0 }

@@ -13,8 +13,9 @@ import (
 	"product-service/projection/view"
 )
 
-// repairJournal writes the stretches that are wrong as the log has them. Readers miss nothing meanwhile that was there. Segments that begin where
-// one began before keep their names, so that a projector that is behind still meets them.
+// repairJournal writes the stretches that are wrong as the log has them. Readers miss nothing
+// meanwhile that was there. Segments that begin where one began before keep their names, so that a
+// projector that is behind still meets them.
 func (b *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
 	if len(c.bad) == 0 {
 		return nil

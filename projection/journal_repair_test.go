@@ -14,7 +14,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that mending leaves what a projector has written beyond its checkpoint: another goes on behind that.
+// Ensure that mending leaves what a projector has written beyond its checkpoint: another goes on
+// behind that.
 func TestMendingEndsAtTheCheckpoint(t *testing.T) {
 	for name, gap := range map[string]time.Duration{"a segment over the checkpoint": time.Millisecond, "a segment behind it": time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -60,8 +61,8 @@ func TestMendingEndsAtTheCheckpoint(t *testing.T) {
 	}
 }
 
-// Ensure that the journal has every movement of a product that was parked, also of the rows that were passed over in a page whose checkpoint was
-// never written, whoever folds the product anew.
+// Ensure that the journal has every movement of a product that was parked, also of the rows that
+// were passed over in a page whose checkpoint was never written, whoever folds the product anew.
 func TestParkedProductMissesNothingInTheJournal(t *testing.T) {
 	for name, next := range map[string]func(t *testing.T, s *store.Store, l *projectiontest.Log, bad uuid.UUID){
 		"the next projector": func(*testing.T, *store.Store, *projectiontest.Log, uuid.UUID) {},

@@ -26,8 +26,8 @@ func twins(t *testing.T, s *store.Store, l *projectiontest.Log) (a, b *subscript
 	return a, b
 }
 
-// Ensure that the journal has each movement once when two projectors read stretches that begin alike and end differently, whichever of them
-// goes on, and however often they meet.
+// Ensure that the journal has each movement once when two projectors read stretches that begin
+// alike and end differently, whichever of them goes on, and however often they meet.
 func TestTwoProjectorsMeetInTheJournal(t *testing.T) {
 	for _, ends := range []string{"the first ends", "both go on", "the second ends"} {
 		t.Run(ends, func(t *testing.T) {
@@ -71,7 +71,8 @@ func TestTwoProjectorsMeetInTheJournal(t *testing.T) {
 	}
 }
 
-// Ensure that a projector that begins within a segment goes on behind it: one that read further wrote it, and another the checkpoint.
+// Ensure that a projector that begins within a segment goes on behind it: one that read further
+// wrote it, and another the checkpoint.
 func TestCheckpointWithinASegment(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.NewLog()

@@ -16,7 +16,8 @@ import (
 	"product-service/projection/store"
 )
 
-// Ensure that a row that can't be folded in parks its product alone, visibly, and that folding it anew brings the product back.
+// Ensure that a row that can't be folded in parks its product alone, visibly, and that folding it
+// anew brings the product back.
 func TestPoisonParksOneProduct(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 2)
@@ -87,7 +88,8 @@ func TestParkedProductIsTriedAgainAtTheStart(t *testing.T) {
 	projectiontest.Compare(t, s, l)
 }
 
-// Ensure that a shard stops, and only that one, when the log has another row at its checkpoint or none, as after a restore.
+// Ensure that a shard stops, and only that one, when the log has another row at its checkpoint or
+// none, as after a restore.
 func TestAnotherLogStopsTheShard(t *testing.T) {
 	for name, restore := range map[string]func(l *projectiontest.Log, shard int16){
 		"another row": func(l *projectiontest.Log, shard int16) {
@@ -196,8 +198,9 @@ func TestHoleIsFoldedFromTheStream(t *testing.T) {
 	projectiontest.Compare(t, s, l)
 }
 
-// Ensure that a list over all products waits for the batches that are being decided anywhere, whose rows may be stamped already, and shows what is
-// projected as soon as there is none, also while other shards are idle.
+// Ensure that a list over all products waits for the batches that are being decided anywhere, whose
+// rows may be stamped already, and shows what is projected as soon as there is none, also while
+// other shards are idle.
 func TestWatermarkWaitsForBatches(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.Heartbeat = 10 * time.Minute

@@ -19,11 +19,12 @@ func (b *builder) park(ctx context.Context, r eventstore.Record, why error) erro
 	b.parked[r.ProductID] = r.Pos
 	b.metrics.parked.Set(float64(len(b.parked)))
 	b.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
-		"product", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
+		"product_id", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
 	return nil
 }
 
-// loadParked reads which products are set aside, and returns those that were and aren't any more: others have folded them anew.
+// loadParked reads which products are set aside, and returns those that were and aren't any more:
+// others have folded them anew.
 func (b *builder) loadParked(ctx context.Context) (released []uuid.UUID, err error) {
 	products, err := b.store.Parked(ctx, b.into.Name)
 	if err != nil {
@@ -52,7 +53,8 @@ func (b *builder) unpark(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// retryParked tries the parked products of gained shards again: this program may know what another didn't.
+// retryParked tries the parked products of gained shards again: this program may know what another
+// didn't.
 func (sub *subscription) retryParked(ctx context.Context, gained map[int16]*shard) error {
 	for id := range maps.Clone(sub.parked) {
 		if s := gained[eventstore.ShardOf(id)]; s != nil && s.folds() {

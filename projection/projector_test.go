@@ -24,7 +24,8 @@ func project(t rapid.TB, s *store.Store, log Log, l Leases) *Projector {
 	return p
 }
 
-// Ensure that the documents are the fold of the log, however it was cut into pages, and whatever was interrupted.
+// Ensure that the documents are the fold of the log, however it was cut into pages, and whatever
+// was interrupted.
 func TestDocumentsAreTheFoldOfTheLog(t *testing.T) {
 	s := projectiontest.Open(t)
 	rapid.Check(t, func(t *rapid.T) {

@@ -29,10 +29,11 @@ type Progress struct {
 	Left        time.Duration // at this rate; 0 where there is none yet
 }
 
-// Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with checkpoints of its own, follows the log
-// until it has caught up, and names it; readers and projectors then change over to it without seeing less than before (see package store), and the
-// levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single products are folded anew in place, and what is
-// wrong with the journal of their shard is mended.
+// Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with
+// checkpoints of its own, follows the log until it has caught up, and names it; readers and
+// projectors then change over to it without seeing less than before (see package store), and the
+// levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single
+// products are folded anew in place, and what is wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
 func Rebuild(ctx context.Context, s *store.Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress)) error {
 	m, err := newMetrics(prometheus.NewRegistry())
@@ -141,8 +142,9 @@ func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.
 	}
 }
 
-// catchUp polls until the new generation holds all that readers see now, so that a page is all it lacks when projectors turn to it, and that whoever
-// hasn't looked for long may read it at once. Under load it may never be at one with the live view: then a page is what it lacks.
+// catchUp polls until the new generation holds all that readers see now, so that a page is all it
+// lacks when projectors turn to it, and that whoever hasn't looked for long may read it at once.
+// Under load it may never be at one with the live view: then a page is what it lacks.
 func (r *rebuild) catchUp(ctx context.Context, f *subscription) error {
 	for range 5 {
 		behind, err := r.behind(ctx, f)
@@ -159,7 +161,8 @@ func (r *rebuild) catchUp(ctx context.Context, f *subscription) error {
 	return nil
 }
 
-// behind says whether the generation that is read holds rows of the log that the new one lacks. After a restore its checkpoints can lie beyond the log.
+// behind says whether the generation that is read holds rows of the log that the new one lacks.
+// After a restore its checkpoints can lie beyond the log.
 func (r *rebuild) behind(ctx context.Context, f *subscription) (bool, error) {
 	current, err := r.store.LoadMeta(ctx)
 	if err != nil {
@@ -230,7 +233,8 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 // errOtherLog says that the log isn't the one the interrupted rebuild read.
 var errOtherLog = errors.New("the log has changed since the rebuild was interrupted; begin again")
 
-// handOver follows the log until every reader and projector has changed over, and then drops what nobody reads any more. See package store.
+// handOver follows the log until every reader and projector has changed over, and then drops what
+// nobody reads any more. See package store.
 func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) error {
 	for end := time.Now().Add(r.store.Times.Change + r.store.Config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
@@ -257,8 +261,8 @@ func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) err
 	return r.store.Unlock(ctx, r.claim)
 }
 
-// begin claims the rebuild: a new one, or one that was interrupted. One of another shape of documents, or that was done but for cleaning up,
-// begins again.
+// begin claims the rebuild: a new one, or one that was interrupted. One of another shape of
+// documents, or that was done but for cleaning up, begins again.
 func (r *rebuild) begin(ctx context.Context) error {
 	current, err := r.store.LoadMeta(ctx)
 	if err != nil {

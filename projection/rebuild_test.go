@@ -20,8 +20,9 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that a rebuild, interrupted anywhere while commands go on being taken, ends with the documents of the log, that readers never see less
-// than before meanwhile, and that nothing of the old generation is left.
+// Ensure that a rebuild, interrupted anywhere while commands go on being taken, ends with the
+// documents of the log, that readers never see less than before meanwhile, and that nothing of the
+// old generation is left.
 func TestRebuildBesideTheLiveView(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.MinPage, s.Config.MaxPage = 20, 20
@@ -145,7 +146,8 @@ func write(ctx context.Context, l *projectiontest.Log) {
 	}
 }
 
-// poll reads all the time: every product is there, with all that was there before the rebuild, and versions and stock belong together.
+// poll reads all the time: every product is there, with all that was there before the rebuild, and
+// versions and stock belong together.
 func poll(ctx context.Context, t *testing.T, r *read.Reader) {
 	for ctx.Err() == nil {
 		page, err := r.Products(ctx, read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 20})
@@ -170,7 +172,8 @@ func poll(ctx context.Context, t *testing.T, r *read.Reader) {
 	}
 }
 
-// Ensure that documents of an older shape are left as they are, and are rebuilt by the projector itself.
+// Ensure that documents of an older shape are left as they are, and are rebuilt by the projector
+// itself.
 func TestAnotherShapeIsRebuilt(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.ReadTimeout = time.Second
@@ -235,7 +238,8 @@ func TestTheSameShapeIsNotRebuilt(t *testing.T) {
 	}
 }
 
-// Ensure that corrupted documents are as the log has them after a rebuild of their product, or of their shard.
+// Ensure that corrupted documents are as the log has them after a rebuild of their product, or of
+// their shard.
 func TestRebuildInPlace(t *testing.T) {
 	for name, options := range map[string]func(id uuid.UUID, shard int16) RebuildOptions{
 		"product": func(id uuid.UUID, _ int16) RebuildOptions { return RebuildOptions{Product: id} },

@@ -15,8 +15,8 @@ import (
 	"product-service/projection/view"
 )
 
-// repairProduct makes a product's documents anew from its part of the log, whatever they were, and ends its being parked. Readers see the
-// old documents until the new ones replace them.
+// repairProduct makes a product's documents anew from its part of the log, whatever they were, and
+// ends its being parked. Readers see the old documents until the new ones replace them.
 func (b *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
 	const attempts = 10
 	var err error
@@ -118,7 +118,8 @@ func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) e
 	return nil
 }
 
-// missed says which movements of a product that was parked the journal lacks: those the projector passed over, and won't see again.
+// missed says which movements of a product that was parked the journal lacks: those the projector
+// passed over, and won't see again.
 type missed struct {
 	from, to int64
 	there    map[int64]bool // but these: somebody has added them
@@ -165,7 +166,8 @@ func (b *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
 	return b.replaceAll(ctx, b.into.Movements, models)
 }
 
-// addToJournal adds to the journal what was passed over while the product was parked. Where another does the same it is done again, with what is left.
+// addToJournal adds to the journal what was passed over while the product was parked. Where another
+// does the same it is done again, with what is left.
 func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.Segments) error {
 	for _, s := range skipped {
 		s.ID = view.AddedID(s.ID, id)
@@ -192,7 +194,8 @@ func allDays(e *view.Entry) []mongo.WriteModel {
 	return models
 }
 
-// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
+// replaceProduct writes the product if it is still as it was read: else somebody folded on
+// meanwhile. One without events has no document.
 func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
 	in := b.into.Products
 	switch {
@@ -221,7 +224,8 @@ func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRe
 	return err
 }
 
-// eventless fails if the product has events by now. Without a document there is no guard: blocks may have been swept away that were just written.
+// eventless fails if the product has events by now. Without a document there is no guard: blocks
+// may have been swept away that were just written.
 func (b *builder) eventless(ctx context.Context, id uuid.UUID) error {
 	for r, err := range b.log.ProductRecords(ctx, id) {
 		if err != nil {

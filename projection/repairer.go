@@ -14,8 +14,8 @@ import (
 	"product-service/projection/store"
 )
 
-// Repairer writes single products and the journals of shards again as the log has them, in one generation and beside the projectors that write to
-// it. It belongs to one goroutine.
+// Repairer writes single products and the journals of shards again as the log has them, in one
+// generation and beside the projectors that write to it. It belongs to one goroutine.
 type Repairer struct{ builder *builder }
 
 // NewRepairer prepares to repair a generation. It reads which products are parked there.
@@ -41,7 +41,8 @@ func (r *Repairer) Parked() []uuid.UUID { return slices.Collect(maps.Keys(r.buil
 // IsParked says whether a product is one of them.
 func (r *Repairer) IsParked(id uuid.UUID) bool { return r.builder.parked[id] > 0 }
 
-// SameLog returns an error where the log isn't the one that was projected, as another or a restored one isn't: a repair would take away what it lacks.
+// SameLog returns an error where the log isn't the one that was projected, as another or a restored
+// one isn't: a repair would take away what it lacks.
 func (r *Repairer) SameLog(ctx context.Context) error {
 	saved, err := r.builder.store.LoadCheckpoints(ctx, r.builder.into.Name)
 	if err != nil {
@@ -62,8 +63,8 @@ func (r *Repairer) SameLog(ctx context.Context) error {
 	return nil
 }
 
-// Product makes a product's documents anew from its part of the log, whatever they were. It is parked after that where its log can't be folded to its
-// end, and else isn't any more.
+// Product makes a product's documents anew from its part of the log, whatever they were. It is
+// parked after that where its log can't be folded to its end, and else isn't any more.
 func (r *Repairer) Product(ctx context.Context, id uuid.UUID) error {
 	return r.builder.repairProduct(ctx, id)
 }
@@ -73,12 +74,14 @@ func (r *Repairer) Stray(ctx context.Context, id uuid.UUID, version int64, names
 	return r.builder.stray(ctx, id, version, names)
 }
 
-// CheckJournal compares the journal of a shard with what its log comes to. It hands every page of the log to pages.
+// CheckJournal compares the journal of a shard with what its log comes to. It hands every page of
+// the log to pages.
 func (r *Repairer) CheckJournal(ctx context.Context, shard int16, pages func(rows []eventstore.Record)) (*JournalCheck, error) {
 	return r.builder.checkJournal(ctx, shard, pages)
 }
 
-// Journal writes what a check found wrong with the journal of a shard as the log has it, and nothing where the log can't be read.
+// Journal writes what a check found wrong with the journal of a shard as the log has it, and
+// nothing where the log can't be read.
 func (r *Repairer) Journal(ctx context.Context, c *JournalCheck) error {
 	if !c.Readable() {
 		return nil

@@ -43,7 +43,8 @@ func newSubscription(s *store.Store, into store.Generation, log Log, logger *slo
 	}
 }
 
-// poll reads what follows in the shards of the leases, folds it and moves their checkpoints. It says whether there is more.
+// poll reads what follows in the shards of the leases, folds it and moves their checkpoints. It
+// says whether there is more.
 func (sub *subscription) poll(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
 	rows, full, err = sub.page(ctx, leases)
 	return rows, full, errors.Join(err, sub.gauge(ctx)) // the lag grows while pages fail
@@ -72,7 +73,8 @@ func (sub *subscription) page(ctx context.Context, leases []eventstore.Lease) (r
 	return len(r.records), r.full(), nil
 }
 
-// adopt begins with shards that have come to this process where their checkpoints stand, and leaves those that have gone.
+// adopt begins with shards that have come to this process where their checkpoints stand, and leaves
+// those that have gone.
 func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	held, gained := make(map[int16]*shard, len(leases)), map[int16]int64{}
 	for _, l := range leases {
@@ -100,8 +102,9 @@ func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) e
 	return nil
 }
 
-// takeUp takes gained shards over from who had them, who may still fold a page but can't move the checkpoints any more. It reads where they stand, and
-// stops those whose log has changed behind them.
+// takeUp takes gained shards over from who had them, who may still fold a page but can't move the
+// checkpoints any more. It reads where they stand, and stops those whose log has changed behind
+// them.
 func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
 	saved, err := sub.store.Fence(ctx, sub.into.Name, gained)
 	if err != nil {
@@ -130,7 +133,8 @@ func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (ma
 	return begun, sub.retryParked(ctx, begun)
 }
 
-// lose gives a shard up until its lease is another. A rebuild has none: it only looks after shards until they have an owner.
+// lose gives a shard up until its lease is another. A rebuild has none: it only looks after shards
+// until they have an owner.
 func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, epoch int64) *shard {
 	if epoch > 0 {
 		sub.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
@@ -140,8 +144,8 @@ func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint,
 	return &shard{at: at, lost: true}
 }
 
-// compareLog stops the shards in which the log has another row at the checkpoint than when it was written. A fact may have been pruned there,
-// but not while it is the shard's last row.
+// compareLog stops the shards in which the log has another row at the checkpoint than when it was
+// written. A fact may have been pruned there, but not while it is the shard's last row.
 func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	var places []eventstore.Cursor
 	for n, s := range held {
@@ -176,7 +180,8 @@ func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	return nil
 }
 
-// progress says where the shards stand after a page. A shard that was read to its end is complete up to when it was settled before.
+// progress says where the shards stand after a page. A shard that was read to its end is complete
+// up to when it was settled before.
 func (sub *subscription) progress(r *batch) map[int16]store.Checkpoint {
 	moved := map[int16]store.Checkpoint{}
 	for i := range r.records {

@@ -59,7 +59,8 @@ func (sub *subscription) cursors() []eventstore.Cursor {
 	return slices.Concat(cursors[first:], cursors[:first])
 }
 
-// read reads what follows in the shards that are held. While a full page is written the next one is read: the two are the work of two databases.
+// read reads what follows in the shards that are held. While a full page is written the next one is
+// read: the two are the work of two databases.
 func (sub *subscription) read(ctx context.Context) *batch {
 	cursors := sub.cursors()
 	var r *batch
@@ -101,7 +102,8 @@ func (sub *subscription) readFrom(ctx context.Context, cursors []eventstore.Curs
 	return r
 }
 
-// due says whether to ask up to when the shards are settled: it is time to, or lists over all products don't show yet what is projected.
+// due says whether to ask up to when the shards are settled: it is time to, or lists over all
+// products don't show yet what is projected.
 func (sub *subscription) due() bool {
 	latest, complete := int64(0), int64(math.MaxInt64)
 	for _, s := range sub.shards {

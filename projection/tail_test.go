@@ -6,7 +6,8 @@ import (
 	"product-service/projection/projectiontest"
 )
 
-// Ensure that no row is skipped for having been read ahead: where the page before it wasn't written, or shards have gone and come meanwhile.
+// Ensure that no row is skipped for having been read ahead: where the page before it wasn't
+// written, or shards have gone and come meanwhile.
 func TestReadingAhead(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.MinPage, s.Config.MaxPage = 5, 5

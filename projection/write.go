@@ -13,7 +13,8 @@ import (
 	"product-service/projection/view"
 )
 
-// write writes a page: movements and ended hours before the products, so that a product that is there vouches for them.
+// write writes a page: movements and ended hours before the products, so that a product that is
+// there vouches for them.
 func (b *builder) write(ctx context.Context, p *page) error {
 	var days, products []mongo.WriteModel
 	var blocks []view.Block
@@ -52,8 +53,9 @@ func (b *builder) counted(err error) error {
 	return err
 }
 
-// writeJournal adds the page to the journal, in order: a shard's journal has no hole, wherever this ends. Where another has added to a
-// shard meanwhile the page is stale, and nothing that follows is written: it would begin elsewhere than what the other writes next.
+// writeJournal adds the page to the journal, in order: a shard's journal has no hole, wherever this
+// ends. Where another has added to a shard meanwhile the page is stale, and nothing that follows is
+// written: it would begin elsewhere than what the other writes next.
 func (b *builder) writeJournal(ctx context.Context, p *page) error {
 	var all []*view.Segment
 	from := map[int16]int64{}
@@ -75,7 +77,8 @@ func (b *builder) writeJournal(ctx context.Context, p *page) error {
 	return nil
 }
 
-// bulk writes at most one operation a document. Each applies only to the state it was computed from; one that doesn't is stale.
+// bulk writes at most one operation a document. Each applies only to the state it was computed
+// from; one that doesn't is stale.
 func (b *builder) bulk(ctx context.Context, into *mongo.Collection, models []mongo.WriteModel) error {
 	applied, err := b.store.BulkWrite(ctx, into, models)
 	switch err = b.counted(err); {
@@ -132,7 +135,8 @@ func replace(id string, doc any) mongo.WriteModel {
 	return mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetReplacement(doc).SetUpsert(true)
 }
 
-// replaceAll writes documents whatever is there. It is stale where another process made one of them at this moment.
+// replaceAll writes documents whatever is there. It is stale where another process made one of them
+// at this moment.
 func (b *builder) replaceAll(ctx context.Context, in *mongo.Collection, models []mongo.WriteModel) error {
 	_, err := b.store.BulkWrite(ctx, in, models)
 	if err = b.counted(err); store.OnlyDuplicates(err) {

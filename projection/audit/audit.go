@@ -1,9 +1,10 @@
-// Package audit folds the log again and compares what comes out with everything that is kept of it: the heads and reservations
-// of the write side, and the documents, the journal and the parked products of the read model. It looks both ways: for what is
-// missing or wrong, and for what the log doesn't come to.
+// Package audit folds the log again and compares what comes out with everything that is kept of it:
+// the heads and reservations of the write side, and the documents, the journal and the parked
+// products of the read model. It looks both ways: for what is missing or wrong, and for what the
+// log doesn't come to.
 //
-// It runs beside writers and projectors: what is merely late is no difference. It repairs documents where it is told to, and
-// nothing of the write side.
+// It runs beside writers and projectors: what is merely late is no difference. It repairs documents
+// where it is told to, and nothing of the write side.
 package audit
 
 import (
@@ -53,10 +54,11 @@ type Difference struct {
 // Result sums an audit up.
 type Result struct{ Products, Rows, Differences, Healed int64 }
 
-// Run folds the whole log again, product by product, and compares what comes out with the heads and reservations of the write side and with the
-// documents that are read, each as of the row it was written for: what is merely late is no difference. Then it looks for what is kept of
-// products that the log doesn't name. It calls report with each difference. An error means that the audit couldn't be done, as
-// when a rebuild has named another generation meanwhile.
+// Run folds the whole log again, product by product, and compares what comes out with the heads and
+// reservations of the write side and with the documents that are read, each as of the row it was
+// written for: what is merely late is no difference. Then it looks for what is kept of products
+// that the log doesn't name. It calls report with each difference. An error means that the audit
+// couldn't be done, as when a rebuild has named another generation meanwhile.
 func Run(ctx context.Context, s *store.Store, log Log, tables Tables, logger *slog.Logger, o Options, report func(Difference)) (Result, error) {
 	g, err := s.Generation(ctx)
 	if err != nil {
@@ -141,7 +143,8 @@ func (c *comparison) differ(where, format string, args ...any) {
 	c.found = append(c.found, Difference{Product: c.id, Where: where, What: fmt.Sprintf(format, args...)})
 }
 
-// product compares one product. What is compared is read before the log, which then holds at least all of it.
+// product compares one product. What is compared is read before the log, which then holds at least
+// all of it.
 func (a *audit) product(ctx context.Context, shard int16, id uuid.UUID) error {
 	var found []Difference
 	for part, parts := int64(0), int64(1); part < parts; part++ {
@@ -163,7 +166,8 @@ func (a *audit) product(ctx context.Context, shard int16, id uuid.UUID) error {
 	return a.conclude(ctx, id, found)
 }
 
-// compare reads the log and holds everything against it; the later parts of the reservations leave out the rest.
+// compare reads the log and holds everything against it; the later parts of the reservations leave
+// out the rest.
 func (a *audit) compare(ctx context.Context, c *comparison) error {
 	for r, err := range a.log.ProductRecords(ctx, c.id) {
 		if err != nil {

@@ -128,7 +128,8 @@ func places(found []Difference) []string {
 	return slices.Compact(where)
 }
 
-// Ensure that a variant whose record the Inventory Service doesn't have is found, and only among those that were initialized.
+// Ensure that a variant whose record the Inventory Service doesn't have is found, and only among
+// those that were initialized.
 func TestAuditAsksForInventoryRecords(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 2)
@@ -149,7 +150,8 @@ func TestAuditAsksForInventoryRecords(t *testing.T) {
 	}
 }
 
-// Ensure that an audit that a rebuild overtakes fails, instead of reporting what was dropped as missing, or healing what nobody reads.
+// Ensure that an audit that a rebuild overtakes fails, instead of reporting what was dropped as
+// missing, or healing what nobody reads.
 func TestAnAuditEndsWithItsGeneration(t *testing.T) {
 	s, l := projectiontest.Open(t), projectiontest.Stocked(t, 3)
 	if err := projectiontest.Drain(t.Context(), project(t, s, l, &projectiontest.Leases{Epoch: 1})); err != nil {

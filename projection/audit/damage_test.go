@@ -15,8 +15,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that damaged documents of a product are folded anew by the projector, which goes on with all products, and that an audit finds and heals
-// them, and a rebuild of the product.
+// Ensure that damaged documents of a product are folded anew by the projector, which goes on with
+// all products, and that an audit finds and heals them, and a rebuild of the product.
 func TestDamagedDocuments(t *testing.T) {
 	bad, good := projectiontest.ID(0xaa, 0), projectiontest.ID(0xaa, 1)
 	for name, harm := range map[string]struct {

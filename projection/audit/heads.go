@@ -54,7 +54,8 @@ func (c *comparison) compareHead() {
 	}
 }
 
-// compareReservations walks those that are kept, and then looks at what is left of the log's. It leaves out those that changed while they were read.
+// compareReservations walks those that are kept, and then looks at what is left of the log's. It
+// leaves out those that changed while they were read.
 func (a *audit) compareReservations(ctx context.Context, c *comparison) error {
 	const page = 1000
 	for after := uuid.Nil; ; {

@@ -13,8 +13,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that whatever is wrong with the journal is found and mended, by an audit and by a rebuild in place, and that the projector goes on
-// behind it with what it knew.
+// Ensure that whatever is wrong with the journal is found and mended, by an audit and by a rebuild
+// in place, and that the projector goes on behind it with what it knew.
 func TestJournalIsMended(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, s *store.Store, of []view.Segment){
 		"all is gone": func(t *testing.T, s *store.Store, of []view.Segment) {

@@ -90,7 +90,8 @@ func (a *audit) compareDays(ctx context.Context, c *comparison) error {
 	return nil
 }
 
-// later are the hours in which something may have moved that isn't folded in, and the running one: it may have ended since.
+// later are the hours in which something may have moved that isn't folded in, and the running one:
+// it may have ended since.
 func (a *audit) later(ctx context.Context, c *comparison) (map[int64]bool, error) {
 	const page = 1000
 	hours := map[int64]bool{}
@@ -112,8 +113,8 @@ func (a *audit) later(ctx context.Context, c *comparison) (map[int64]bool, error
 	}
 }
 
-// orphans compares the products that the log doesn't name, and of which something is kept all the same: a head, reservations, documents of any
-// kind, or that they are parked.
+// orphans compares the products that the log doesn't name, and of which something is kept all the
+// same: a head, reservations, documents of any kind, or that they are parked.
 func (a *audit) orphans(ctx context.Context) error {
 	const page = 1000
 	if err := a.compareOrphans(ctx, a.repair.Parked()); err != nil {
@@ -182,7 +183,8 @@ func (a *audit) orphanDocuments(ctx context.Context, in *mongo.Collection, where
 	return nil
 }
 
-// productNamed is the product that a document's name begins with; what follows must begin with one of these characters.
+// productNamed is the product that a document's name begins with; what follows must begin with one
+// of these characters.
 func productNamed(name, follows string) (uuid.UUID, bool) {
 	const length = 36
 	if len(name) < length || (follows == "") != (len(name) == length) || (follows != "" && !strings.ContainsRune(follows, rune(name[length]))) {
@@ -192,7 +194,8 @@ func productNamed(name, follows string) (uuid.UUID, bool) {
 	return id, err == nil && id.String() == name[:length]
 }
 
-// compareOrphans compares those of the products that the log has nothing of, each once: its documents are then read before its log, as those of others are.
+// compareOrphans compares those of the products that the log has nothing of, each once: its
+// documents are then read before its log, as those of others are.
 func (a *audit) compareOrphans(ctx context.Context, ids []uuid.UUID) error {
 	if len(ids) == 0 {
 		return nil

@@ -28,7 +28,8 @@ func strayBlock(t *testing.T, product uuid.UUID, name string) view.Block {
 	return b
 }
 
-// Ensure that what is kept, and the log doesn't come to, is found one by one, and that documents of it are removed.
+// Ensure that what is kept, and the log doesn't come to, is found one by one, and that documents of
+// it are removed.
 func TestAuditFindsExtras(t *testing.T) {
 	id, stranger := projectiontest.ID(0xaa, 1), projectiontest.ID(0xdd, 1)
 	held := product.Reservation{ID: projectiontest.ID(0xcc, 900), SagaID: "s", Quantity: 3, Held: 3, State: product.StateActive}
@@ -155,7 +156,8 @@ func (l busyLog) ProductRecords(ctx context.Context, id uuid.UUID) iter.Seq2[eve
 	}
 }
 
-// Ensure that what is written and projected while an audit runs is no difference, whatever comes between any two of its reads.
+// Ensure that what is written and projected while an audit runs is no difference, whatever comes
+// between any two of its reads.
 func TestAuditBesideWriters(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 2)
@@ -188,7 +190,8 @@ func TestAuditBesideWriters(t *testing.T) {
 	}
 }
 
-// Ensure that removing the documents of what the log doesn't have leaves alone what comes to be meanwhile, between any two reads.
+// Ensure that removing the documents of what the log doesn't have leaves alone what comes to be
+// meanwhile, between any two reads.
 func TestHealingBesideWriters(t *testing.T) {
 	s := projectiontest.Open(t)
 	id := projectiontest.ID(0xdd, 1)

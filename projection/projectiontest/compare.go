@@ -16,7 +16,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Expected is the model: the whole history in memory, by no code of the projector's but the folding itself.
+// Expected is the model: the whole history in memory, by no code of the projector's but the folding
+// itself.
 func Expected(l *Log, id uuid.UUID) (d view.Document, rows []view.Movement) {
 	e := view.NewEntry(id)
 	for _, r := range l.Of(id) {
@@ -86,7 +87,8 @@ func Compare(t rapid.TB, s *store.Store, l *Log) {
 	}
 }
 
-// compareJournal holds the journal against the movements of each product: it has each that people see, once.
+// compareJournal holds the journal against the movements of each product: it has each that people
+// see, once.
 func compareJournal(t rapid.TB, s *store.Store, generation string, of map[string][]view.Movement) {
 	var want, got []view.Movement
 	for _, rows := range of {

@@ -1,5 +1,5 @@
-// Package projectiontest helps to test the projection: a log in memory, histories for it, stores on databases of a test's own,
-// and a comparison of all documents with the fold of the log.
+// Package projectiontest helps to test the projection: a log in memory, histories for it, stores on
+// databases of a test's own, and a comparison of all documents with the fold of the log.
 package projectiontest
 
 import (

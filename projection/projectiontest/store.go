@@ -181,7 +181,8 @@ func SetMeta(t testing.TB, s *store.Store, fields bson.D) {
 	}
 }
 
-// ChangedOver says whether projectors have read all shards of the generation that is named to their ends.
+// ChangedOver says whether projectors have read all shards of the generation that is named to their
+// ends.
 func ChangedOver(t *testing.T, s *store.Store) bool {
 	m, err := s.LoadMeta(t.Context())
 	if err != nil {

@@ -17,14 +17,14 @@ type phase string
 const (
 	// steady: one generation is named, and this process reads and feeds it.
 	steady phase = "steady"
-	// turning: another one is named. This process feeds it and reads the old one, which is complete as long as
-	// owners of shards add to it.
+	// turning: another one is named. This process feeds it and reads the old one, which is complete
+	// as long as owners of shards add to it.
 	turning phase = "turning"
-	// takenOver: the owner of every shard feeds the new one, and it holds all that the old one ever will. This process
-	// reads and feeds it.
+	// takenOver: the owner of every shard feeds the new one, and it holds all that the old one ever
+	// will. This process reads and feeds it.
 	takenOver phase = "taken over"
-	// overdue: some owner hasn't turned for too long. This process reads and feeds the new one, because the old one is
-	// about to be dropped.
+	// overdue: some owner hasn't turned for too long. This process reads and feeds the new one,
+	// because the old one is about to be dropped.
 	overdue phase = "overdue"
 )
 
@@ -34,7 +34,8 @@ type known struct {
 	at   time.Time // when the last look began that found this one named; the zero time: there was none
 }
 
-// fresh says whether it is known well enough to read without a look. It never is in a change: then every read looks for itself.
+// fresh says whether it is known well enough to read without a look. It never is in a change: then
+// every read looks for itself.
 func (k known) fresh(now time.Time, t Times) bool { return now.Sub(k.at) < t.Look }
 
 // sighting is what a look finds.
@@ -59,9 +60,10 @@ func (k known) after(s sighting, t Times) (known, phase) {
 	}
 }
 
-// isTakenOver says whether the owner of every shard has left an old generation for a new one that holds all that the old one shows. When a
-// projector has read a shard to its end in the new generation its checkpoint there says so, under the epoch of the lease: it must be that
-// of the last who fed the old one, or a later one.
+// isTakenOver says whether the owner of every shard has left an old generation for a new one that
+// holds all that the old one shows. When a projector has read a shard to its end in the new
+// generation its checkpoint there says so, under the epoch of the lease: it must be that of the
+// last who fed the old one, or a later one.
 func isTakenOver(old, next map[int16]Checkpoint) bool {
 	for n, was := range old {
 		if is := next[n]; is.CaughtUp < was.Epoch || is.Complete < was.Complete {

@@ -66,7 +66,8 @@ func TestNoProcessGoesBack(t *testing.T) {
 	})
 }
 
-// Ensure that a new generation is taken over when every shard's last owner has read it to its end there, and it shows as much.
+// Ensure that a new generation is taken over when every shard's last owner has read it to its end
+// there, and it shows as much.
 func TestTakingOver(t *testing.T) {
 	old := map[int16]Checkpoint{0: {Epoch: 3, Complete: 70}, 1: {Epoch: 5, Complete: 90}}
 	for name, c := range map[string]struct {
@@ -93,7 +94,8 @@ func TestTimesOfAChange(t *testing.T) {
 	}
 }
 
-// Ensure that what the database names is what is fed at once, and read in the end, also where nobody turns to it.
+// Ensure that what the database names is what is fed at once, and read in the end, also where
+// nobody turns to it.
 func TestALookChangesOver(t *testing.T) {
 	s := open(t)
 	s.Times.Look = 0

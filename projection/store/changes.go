@@ -18,8 +18,9 @@ func newChanges() *Changes {
 	return &Changes{subscribers: map[int]func([]view.Change){}, begun: make(chan struct{}, 1)}
 }
 
-// Subscribe has changes told from now on, after they show in reads, until stop is called. No changes stand for any: some may have
-// been missed, so that what is held of any product may be old. changed must not block, and is called by one at a time.
+// Subscribe has changes told from now on, after they show in reads, until stop is called. No
+// changes stand for any: some may have been missed, so that what is held of any product may be old.
+// changed must not block, and is called by one at a time.
 func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +38,8 @@ func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	}
 }
 
-// TellChanges tells subscribers of changes that this process made to a generation, where that is the one that is read.
+// TellChanges tells subscribers of changes that this process made to a generation, where that is
+// the one that is read.
 func (s *Store) TellChanges(in Generation, changes ...view.Change) {
 	s.mu.Lock()
 	read := s.known.read.Generation == in.Name

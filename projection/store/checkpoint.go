@@ -12,7 +12,8 @@ import (
 	"product-service/eventstore"
 )
 
-// checkpoints say how far a generation is. They are one document, so that a page over many shards moves them with one write.
+// checkpoints say how far a generation is. They are one document, so that a page over many shards
+// moves them with one write.
 type checkpoints struct {
 	ID     string                `bson:"_id"`
 	Schema int                   `bson:"schema"`
@@ -50,7 +51,8 @@ func (s *Store) LoadCheckpoints(ctx context.Context, generation string) (map[int
 	return byShard, nil
 }
 
-// Checkpoints are the positions below which the read model needs nothing of the log any more, for pruning it.
+// Checkpoints are the positions below which the read model needs nothing of the log any more, for
+// pruning it.
 func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 	g, err := s.Generation(ctx)
 	if err != nil {
@@ -70,7 +72,8 @@ func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 // ErrFenced says that a shard has gone to another owner.
 var ErrFenced = errors.New("another owner has written the checkpoint")
 
-// updateCheckpoints sets fields of a generation's checkpoints: none where a shard has a newer owner than that of its epoch here.
+// updateCheckpoints sets fields of a generation's checkpoints: none where a shard has a newer owner
+// than that of its epoch here.
 func (s *Store) updateCheckpoints(ctx context.Context, generation string, epochs map[int16]int64, fields bson.D) error {
 	filter := bson.D{{Key: "_id", Value: generation}}
 	for shard, epoch := range epochs {
@@ -86,8 +89,9 @@ func (s *Store) updateCheckpoints(ctx context.Context, generation string, epochs
 	return nil
 }
 
-// Fence makes shards of a generation their new owners', under the epochs of the leases: who had one before can't move its checkpoint any more. It
-// returns where all shards stand from then on. Those that have a newer owner yet stay his: their epochs are above those asked for.
+// Fence makes shards of a generation their new owners', under the epochs of the leases: who had one
+// before can't move its checkpoint any more. It returns where all shards stand from then on. Those
+// that have a newer owner yet stay his: their epochs are above those asked for.
 func (s *Store) Fence(ctx context.Context, generation string, epochs map[int16]int64) (map[int16]Checkpoint, error) {
 	for older := maps.Clone(epochs); ; {
 		fields := bson.D{}
@@ -113,7 +117,8 @@ func (s *Store) Fence(ctx context.Context, generation string, epochs map[int16]i
 	}
 }
 
-// SaveCheckpoints moves shards of a generation, all or none: none where one of them has a newer owner, which is [errFenced].
+// SaveCheckpoints moves shards of a generation, all or none: none where one of them has a newer
+// owner, which is [errFenced].
 func (s *Store) SaveCheckpoints(ctx context.Context, generation string, moved map[int16]Checkpoint) error {
 	if len(moved) == 0 {
 		return nil

@@ -17,7 +17,8 @@ import (
 	"product-service/projection/view"
 )
 
-// RebuildLock names the generation that is being filled, and who does it. It is the claim to fill generations and to drop them.
+// RebuildLock names the generation that is being filled, and who does it. It is the claim to fill
+// generations and to drop them.
 type RebuildLock struct {
 	ID         string `bson:"_id"`
 	Generation string `bson:"generation"`
@@ -54,8 +55,9 @@ func (s *Store) Lock(ctx context.Context, claim RebuildLock) error {
 	return nil
 }
 
-// TakeOver puts a claim in the place of one that has run out, and then drops all generations but those to be kept: under the claim, or it could be
-// another's. It returns [ErrRebuilding] where the old one hasn't run out, or somebody was faster.
+// TakeOver puts a claim in the place of one that has run out, and then drops all generations but
+// those to be kept: under the claim, or it could be another's. It returns [ErrRebuilding] where the
+// old one hasn't run out, or somebody was faster.
 func (s *Store) TakeOver(ctx context.Context, old RebuildLock, claim *RebuildLock, keep ...string) error {
 	if old.Until > time.Now().UnixMicro() {
 		return ErrRebuilding
@@ -118,8 +120,9 @@ func (s *Store) Renew(ctx context.Context, claim *RebuildLock) error {
 	return nil
 }
 
-// DropOthers drops every generation but those to be kept, as long as the claim is its own. It begins with the checkpoints: a generation that has them is
-// whole. What it drops it names, for the names are never used again: a late command drops nothing of a newer rebuild.
+// DropOthers drops every generation but those to be kept, as long as the claim is its own. It
+// begins with the checkpoints: a generation that has them is whole. What it drops it names, for the
+// names are never used again: a late command drops nothing of a newer rebuild.
 func (s *Store) DropOthers(ctx context.Context, claim *RebuildLock, keep ...string) error {
 	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
 		in := s.db.Collection(part.in)

@@ -10,7 +10,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that what a rebuild left is dropped by the next program to start, but not while somebody has the claim.
+// Ensure that what a rebuild left is dropped by the next program to start, but not while somebody
+// has the claim.
 func TestTidyingUp(t *testing.T) {
 	s := open(t)
 	left := s.NewRebuildLock("2")

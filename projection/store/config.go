@@ -74,8 +74,9 @@ func (c Config) Validate() error {
 
 var ofSRV = regexp.MustCompile(`(?i)srv(MaxHosts|ServiceName)=[^&]*&?`)
 
-// isConnectionString says whether the driver takes the string. What the driver says is not repeated: it may quote the password. The names
-// behind mongodb+srv:// are looked up only when it connects; here such a string is checked as if it named a server itself.
+// isConnectionString says whether the driver takes the string. What the driver says is not
+// repeated: it may quote the password. The names behind mongodb+srv:// are looked up only when it
+// connects; here such a string is checked as if it named a server itself.
 func isConnectionString(url string) bool {
 	if named, srv := strings.CutPrefix(url, "mongodb+srv://"); srv {
 		url = "mongodb://" + ofSRV.ReplaceAllString(named, "")

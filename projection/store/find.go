@@ -16,8 +16,8 @@ var AllFields = bson.D{}
 // IDOnly asks for no more of documents than their ids.
 var IDOnly = bson.D{{Key: "_id", Value: 1}}
 
-// IDPages reads the ids that are strings from lo up to but without hi, or to the last where hi is empty, in order and page by page: no cursor is
-// open while somebody looks at them.
+// IDPages reads the ids that are strings from lo up to but without hi, or to the last where hi is
+// empty, in order and page by page: no cursor is open while somebody looks at them.
 func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2[[]string, error] {
 	const page = 1000
 	return func(yield func([]string, error) bool) {

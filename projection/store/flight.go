@@ -7,9 +7,10 @@ import (
 	"sync"
 )
 
-// Flights let reads that ask for the same at the same time share one. Those that come while one is under way share the next, which begins after the last
-// of them came: nobody is answered with what was read before he asked, and a thousand clients that ask at once cost two reads.
-// What is shared is for reading only.
+// Flights let reads that ask for the same at the same time share one. Those that come while one is
+// under way share the next, which begins after the last of them came: nobody is answered with what
+// was read before he asked, and a thousand clients that ask at once cost two reads. What is shared
+// is for reading only.
 type Flights[V any] struct {
 	mu    sync.Mutex
 	byKey map[string]*flight[V]
@@ -22,7 +23,8 @@ type flight[V any] struct {
 	next   *flight[V] // nil: nobody has come since this one began
 }
 
-// Do returns what read returns, which is called with a context that none of those who share it can end. It returns early when ctx ends.
+// Do returns what read returns, which is called with a context that none of those who share it can
+// end. It returns early when ctx ends.
 func (f *Flights[V]) Do(ctx context.Context, key string, read func(context.Context) (V, error)) (V, error) {
 	mine := f.board(key, func(first *flight[V]) { go f.fly(context.WithoutCancel(ctx), key, first, read) })
 	select {
@@ -54,7 +56,8 @@ func (f *Flights[V]) board(key string, begin func(*flight[V])) *flight[V] {
 	return under.next
 }
 
-// safely makes a panic of a read its error, with where it came from: in a goroutine of our own it would end the process.
+// safely makes a panic of a read its error, with where it came from: in a goroutine of our own it
+// would end the process.
 func safely[V any](ctx context.Context, read func(context.Context) (V, error)) (value V, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

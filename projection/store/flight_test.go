@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Ensure that reads at the same time share one that began after each of them came, and that one who goes away takes nobody along.
+// Ensure that reads at the same time share one that began after each of them came, and that one who
+// goes away takes nobody along.
 func TestReadsShareTheNextFlight(t *testing.T) {
 	var f Flights[int]
 	var reads, written atomic.Int64

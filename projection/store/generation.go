@@ -41,8 +41,8 @@ func (s *Store) Collections(name string) Generation {
 // use says which generations a process uses. They differ only while it is turning.
 type use struct{ read, fed Meta }
 
-// Generation returns the generation that is read now. It gives way to another such that no reader of this process sees less than one
-// did before.
+// Generation returns the generation that is read now. It gives way to another such that no reader
+// of this process sees less than one did before.
 func (s *Store) Generation(ctx context.Context) (Generation, error) {
 	u, err := s.using(ctx)
 	return s.GenerationOf(u.read), err
@@ -61,7 +61,8 @@ func (s *Store) GenerationOf(m Meta) Generation {
 	return g
 }
 
-// using says which generations are in use. One of those who ask finds it out for all, in time or not at all, while MongoDB is silent.
+// using says which generations are in use. One of those who ask finds it out for all, in time or
+// not at all, while MongoDB is silent.
 func (s *Store) using(ctx context.Context) (use, error) {
 	if u, fresh := s.fresh(); fresh {
 		return u, nil
@@ -87,7 +88,8 @@ func (s *Store) fresh() (use, bool) {
 	return use{s.known.read, s.known.read}, s.known.fresh(time.Now(), s.Times)
 }
 
-// look finds out which generation is named, and with that which ones are in use from now on. Looks come one after the other.
+// look finds out which generation is named, and with that which ones are in use from now on. Looks
+// come one after the other.
 func (s *Store) look(ctx context.Context) (use, error) {
 	found := sighting{at: time.Now()}
 	var err error
@@ -112,8 +114,9 @@ func (s *Store) look(ctx context.Context) (use, error) {
 	return use{read: next.read, fed: found.named}, nil
 }
 
-// TakenOver says whether the owner of every shard has left an old generation for a new one that holds all that the old one shows. The new one is
-// read first: an owner who came to the old one meanwhile then shows there.
+// TakenOver says whether the owner of every shard has left an old generation for a new one that
+// holds all that the old one shows. The new one is read first: an owner who came to the old one
+// meanwhile then shows there.
 func (s *Store) TakenOver(ctx context.Context, from, to string) (bool, error) {
 	next, err := s.LoadCheckpoints(ctx, to)
 	if err != nil {
@@ -131,7 +134,8 @@ func (s *Store) TakenOver(ctx context.Context, from, to string) (bool, error) {
 // ErrRenamed says that what was looked at isn't what is read any more.
 var ErrRenamed = errors.New("a rebuild has named another generation meanwhile; begin again")
 
-// StillCurrent fails where another generation than this has been named: it may have been dropped, and what is written to it nobody reads.
+// StillCurrent fails where another generation than this has been named: it may have been dropped,
+// and what is written to it nobody reads.
 func (s *Store) StillCurrent(ctx context.Context, g Generation) error {
 	if m, err := s.LoadMeta(ctx); err != nil || m.Generation == g.Name {
 		return err
@@ -148,7 +152,8 @@ func (s *Store) LoadMeta(ctx context.Context) (Meta, error) {
 	return m, nil
 }
 
-// ChangeOver names another generation as the one that is read. It returns [ErrRebuilding] where the one before isn't the one it was.
+// ChangeOver names another generation as the one that is read. It returns [ErrRebuilding] where the
+// one before isn't the one it was.
 func (s *Store) ChangeOver(ctx context.Context, from, to string) error {
 	fields := bson.D{{Key: "generation", Value: to}, {Key: "schema", Value: view.Schema}}
 	was := bson.D{{Key: "_id", Value: "current"}, {Key: "generation", Value: from}}

@@ -15,8 +15,9 @@ type index struct {
 	sparse bool // it holds only the documents that have the field
 }
 
-// The indexes of each kind of document, beside the one on _id. A block's _id begins with its product and ends with its first version, so that
-// a product's movements need no other index; neither do its days.
+// The indexes of each kind of document, beside the one on _id. A block's _id begins with its
+// product and ends with its first version, so that a product's movements need no other index;
+// neither do its days.
 var (
 	productIndexes = []index{
 		{keys: bson.D{{Key: "variants.id", Value: 1}}},
@@ -26,7 +27,8 @@ var (
 		{keys: ordered("updatedAt")},
 		{keys: ordered("available")},
 		{keys: ordered("stockRank")},
-		// For the few that can't be ordered. What it holds of a product changes only with that, and not with the stock.
+		// For the few that can't be ordered. What it holds of a product changes only with that, and
+		// not with the stock.
 		{keys: bson.D{{Key: "status", Value: 1}, {Key: "isOrderable", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "_id", Value: 1}}},
 	}
 	movementIndexes = []index{

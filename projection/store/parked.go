@@ -29,7 +29,8 @@ func parkedID(generation string, product uuid.UUID) string {
 	return generation + "." + product.String()
 }
 
-// Parked is a product that isn't kept up to date, because a row of the log can't be folded into its documents.
+// Parked is a product that isn't kept up to date, because a row of the log can't be folded into its
+// documents.
 type Parked struct {
 	Product uuid.UUID
 	Shard   int16

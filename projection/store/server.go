@@ -13,8 +13,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Server is what the database server can do. It is asked once, and nothing else of this program knows which server it is: the
-// operations below keep to its limits.
+// Server is what the database server can do. It is asked once, and nothing else of this program
+// knows which server it is: the operations below keep to its limits.
 type Server struct {
 	Indexes bool // queries use indexes
 	Sums    bool // an aggregation adds up fields of embedded documents
@@ -27,9 +27,11 @@ type Server struct {
 var (
 	mongoDB = Server{Indexes: true, Sums: true, lookups: true, operations: 1000, inserts: 2500}
 
-	// FerretDB 1 is for trying things out. It holds a connection of its pool for each operation of an update command until the command
-	// ends, reads a whole collection for a list of ids, uses no indexes, doesn't add up fields of embedded documents, misses large
-	// numbers in arrays, may lose one of two updates of a document at the same time, and doesn't try an upsert again that met another.
+	// FerretDB 1 is for trying things out. It holds a connection of its pool for each operation of
+	// an update command until the command ends, reads a whole collection for a list of ids, uses no
+	// indexes, doesn't add up fields of embedded documents, misses large numbers in arrays, may
+	// lose one of two updates of a document at the same time, and doesn't try an upsert again that
+	// met another.
 	ferretDB = Server{operations: 8, inserts: 100}
 )
 
@@ -86,8 +88,8 @@ func findOneByOne[D any](ctx context.Context, in *mongo.Collection, ids []string
 	return nil
 }
 
-// Insert makes documents; those that are there stay as they are, which is an error that [OnlyDuplicates] knows. In order, none
-// behind the first of those is made; else all others are.
+// Insert makes documents; those that are there stay as they are, which is an error that
+// [OnlyDuplicates] knows. In order, none behind the first of those is made; else all others are.
 func Insert[D any](ctx context.Context, s *Store, into *mongo.Collection, documents []D, ordered bool) error {
 	var duplicates error
 	for chunk := range slices.Chunk(documents, s.Server.inserts) {
@@ -102,8 +104,9 @@ func Insert[D any](ctx context.Context, s *Store, into *mongo.Collection, docume
 	return duplicates
 }
 
-// BulkWrite carries out operations in any order, each on another document, and says how many found or made theirs. One that would make a
-// document that is there fails, which is an error that [OnlyDuplicates] knows, and the others are carried out.
+// BulkWrite carries out operations in any order, each on another document, and says how many found
+// or made theirs. One that would make a document that is there fails, which is an error that
+// [OnlyDuplicates] knows, and the others are carried out.
 func (s *Store) BulkWrite(ctx context.Context, in *mongo.Collection, operations []mongo.WriteModel) (applied int64, err error) {
 	for chunk := range slices.Chunk(operations, s.Server.operations) {
 		result, failed := in.BulkWrite(ctx, chunk, options.BulkWrite().SetOrdered(false))

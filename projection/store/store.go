@@ -1,9 +1,11 @@
-// Package store keeps the read model's documents in MongoDB: which generation of them is read, how far each is, who rebuilds
-// them, and what the server can do. It says where documents are, not what they mean.
+// Package store keeps the read model's documents in MongoDB: which generation of them is read, how
+// far each is, who rebuilds them, and what the server can do. It says where documents are, not what
+// they mean.
 //
-// A generation is a set of collections with checkpoints of its own; a rebuild fills a new one beside the one that is read. A
-// process that has shown a generation to a reader doesn't go back to an older one. A checkpoint moves only under the latest
-// epoch of its shard's lease. A name of a generation is never used twice.
+// A generation is a set of collections with checkpoints of its own; a rebuild fills a new one
+// beside the one that is read. A process that has shown a generation to a reader doesn't go back to
+// an older one. A checkpoint moves only under the latest epoch of its shard's lease. A name of a
+// generation is never used twice.
 package store
 
 import (
@@ -21,7 +23,8 @@ import (
 	"product-service/projection/view"
 )
 
-// The collections. Those of the read model carry the generation as a suffix: each rebuild fills new ones.
+// The collections. Those of the read model carry the generation as a suffix: each rebuild fills new
+// ones.
 const (
 	metaName       = "meta"        // which generation is read
 	checkpointName = "checkpoints" // how far each generation is
@@ -46,7 +49,8 @@ type Store struct {
 	Times Times // of changes of the generation; tests make them longer
 }
 
-// Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to read, with its indexes.
+// Open connects to MongoDB, finds out what it can do and makes sure that there is a generation to
+// read, with its indexes.
 func Open(ctx context.Context, c Config) (*Store, error) { return OpenMonitored(ctx, c, nil) }
 
 // OpenMonitored is Open with somebody looking at every command.
@@ -94,8 +98,8 @@ func (s *Store) prepare(ctx context.Context) error {
 	return s.IndexHistory(ctx, s.Collections(m.Generation))
 }
 
-// CreateGeneration makes a generation's checkpoint, if it isn't there, and the indexes of its products. Those of its movements are for later: a rebuild
-// fills it faster without.
+// CreateGeneration makes a generation's checkpoint, if it isn't there, and the indexes of its
+// products. Those of its movements are for later: a rebuild fills it faster without.
 func (s *Store) CreateGeneration(ctx context.Context, generation string) error {
 	if err := s.index(ctx, s.Collections(generation).Products, productIndexes); err != nil {
 		return err

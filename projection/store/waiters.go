@@ -14,7 +14,8 @@ func newWaiters() Waiters {
 	return Waiters{Came: make(chan struct{}, 1), byProduct: map[string]map[chan struct{}]bool{}}
 }
 
-// Join returns a channel that gets a value when this process has written the product, and a function that ends the waiting.
+// Join returns a channel that gets a value when this process has written the product, and a
+// function that ends the waiting.
 func (w *Waiters) Join(product string) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
