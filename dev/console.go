@@ -126,5 +126,6 @@ func (c *console) summary(f flags, env *environment, dir string) {
 	base := strings.TrimSuffix(env.get("GRAPHQL_URL"), "/graphql")
 	c.linef("%-30s %s/", "explorer", base)
 	c.linef("%-30s %s", "the server's log", logFile(dir))
+	showTokens(c, env)
 	c.linef("\nTry:\n\n%s\n\nReady. Ctrl-C stops everything.", curl(env.get("GRAPHQL_URL")))
 }

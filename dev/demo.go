@@ -100,7 +100,7 @@ func demoCatalogue() []demoProduct {
 }
 
 // createDemo creates the catalogue through the public API, once per data directory.
-func createDemo(ctx context.Context, url, dir string) (string, error) {
+func createDemo(ctx context.Context, url, token, dir string) (string, error) {
 	marker := filepath.Join(dir, "demo-created")
 	if _, err := os.Stat(marker); err == nil {
 		return "already there", nil
@@ -110,7 +110,7 @@ func createDemo(ctx context.Context, url, dir string) (string, error) {
 	group.SetLimit(demoAtATime)
 	for _, product := range catalogue {
 		group.Go(func() error {
-			if err := createProduct(ctx, url, product); err != nil {
+			if err := createProduct(ctx, url, token, product); err != nil {
 				return fmt.Errorf("%s: %w", product.Name, err)
 			}
 			return nil
@@ -126,13 +126,13 @@ const createMutation = `mutation Create($input: CreateProductInput!) {
   createProduct(input: $input) { product { id } version userErrors { field code message } }
 }`
 
-func createProduct(ctx context.Context, url string, product demoProduct) error {
+func createProduct(ctx context.Context, url, token string, product demoProduct) error {
 	var data struct {
 		CreateProduct struct {
 			UserErrors []struct{ Code, Message string }
 		}
 	}
-	err := graphql(ctx, url, createMutation, map[string]any{"input": product}, &data)
+	err := graphql(ctx, url, token, createMutation, map[string]any{"input": product}, &data)
 	var failed graphqlErrors
 	if errors.As(err, &failed) && failed.only("NOT_YET_AVAILABLE") {
 		err = nil // it is made; a busy machine just can't show it yet
@@ -158,7 +158,7 @@ func curl(url string) string {
 
 // tryQuery proves that what is going to be printed works.
 func tryQuery(ctx context.Context, url string) error {
-	if err := graphql(ctx, url, sampleQuery, nil, nil); err != nil {
+	if err := graphql(ctx, url, "", sampleQuery, nil, nil); err != nil {
 		return fmt.Errorf("ask the server for products: %w", err)
 	}
 	return nil
@@ -188,7 +188,7 @@ func (e graphqlErrors) only(code string) bool {
 }
 
 // graphql posts one operation and decodes its data; what GraphQL reports as errors is returned as [graphqlErrors].
-func graphql(ctx context.Context, url, query string, variables map[string]any, data any) error {
+func graphql(ctx context.Context, url, token, query string, variables map[string]any, data any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
@@ -200,6 +200,9 @@ func graphql(ctx context.Context, url, query string, variables map[string]any, d
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

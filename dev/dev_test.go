@@ -214,6 +214,8 @@ func TestFlags(t *testing.T) {
 	}{
 		{"-addr 127.0.0.1:1 -data d -no-demo -env-file f", ""},
 		{"-ephemeral -stack-only", ""},
+		{"-ephemeral -auth", ""},
+		{"-auth -stack-only", "for the server"},
 		{"-ephemeral -data d", "exclude"},
 		{"-addr 8080", "HOST:PORT"},
 		{"-what", "-h shows"},

@@ -27,6 +27,7 @@ usage: go run ./dev [flags]
   -data DIR        where data live and survive a restart (default %s)
   -ephemeral       throw-away data instead, gone after the stop
   -no-demo         no demo catalogue
+  -auth            callers need tokens for histories and changes; some are printed
   -env-file FILE   gets KEY=value lines of the server's settings and of the addresses, once everything is ready
   -stack-only      the parts without the server
 
@@ -40,6 +41,7 @@ const insistence = time.Second
 type flags struct {
 	addr, data, envFile          string
 	ephemeral, noDemo, stackOnly bool
+	auth                         bool
 }
 
 func main() {
@@ -91,6 +93,7 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.envFile, "env-file", "", "")
 	set.BoolVar(&f.ephemeral, "ephemeral", false, "")
 	set.BoolVar(&f.noDemo, "no-demo", false, "")
+	set.BoolVar(&f.auth, "auth", false, "")
 	set.BoolVar(&f.stackOnly, "stack-only", false, "")
 	err := set.Parse(args)
 	switch {
@@ -103,6 +106,8 @@ func parse(args []string) (flags, error) {
 		return f, fmt.Errorf("unexpected argument %q; -h shows what there is", set.Arg(0))
 	case f.ephemeral && f.data != "":
 		return f, errors.New("-ephemeral and -data exclude each other")
+	case f.auth && f.stackOnly:
+		return f, errors.New("-auth is for the server, which -stack-only leaves out")
 	case f.data == "" && !f.ephemeral:
 		if cacheErr != nil {
 			return f, fmt.Errorf("no place for data, give one with -data or use -ephemeral: %w", cacheErr)

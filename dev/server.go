@@ -44,9 +44,12 @@ func build(ctx context.Context, binary string) error {
 
 // startServer runs the binary until it says that it is ready, and fills it on its first start.
 func startServer(ctx context.Context, f flags, dir, binary string, env *environment, started *unwinding, out *console, ends chan<- error) error {
-	env.set("AUTH_MODE", "none")
+	editor, err := startIssuer(f, env, started)
+	if err != nil {
+		return fmt.Errorf("start the issuer of tokens: %w", err)
+	}
 	env.set("GRAPHQL_INTROSPECTION", "on")
-	err := out.step("start the server", func() (string, error) {
+	err = out.step("start the server", func() (string, error) {
 		log, err := os.Create(logFile(dir))
 		if err != nil {
 			return "", err
@@ -80,7 +83,7 @@ func startServer(ctx context.Context, f flags, dir, binary string, env *environm
 		return err
 	}
 	if !f.noDemo {
-		if err := out.step("create the demo catalogue", func() (string, error) { return createDemo(ctx, env.get("GRAPHQL_URL"), dir) }); err != nil {
+		if err := out.step("create the demo catalogue", func() (string, error) { return createDemo(ctx, env.get("GRAPHQL_URL"), editor, dir) }); err != nil {
 			return err
 		}
 	}

@@ -21,10 +21,11 @@ type document struct {
 
 	mu    sync.Mutex
 	plans map[string]*plan.Plan // by operation and the values of the conditions
+	rules map[*ast.OperationDefinition][]rule
 }
 
 func newDocument(doc *ast.QueryDocument) *document {
-	d := &document{QueryDocument: doc, plans: map[string]*plan.Plan{}}
+	d := &document{QueryDocument: doc, plans: map[string]*plan.Plan{}, rules: map[*ast.OperationDefinition][]rule{}}
 	for _, op := range doc.Operations {
 		for _, v := range op.VariableDefinitions {
 			if v.Type.NamedType == "Boolean" {
@@ -33,6 +34,18 @@ func newDocument(doc *ast.QueryDocument) *document {
 		}
 	}
 	return d
+}
+
+// needs returns the rules of what an operation selects.
+func (d *document) needs(s scopes, op *ast.OperationDefinition) []rule {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rules, known := d.rules[op]
+	if !known {
+		rules = s.below(op)
+		d.rules[op] = rules
+	}
+	return rules
 }
 
 // plan returns the plan of an operation for the values of its variables.

@@ -148,7 +148,7 @@ func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.
 	}
 	op.plan = doc.plan(e.admission.schema, op.OperationContext)
 	op.planned = e.planned && op.plan.Runs()
-	if e.scopes.deny(auth.CallerOf(ctx), definition) {
+	if denies(doc.needs(e.scopes, definition), auth.CallerOf(ctx)) {
 		op.planned, op.ResolverMiddleware = false, e.scopes.check
 	}
 	return op, nil

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -15,7 +16,6 @@ import (
 type scopes struct {
 	fields map[fieldName][]rule
 	types  map[string]rule
-	all    []string // each scope that is needed anywhere
 }
 
 // fieldName is a field of an object type.
@@ -29,7 +29,6 @@ const scopesDirective = "requiresScopes"
 // scopesOf reads the schema. A field needs what it is marked with, what its type is marked with, and what the type of its value is.
 func scopesOf(schema *ast.Schema) (scopes, error) {
 	s := scopes{fields: map[fieldName][]rule{}, types: map[string]rule{}}
-	seen := map[string]bool{}
 	read := func(marks ast.DirectiveList, at string) (rule, error) {
 		mark := marks.ForName(scopesDirective)
 		if mark == nil {
@@ -38,14 +37,6 @@ func scopesOf(schema *ast.Schema) (scopes, error) {
 		r, err := ruleOf(mark)
 		if err != nil {
 			return nil, fmt.Errorf("@%s of %s: %w", scopesDirective, at, err)
-		}
-		for _, set := range r {
-			for _, scope := range set {
-				if !seen[scope] {
-					seen[scope] = true
-					s.all = append(s.all, scope)
-				}
-			}
 		}
 		return r, nil
 	}
@@ -100,46 +91,41 @@ func ruleOf(mark *ast.Directive) (rule, error) {
 	return r, nil
 }
 
-// deny says whether an operation selects a field that the caller may not see. What node and nodes give isn't known before they run: they
+// below returns the rules of all fields that an operation selects, each once. What node and nodes give isn't known before they run: they
 // look at it themselves ([scopes.ofType]).
-func (s scopes) deny(c auth.Caller, op *ast.OperationDefinition) bool {
-	if !lacksAny(c, s.all) {
-		return false
-	}
+func (s scopes) below(op *ast.OperationDefinition) []rule {
+	var found []rule
 	seen := map[*ast.FragmentDefinition]bool{}
-	var denied func(ast.SelectionSet) bool
-	denied = func(selections ast.SelectionSet) bool {
+	var walk func(ast.SelectionSet)
+	walk = func(selections ast.SelectionSet) {
 		for _, selection := range selections {
 			switch it := selection.(type) {
 			case *ast.Field:
-				if s.ofField(c, it.ObjectDefinition.Name, it.Name) != nil || denied(it.SelectionSet) {
-					return true
+				for _, r := range s.fields[fieldName{it.ObjectDefinition.Name, it.Name}] {
+					if !slices.ContainsFunc(found, r.same) {
+						found = append(found, r)
+					}
 				}
+				walk(it.SelectionSet)
 			case *ast.InlineFragment:
-				if denied(it.SelectionSet) {
-					return true
-				}
+				walk(it.SelectionSet)
 			case *ast.FragmentSpread:
 				if !seen[it.Definition] {
 					seen[it.Definition] = true
-					if denied(it.Definition.SelectionSet) {
-						return true
-					}
+					walk(it.Definition.SelectionSet)
 				}
 			}
 		}
-		return false
 	}
-	return denied(op.SelectionSet)
+	walk(op.SelectionSet)
+	return found
 }
 
-func lacksAny(c auth.Caller, scopes []string) bool {
-	for _, scope := range scopes {
-		if !c.Has(scope) {
-			return true
-		}
-	}
-	return false
+func (r rule) same(other rule) bool { return slices.EqualFunc(r, other, slices.Equal[[]string]) }
+
+// denies says whether any of the rules isn't kept by the caller.
+func denies(rules []rule, c auth.Caller) bool {
+	return slices.ContainsFunc(rules, func(r rule) bool { return c.Need(r...) != nil })
 }
 
 // check runs around each field of an operation that selects something the caller may not see. Nothing is read for such a field: it is

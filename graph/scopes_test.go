@@ -111,7 +111,7 @@ func TestEveryFieldNeedsWhatWasDecided(t *testing.T) {
 	})
 	for object, scopes := range decided {
 		for _, fields := range scopes {
-			for _, field := range strings.Fields(fields) {
+			for field := range strings.FieldsSeq(fields) {
 				if def := schema.Types[object]; def == nil || field != "*" && def.Fields.ForName(field) == nil {
 					t.Errorf("the schema has no %s.%s any more", object, field)
 				}

@@ -211,7 +211,7 @@ func (e *engine) follow(ctx context.Context, op *graphql.OperationContext, wake 
 	// What goes wrong with a value goes wrong for all who follow it: it has a correlation id of its own.
 	id, caller := newID().String(), auth.CallerOf(ctx)
 	f := &following{op: op, presenter: e.presenter, ctx: auth.WithCaller(correlation.WithID(context.Background(), id), caller)}
-	if e.scopes.deny(caller, op.Operation) {
+	if denies(e.scopes.below(op.Operation), caller) {
 		key += id // who may not see all of it shares with nobody
 	}
 	ctx = graphql.WithOperationContext(context.WithValue(ctx, followingKey{}, f), op)

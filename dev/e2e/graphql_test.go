@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,7 +36,15 @@ func (s *server) ask(query string, variables map[string]any) (answer, error) {
 	if err != nil {
 		return a, err
 	}
-	resp, err := web.Post("http://"+s.http+"/graphql", "application/json", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+s.http+"/graphql", bytes.NewReader(body))
+	if err != nil {
+		return a, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	resp, err := web.Do(req)
 	if err != nil {
 		return a, err
 	}
@@ -115,13 +124,13 @@ func (s *server) stock(product string) (*stock, error) {
 type movement struct {
 	Type                                                                string
 	Quantity, Delta, TotalAfter, ReservedAfter, AvailableAfter, Version int64
-	ReservationID, CommandID                                            string
+	ReservationID, CommandID, Actor                                     string
 	OccurredAt                                                          time.Time
 }
 
 const movementsQuery = `query($id: ID!, $after: String) { stockMovements(productId: $id, first: 100, after: $after) {
   totalCount pageInfo { hasNextPage endCursor }
-  nodes { type quantity delta totalAfter reservedAfter availableAfter version reservationId commandId occurredAt } } }`
+  nodes { type quantity delta totalAfter reservedAfter availableAfter version reservationId commandId actor occurredAt } } }`
 
 // movements are all of a product's, the newest first.
 func (s *server) movements(product string) (all []movement, err error) {

@@ -29,6 +29,7 @@ type server struct {
 	process     *stack.Process
 	http, admin string // host:port
 	log         string
+	token       string // what requests come with; "" is none
 }
 
 // launch starts an instance and doesn't wait for it. It dies with the test.

@@ -190,7 +190,7 @@ func (k *keys) ask(ctx context.Context) (*keySet, error) {
 		}
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the issuer answered with the status %d", resp.StatusCode)
 	}

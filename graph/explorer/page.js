@@ -22,10 +22,17 @@ query Products {
 }
 `;
 
+// Subscriptions go over a socket, which is told the headers of the editor: a token goes there as {"Authorization": "Bearer …"}.
+const socket = new URL('/graphql', window.location.href);
+socket.protocol = socket.protocol === 'https:' ? 'wss:' : 'ws:';
+
 ReactDOM.createRoot(document.getElementById('explorer')).render(
   React.createElement(GraphiQL, {
-    fetcher: GraphiQL.createFetcher({ url: '/graphql' }),
+    fetcher: GraphiQL.createFetcher({ url: '/graphql', subscriptionUrl: socket.href }),
     defaultQuery: firstQuery,
     defaultEditorToolsVisibility: true,
+    isHeadersEditorEnabled: true,
+    shouldPersistHeaders: false, // a token stays in the page
+    showPersistHeadersSettings: false,
   }),
 );
