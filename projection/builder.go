@@ -82,7 +82,8 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 		e := p.entries[r.ProductID]
 		hole := r.Pos > e.Doc.Pos && r.Version > 0 && r.Version != e.Doc.Version+1
 		if hole && !again {
-			return fmt.Errorf("product %s is at version %d, the next row has %d: %w", r.ProductID, e.Doc.Version, r.Version, errStale)
+			return fmt.Errorf("product %s is at version %d, the next row has %d: %w",
+				r.ProductID, e.Doc.Version, r.Version, errStale)
 		}
 		var err error
 		if !hole {
@@ -131,7 +132,8 @@ func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore
 // damaged: it is then further than the page.
 func (b *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
 	id := r.ProductID
-	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew", "product_id", id, "generation", b.into.Name, "error", damage)
+	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew",
+		"product_id", id, "generation", b.into.Name, "error", damage)
 	if err := b.repairProduct(ctx, id); err != nil {
 		return err
 	}
@@ -172,7 +174,8 @@ func (b *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Rec
 	if r.Version < e.Doc.TailStart() {
 		var full view.Block
 		id := view.MovementID(e.Doc.ID, view.BlockStart(r.Version))
-		err := b.into.Movements.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(bson.D{{Key: "rows", Value: 1}})).Decode(&full)
+		rowsOnly := options.FindOne().SetProjection(bson.D{{Key: "rows", Value: 1}})
+		err := b.into.Movements.FindOne(ctx, store.ByID(id), rowsOnly).Decode(&full)
 		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 			return view.Movement{}, fmt.Errorf("read movements: %w", err)
 		}
@@ -218,7 +221,8 @@ func (b *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again b
 		e := p.entries[id]
 		if err := bson.Unmarshal(raw, &e.Doc); err != nil {
 			damaged = append(damaged, id)
-			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew", "product_id", id, "generation", b.into.Name, "error", err)
+			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew",
+				"product_id", id, "generation", b.into.Name, "error", err)
 			return
 		}
 		e.Loaded = e.Doc.Pos

@@ -18,7 +18,8 @@ type cache struct {
 
 func newCache(limit int) *cache {
 	c := &cache{limit: limit}
-	c.lru, _ = simplelru.NewLRU(math.MaxInt32, func(_ uuid.UUID, e *view.Entry) { c.used -= e.Cost }) // fails only for a size below 1
+	// It fails only for a size below 1.
+	c.lru, _ = simplelru.NewLRU(math.MaxInt32, func(_ uuid.UUID, e *view.Entry) { c.used -= e.Cost })
 	return c
 }
 

@@ -49,7 +49,8 @@ func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int6
 // and returns that and the last position in any.
 func lastSegments(ctx context.Context, in *mongo.Collection, from, until, before string) (found string, last int64, err error) {
 	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}}}
-	c, err := in.Find(ctx, span, options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100))
+	o := options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100)
+	c, err := in.Find(ctx, span, o)
 	if err != nil {
 		return "", 0, err
 	}

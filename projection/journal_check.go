@@ -54,7 +54,8 @@ func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows
 	if err != nil {
 		return nil, err
 	}
-	c := &JournalCheck{builder: b, shard: shard, settled: shards[shard].Pos, pages: pages, broken: map[uuid.UUID]bool{}, open: view.NewMerge(true)}
+	c := &JournalCheck{builder: b, shard: shard, settled: shards[shard].Pos, pages: pages,
+		broken: map[uuid.UUID]bool{}, open: view.NewMerge(true)}
 	next, stop := iter.Pull2(b.segments(ctx, view.SegmentID(shard, 0), view.SegmentID(shard, c.settled+1)))
 	defer stop()
 	c.advance = func() error {

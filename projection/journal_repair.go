@@ -7,9 +7,9 @@ import (
 	"maps"
 
 	"github.com/google/uuid"
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/eventstore"
+	"product-service/projection/store"
 	"product-service/projection/view"
 )
 
@@ -105,7 +105,7 @@ func (w *journalRepair) end(ctx context.Context) error {
 		return err
 	}
 	for id := range w.old {
-		if _, err := w.builder.into.Journal.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}}); err != nil {
+		if _, err := w.builder.into.Journal.DeleteOne(ctx, store.ByID(id)); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 	}

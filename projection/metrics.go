@@ -34,7 +34,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		lagEvents:   prometheus.NewGaugeVec(gauge("lag_events", "Rows of a shard that aren't projected yet."), []string{"shard"}),
 		lagSeconds:  prometheus.NewGaugeVec(gauge("lag_seconds", "For how long a shard has had rows that aren't projected."), []string{"shard"}),
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.batches, m.stale, m.writeErrors, m.failures, m.parked, m.stopped, m.lagEvents, m.lagSeconds} {
+	for _, c := range []prometheus.Collector{m.rows, m.batches, m.stale, m.writeErrors, m.failures, m.parked, m.stopped,
+		m.lagEvents, m.lagSeconds} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -12,13 +12,15 @@ import (
 
 // park sets a product aside: its rows are skipped until it is folded anew, while those of others go on.
 func (b *builder) park(ctx context.Context, r eventstore.Record, why error) error {
-	p := store.Parked{Product: r.ProductID, Shard: r.Shard, Pos: r.Pos, Version: r.Version, Type: r.Type, Error: why.Error(), At: b.now()}
+	p := store.Parked{Product: r.ProductID, Shard: r.Shard, Pos: r.Pos, Version: r.Version, Type: r.Type,
+		Error: why.Error(), At: b.now()}
 	if err := b.store.Park(ctx, b.into.Name, p); err != nil {
 		return err
 	}
 	b.parked[r.ProductID] = r.Pos
 	b.metrics.parked.Set(float64(len(b.parked)))
-	b.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, and its later rows are skipped until it is replayed",
+	b.logger.ErrorContext(ctx, "a product is parked: this row can't be folded into its document, "+
+		"and its later rows are skipped until it is replayed",
 		"product_id", r.ProductID, "shard", r.Shard, "pos", r.Pos, "version", r.Version, "type", r.Type, "error", why)
 	return nil
 }

@@ -59,12 +59,15 @@ type Projector struct {
 }
 
 // NewProjector prepares to project; Run does it.
-func NewProjector(s *store.Store, log Log, leases Leases, logger *slog.Logger, registry prometheus.Registerer) (*Projector, error) {
+func NewProjector(
+	s *store.Store, log Log, leases Leases, logger *slog.Logger, registry prometheus.Registerer,
+) (*Projector, error) {
 	m, err := newMetrics(registry)
 	if err != nil {
 		return nil, err
 	}
-	return &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m, pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}, nil
+	return &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m,
+		pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}, nil
 }
 
 // Run projects until the context ends; the page in hand is finished first. Whatever fails meanwhile
@@ -77,7 +80,8 @@ func (p *Projector) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := p.upgrade(ctx); err != nil {
 			p.metrics.failures.Inc()
-			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again", "error", err)
+			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again",
+				"error", err)
 			store.Pause(ctx, nil, p.store.Config.Retry)
 			continue
 		}
@@ -117,7 +121,8 @@ func (p *Projector) rest(ctx context.Context, took time.Duration) {
 var errNewer = errors.New("the documents have the shape of a newer version of this program, to which they are left")
 
 // ErrShape says that the documents have yet to be rebuilt, or are a newer version's.
-var ErrShape = errors.New("the documents have the shape of another version of this program; run that one, or wait for their rebuild")
+var ErrShape = errors.New("the documents have the shape of another version of this program; " +
+	"run that one, or wait for their rebuild")
 
 // upgrade rebuilds a generation of an older shape, or waits for who does. It isn't added to
 // meanwhile: documents of two shapes in one generation would be worse than late ones.
@@ -154,11 +159,13 @@ func (p *Projector) rebuild(ctx context.Context) error {
 			}
 			if time.Since(said) > 5*time.Second {
 				said = time.Now()
-				p.logger.InfoContext(ctx, "rebuilding the projection", "phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
+				p.logger.InfoContext(ctx, "rebuilding the projection",
+					"phase", at.Phase, "done", at.Done, "total", at.Total, "left", at.Left)
 			}
 		})
 		if failed <- err; err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrRebuilding) {
-			p.logger.ErrorContext(ctx, "a rebuild of the projection ended early; what it left is dropped by the next one, or at a start", "error", err)
+			p.logger.ErrorContext(ctx, "a rebuild of the projection ended early; what it left is dropped by the next one, or at a start",
+				"error", err)
 		}
 	})
 	select {

@@ -35,7 +35,9 @@ type Progress struct {
 // levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single
 // products are folded anew in place, and what is wrong with the journal of their shard is mended.
 // It returns [ErrRebuilding] while another process is at it.
-func Rebuild(ctx context.Context, s *store.Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress)) error {
+func Rebuild(
+	ctx context.Context, s *store.Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress),
+) error {
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -196,7 +198,8 @@ func (r *rebuild) rated(p Progress) Progress {
 func (r *rebuild) indexed(ctx context.Context, g store.Generation) error {
 	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, indexTime) // without a deadline of its own it would get that of one command
+		// Without a deadline of its own it would get that of one command.
+		ctx, cancel := context.WithTimeout(ctx, indexTime)
 		defer cancel()
 		done <- r.store.IndexHistory(ctx, g)
 	}()
@@ -226,7 +229,8 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 	if err := r.store.ChangeOver(ctx, current.Generation, r.claim.Generation); err != nil {
 		return "", err
 	}
-	r.logger.InfoContext(ctx, "changed over to a new generation of the projection", "generation", r.claim.Generation, "before", current.Generation)
+	r.logger.InfoContext(ctx, "changed over to a new generation of the projection",
+		"generation", r.claim.Generation, "before", current.Generation)
 	return current.Generation, nil
 }
 

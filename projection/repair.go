@@ -45,7 +45,7 @@ type productRepair struct {
 
 func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 	a := &productRepair{Entry: view.NewEntry(id)}
-	old, err := b.into.Products.FindOne(ctx, bson.D{{Key: "_id", Value: id.String()}}).Raw()
+	old, err := b.into.Products.FindOne(ctx, store.ByID(id.String())).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
@@ -136,7 +136,8 @@ func (b *builder) missedBy(ctx context.Context, id uuid.UUID, from int64) (*miss
 	}
 	shard := eventstore.ShardOf(id)
 	m := &missed{from: from, there: map[int64]bool{}}
-	if _, m.to, err = journalEnd(ctx, b.into.Journal, shard, shards[shard].Pos); err != nil { // beyond it the projector adds them
+	// Beyond the checkpoint the projector adds them.
+	if _, m.to, err = journalEnd(ctx, b.into.Journal, shard, shards[shard].Pos); err != nil {
 		return nil, err
 	}
 	start, _, err := journalEnd(ctx, b.into.Journal, shard, from)

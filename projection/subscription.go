@@ -137,7 +137,8 @@ func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (ma
 // until they have an owner.
 func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, epoch int64) *shard {
 	if epoch > 0 {
-		sub.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
+		sub.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; "+
+			"if this process keeps the shard, PostgreSQL was restored: rebuild the projection",
 			"shard", n, "epoch", epoch, "newer_epoch", at.Epoch)
 	}
 	at.Epoch = epoch
@@ -174,7 +175,8 @@ func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 			continue
 		}
 		s.stopped = true
-		b.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, as after a restore; rebuild the projection",
+		b.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, "+
+			"as after a restore; rebuild the projection",
 			"shard", place.Shard, "pos", place.Pos, "command_at_checkpoint", s.at.Mark, "command_in_log", mark)
 	}
 	return nil

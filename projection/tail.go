@@ -14,7 +14,8 @@ type batch struct {
 	cursors []eventstore.Cursor // where it began in each shard, in the order it was read in
 	limit   int
 	records []eventstore.Record
-	settled map[int16]time.Time // up to when shards were before it was read: it has all rows up to then of those it came to the end of
+	// Up to when shards were settled before it was read: it has all rows up to then of those that it came to the end of.
+	settled map[int16]time.Time
 	err     error
 }
 
@@ -67,7 +68,8 @@ func (sub *subscription) read(ctx context.Context) *batch {
 	if sub.ahead != nil {
 		r, sub.ahead = <-sub.ahead, nil
 	}
-	if r == nil || !slices.Equal(r.cursors, cursors) { // shards have come or gone, or the page before it couldn't be written
+	// Shards may have come or gone, or the page before it couldn't be written.
+	if r == nil || !slices.Equal(r.cursors, cursors) {
 		r = sub.readFrom(ctx, cursors, sub.limit, sub.due())
 	}
 	if r.err != nil {

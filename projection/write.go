@@ -24,7 +24,8 @@ func (b *builder) write(ctx context.Context, p *page) error {
 			products = append(products, productModel(e))
 		}
 	}
-	var group errgroup.Group // that ends none of them early: a write that was given up may still arrive, after the page has been folded again
+	// The group ends no write early: one that was given up may still arrive, after the page has been folded again.
+	var group errgroup.Group
 	group.SetLimit(2)
 	group.Go(func() error {
 		if err := insert(ctx, b, b.into.Movements, blocks, false); !store.OnlyDuplicates(err) {
@@ -117,7 +118,8 @@ func dayModels(product string, ended []view.Hour) []mongo.WriteModel {
 			fields = append(fields, bson.E{Key: "hours." + ended[0].Key(), Value: ended[0]})
 			ended = ended[1:]
 		}
-		models = append(models, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: view.DayID(product, number)}}).SetUpdate(store.Set(fields)).SetUpsert(true))
+		id := view.DayID(product, number)
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(store.ByID(id)).SetUpdate(store.Set(fields)).SetUpsert(true))
 	}
 	return models
 }
@@ -132,7 +134,7 @@ func segmentModels(s view.Segments) []mongo.WriteModel {
 }
 
 func replace(id string, doc any) mongo.WriteModel {
-	return mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).SetReplacement(doc).SetUpsert(true)
+	return mongo.NewReplaceOneModel().SetFilter(store.ByID(id)).SetReplacement(doc).SetUpsert(true)
 }
 
 // replaceAll writes documents whatever is there. It is stale where another process made one of them
@@ -148,7 +150,7 @@ func (b *builder) replaceAll(ctx context.Context, in *mongo.Collection, models [
 // deleteAll deletes documents by name.
 func deleteAll(ctx context.Context, in *mongo.Collection, names []string) error {
 	for _, name := range names {
-		if _, err := in.DeleteOne(ctx, bson.D{{Key: "_id", Value: name}}); err != nil {
+		if _, err := in.DeleteOne(ctx, store.ByID(name)); err != nil {
 			return fmt.Errorf("delete from %s: %w", in.Name(), err)
 		}
 	}

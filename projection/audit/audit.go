@@ -38,15 +38,17 @@ const MaxVariants = 100
 
 // Options say how to audit.
 type Options struct {
-	Heal      bool                                                                 // fold products anew whose documents differ
-	PerSecond int                                                                  // products, at most; 0: as fast as it goes
-	Absent    func(ctx context.Context, variants []uuid.UUID) ([]uuid.UUID, error) // which of at most MaxVariants variants the Inventory Service has no record of; nil: not asked
+	Heal      bool // make documents anew that differ
+	PerSecond int  // products, at most; 0: as fast as it goes
+
+	// Absent says which of at most MaxVariants variants the Inventory Service has no record of; nil: nobody is asked.
+	Absent func(ctx context.Context, variants []uuid.UUID) ([]uuid.UUID, error)
 }
 
 // Difference is something that isn't as the log has it.
 type Difference struct {
 	Product uuid.UUID // of the journal, which is a shard's, the first that something is wrong with
-	Where   string    // "log", "head", "reservation", "document", "movements", "days", "parked", "journal" or "inventory"
+	Where   string    // log, head, reservation, document, movements, days, parked, journal or inventory
 	What    string    // in words
 	Healed  bool
 }
@@ -59,7 +61,9 @@ type Result struct{ Products, Rows, Differences, Healed int64 }
 // written for: what is merely late is no difference. Then it looks for what is kept of products
 // that the log doesn't name. It calls report with each difference. An error means that the audit
 // couldn't be done, as when a rebuild has named another generation meanwhile.
-func Run(ctx context.Context, s *store.Store, log Log, tables Tables, logger *slog.Logger, o Options, report func(Difference)) (Result, error) {
+func Run(
+	ctx context.Context, s *store.Store, log Log, tables Tables, logger *slog.Logger, o Options, report func(Difference),
+) (Result, error) {
 	g, err := s.Generation(ctx)
 	if err != nil {
 		return Result{}, err
@@ -71,7 +75,8 @@ func Run(ctx context.Context, s *store.Store, log Log, tables Tables, logger *sl
 	if err != nil {
 		return Result{}, err
 	}
-	a := &audit{store: s, into: g, log: log, tables: tables, repair: repair, options: o, report: report, compared: map[uuid.UUID]bool{}}
+	a := &audit{store: s, into: g, log: log, tables: tables, repair: repair, options: o, report: report,
+		compared: map[uuid.UUID]bool{}}
 	if o.Heal {
 		if err := repair.SameLog(ctx); err != nil {
 			return a.result, err
@@ -204,7 +209,7 @@ func (a *audit) read(ctx context.Context, shard int16, c *comparison) error {
 		return err
 	}
 	c.settled = shards[shard].Pos
-	raw, err := a.into.Products.FindOne(ctx, bson.D{{Key: "_id", Value: c.id.String()}}).Raw()
+	raw, err := a.into.Products.FindOne(ctx, store.ByID(c.id.String())).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}

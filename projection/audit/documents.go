@@ -41,7 +41,8 @@ func (a *audit) differParked(ctx context.Context, c *comparison) error {
 	}
 	for _, p := range parked {
 		if p.Product == c.id {
-			c.differ("parked", "the product is parked since %s: its documents end before the row at position %d, a %s, which could not be folded in: %s",
+			c.differ("parked", "the product is parked since %s: its documents end before the row at position %d, a %s, "+
+				"which could not be folded in: %s",
 				p.At.Format(time.RFC3339), p.Pos, p.Type, p.Error)
 			return nil
 		}
@@ -80,8 +81,9 @@ func canonical(d view.Document) view.Document {
 }
 
 func brief(d *view.Document) string {
-	return fmt.Sprintf("{version %d, %s, %q, total %d, reserved %d, available %d, %s, orderable %v, %d variants, updated %s}",
-		d.Version, d.Status, d.Name, d.Total, d.Reserved, d.Available, d.StockStatus, d.Orderable, len(d.Variants), view.TimeOf(d.UpdatedAt))
+	return fmt.Sprintf("{version %d, %s, %q, total %d, reserved %d, available %d, %s, orderable %v, %d variants, "+
+		"updated %s}", d.Version, d.Status, d.Name, d.Total, d.Reserved, d.Available, d.StockStatus, d.Orderable,
+		len(d.Variants), view.TimeOf(d.UpdatedAt))
 }
 
 // compareBlocks holds the blocks that have gathered against those stored.

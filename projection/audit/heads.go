@@ -14,8 +14,10 @@ import (
 type Tables interface {
 	Heads(ctx context.Context, productIDs []uuid.UUID) ([]eventstore.Head, error)
 	Reservations(ctx context.Context, productID, after uuid.UUID, limit int) ([]eventstore.Reservation, error)
-	WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) // the products it keeps anything of
-	NotInLog(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error)      // those of them that the log has nothing of
+	// WithState are the products it keeps anything of.
+	WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error)
+	// NotInLog are those of the products that the log has nothing of.
+	NotInLog(ctx context.Context, productIDs []uuid.UUID) ([]uuid.UUID, error)
 }
 
 // auditPart is about how many reservations are held in memory.
@@ -96,8 +98,10 @@ func (a *audit) compareReservations(ctx context.Context, c *comparison) error {
 // compareReservation says in words how a reservation differs; "" where it doesn't.
 func (c *comparison) compareReservation(r eventstore.Reservation) string {
 	want, logged := c.held[r.ReservationID]
-	got := product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held, State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
-	same := want.Held == got.Held && want.State == got.State && want.Quantity == got.Quantity && want.SagaID == got.SagaID && want.ExpiresAt.Equal(got.ExpiresAt)
+	got := product.Reservation{ID: r.ReservationID, SagaID: r.SagaID, Quantity: r.Quantity, Held: r.Held,
+		State: product.ReservationState(r.State), ExpiresAt: r.ExpiresAt}
+	same := want.Held == got.Held && want.State == got.State && want.Quantity == got.Quantity &&
+		want.SagaID == got.SagaID && want.ExpiresAt.Equal(got.ExpiresAt)
 	switch {
 	case !logged:
 		return fmt.Sprintf("the log has no such reservation, kept is %+v", got)

@@ -46,7 +46,8 @@ func (a *audit) compareNames(ctx context.Context, c *comparison) error {
 // compareDays holds the hours that ended against those stored.
 func (a *audit) compareDays(ctx context.Context, c *comparison) error {
 	id := c.id.String()
-	cursor, err := a.into.Days.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id + "."}, {Key: "$lt", Value: id + "/"}}}, {Key: "product", Value: id}})
+	ofProduct := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id + "."}, {Key: "$lt", Value: id + "/"}}}, {Key: "product", Value: id}}
+	cursor, err := a.into.Days.Find(ctx, ofProduct)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,8 @@ func (a *audit) orphanDocuments(ctx context.Context, in *mongo.Collection, where
 		began = time.Now()
 	}
 	others := bson.A{"null", "number", "object", "binData", "objectId", "bool", "date", "timestamp"}
-	cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: others}}}}, options.Find().SetProjection(store.IDOnly).SetLimit(MaxVariants))
+	o := options.Find().SetProjection(store.IDOnly).SetLimit(MaxVariants)
+	cursor, err := in.Find(ctx, store.ByID(bson.D{{Key: "$type", Value: others}}), o)
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,8 @@ func (a *audit) orphanDocuments(ctx context.Context, in *mongo.Collection, where
 // of these characters.
 func productNamed(name, follows string) (uuid.UUID, bool) {
 	const length = 36
-	if len(name) < length || (follows == "") != (len(name) == length) || (follows != "" && !strings.ContainsRune(follows, rune(name[length]))) {
+	if len(name) < length || (follows == "") != (len(name) == length) ||
+		(follows != "" && !strings.ContainsRune(follows, rune(name[length]))) {
 		return uuid.Nil, false
 	}
 	id, err := uuid.Parse(name[:length])

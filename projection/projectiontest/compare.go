@@ -148,7 +148,7 @@ func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows
 			got[h.Number] = h
 		}
 	}
-	for _, d := range Stored[view.Document](t, s, "products_"+generation, bson.D{{Key: "_id", Value: id.String()}}) {
+	for _, d := range Stored[view.Document](t, s, "products_"+generation, store.ByID(id.String())) {
 		if d.Hour.Movements > 0 {
 			got[d.Hour.Number] = d.Hour
 		}

@@ -114,7 +114,7 @@ func Within(t *testing.T, limit time.Duration, holds func() bool) {
 // Expire makes the claim of an interrupted rebuild look old.
 func Expire(t *testing.T, s *store.Store) {
 	t.Helper()
-	if _, err := s.Database().Collection("meta").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "building"}}, store.Set(bson.D{{Key: "until", Value: int64(1)}})); err != nil {
+	if _, err := s.Database().Collection("meta").UpdateOne(t.Context(), store.ByID("building"), store.Set(bson.D{{Key: "until", Value: int64(1)}})); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -137,7 +137,7 @@ func Corrupt(t *testing.T, s *store.Store, id uuid.UUID) {
 		{"products_1", id.String(), bson.D{{Key: "name", Value: "Somebody else"}, {Key: "reserved", Value: 77}}},
 		{"movements_1", view.MovementID(id.String(), 1), bson.D{{Key: "rows", Value: []byte("nonsense")}}},
 	} {
-		result, err := s.Database().Collection(c.in).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: c.id}}, store.Set(c.fields))
+		result, err := s.Database().Collection(c.in).UpdateOne(t.Context(), store.ByID(c.id), store.Set(c.fields))
 		if err != nil || result.MatchedCount != 1 {
 			t.Fatal(result, err)
 		}
@@ -146,7 +146,7 @@ func Corrupt(t *testing.T, s *store.Store, id uuid.UUID) {
 	if _, err := s.Database().Collection("movements_1").InsertOne(t.Context(), extra); err != nil {
 		t.Fatal(err)
 	}
-	result, err := s.Database().Collection("movements_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: view.MovementID(id.String(), 1+view.BlockSize)}})
+	result, err := s.Database().Collection("movements_1").DeleteOne(t.Context(), store.ByID(view.MovementID(id.String(), 1+view.BlockSize)))
 	if err != nil || result.DeletedCount != 1 {
 		t.Fatal(result, err)
 	}
@@ -176,7 +176,7 @@ func Drain(ctx context.Context, p Poller) error {
 // SetMeta changes what is said of the generation that is read.
 func SetMeta(t testing.TB, s *store.Store, fields bson.D) {
 	t.Helper()
-	if _, err := s.Database().Collection("meta").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "current"}}, store.Set(fields)); err != nil {
+	if _, err := s.Database().Collection("meta").UpdateOne(t.Context(), store.ByID("current"), store.Set(fields)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -203,7 +203,7 @@ func ChangedOver(t *testing.T, s *store.Store) bool {
 // ChangeSegment changes fields of a segment of the first generation's journal.
 func ChangeSegment(t *testing.T, s *store.Store, id string, fields bson.D) {
 	t.Helper()
-	if r, err := s.Database().Collection("journal_1").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: id}}, store.Set(fields)); err != nil || r.MatchedCount != 1 {
+	if r, err := s.Database().Collection("journal_1").UpdateOne(t.Context(), store.ByID(id), store.Set(fields)); err != nil || r.MatchedCount != 1 {
 		t.Fatal(r, err)
 	}
 }
@@ -211,7 +211,7 @@ func ChangeSegment(t *testing.T, s *store.Store, id string, fields bson.D) {
 // RemoveSegment removes a segment of the first generation's journal.
 func RemoveSegment(t *testing.T, s *store.Store, id string) {
 	t.Helper()
-	if r, err := s.Database().Collection("journal_1").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: id}}); err != nil || r.DeletedCount != 1 {
+	if r, err := s.Database().Collection("journal_1").DeleteOne(t.Context(), store.ByID(id)); err != nil || r.DeletedCount != 1 {
 		t.Fatal(r, err)
 	}
 }

@@ -37,7 +37,7 @@ func ShardKey(shard int16) string { return fmt.Sprintf("%02d", shard) }
 // LoadCheckpoints reads how far a generation is.
 func (s *Store) LoadCheckpoints(ctx context.Context, generation string) (map[int16]Checkpoint, error) {
 	var c checkpoints
-	if err := s.db.Collection(checkpointName).FindOne(ctx, bson.D{{Key: "_id", Value: generation}}).Decode(&c); err != nil {
+	if err := s.db.Collection(checkpointName).FindOne(ctx, ByID(generation)).Decode(&c); err != nil {
 		return nil, fmt.Errorf("read the checkpoints of generation %s: %w", generation, err)
 	}
 	byShard := make(map[int16]Checkpoint, len(c.Shards))
@@ -64,7 +64,8 @@ func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 	}
 	cursors := make([]eventstore.Cursor, 0, len(shards))
 	for n, c := range shards {
-		cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, c.Pos-1)}) // the row at the checkpoint proves that the log is the one it was
+		// The row at the checkpoint proves that the log is the one it was.
+		cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, c.Pos-1)})
 	}
 	return cursors, nil
 }
@@ -75,7 +76,7 @@ var ErrFenced = errors.New("another owner has written the checkpoint")
 // updateCheckpoints sets fields of a generation's checkpoints: none where a shard has a newer owner
 // than that of its epoch here.
 func (s *Store) updateCheckpoints(ctx context.Context, generation string, epochs map[int16]int64, fields bson.D) error {
-	filter := bson.D{{Key: "_id", Value: generation}}
+	filter := ByID(generation)
 	for shard, epoch := range epochs {
 		filter = append(filter, bson.E{Key: "shards." + ShardKey(shard) + ".epoch", Value: bson.D{{Key: "$lte", Value: epoch}}})
 	}

@@ -27,6 +27,11 @@ type RebuildLock struct {
 	Until      int64  `bson:"until"` // others may go on after it
 }
 
+// own matches the lock as long as it is its owner's.
+func (l RebuildLock) own() bson.D {
+	return bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: l.Owner}}
+}
+
 // NewRebuildLock is a lock of somebody new.
 func (s *Store) NewRebuildLock(generation string) RebuildLock {
 	until := time.Now().Add(s.Times.Lock).UnixMicro()
@@ -35,7 +40,7 @@ func (s *Store) NewRebuildLock(generation string) RebuildLock {
 
 // Locked returns the claim there is, of whoever it is.
 func (s *Store) Locked(ctx context.Context) (found RebuildLock, ok bool, err error) {
-	err = s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "building"}}).Decode(&found)
+	err = s.db.Collection(metaName).FindOne(ctx, ByID("building")).Decode(&found)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return found, false, nil
 	}
@@ -62,7 +67,7 @@ func (s *Store) TakeOver(ctx context.Context, old RebuildLock, claim *RebuildLoc
 	if old.Until > time.Now().UnixMicro() {
 		return ErrRebuilding
 	}
-	result, err := s.db.Collection(metaName).ReplaceOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: old.Owner}}, claim)
+	result, err := s.db.Collection(metaName).ReplaceOne(ctx, old.own(), claim)
 	if err != nil {
 		return fmt.Errorf("claim the rebuild: %w", err)
 	}
@@ -74,7 +79,7 @@ func (s *Store) TakeOver(ctx context.Context, old RebuildLock, claim *RebuildLoc
 
 // Unlock ends a claim.
 func (s *Store) Unlock(ctx context.Context, claim RebuildLock) error {
-	if _, err := s.db.Collection(metaName).DeleteOne(ctx, bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}); err != nil {
+	if _, err := s.db.Collection(metaName).DeleteOne(ctx, claim.own()); err != nil {
 		return fmt.Errorf("end the rebuild: %w", err)
 	}
 	return nil
@@ -108,8 +113,7 @@ func (s *Store) Renew(ctx context.Context, claim *RebuildLock) error {
 		return nil
 	}
 	until := time.Now().Add(s.Times.Lock).UnixMicro()
-	own := bson.D{{Key: "_id", Value: "building"}, {Key: "owner", Value: claim.Owner}}
-	result, err := s.db.Collection(metaName).UpdateOne(ctx, own, Set(bson.D{{Key: "until", Value: until}}))
+	result, err := s.db.Collection(metaName).UpdateOne(ctx, claim.own(), Set(bson.D{{Key: "until", Value: until}}))
 	if err != nil {
 		return fmt.Errorf("renew the claim of the rebuild: %w", err)
 	}

@@ -26,7 +26,8 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 			if hi != "" {
 				span = append(span, bson.E{Key: "$lt", Value: hi})
 			}
-			cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: span}}, options.Find().SetSort(IDOnly).SetProjection(IDOnly).SetLimit(page).SetBatchSize(page))
+			o := options.Find().SetSort(IDOnly).SetProjection(IDOnly).SetLimit(page).SetBatchSize(page)
+			cursor, err := in.Find(ctx, ByID(span), o)
 			var found []struct {
 				ID string `bson:"_id"`
 			}
@@ -51,6 +52,9 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 		}
 	}
 }
+
+// ByID matches the document of an id.
+func ByID(id any) bson.D { return bson.D{{Key: "_id", Value: id}} }
 
 // Set is the update that sets fields.
 func Set(fields bson.D) bson.D { return bson.D{{Key: "$set", Value: fields}} }

@@ -146,7 +146,7 @@ func (s *Store) StillCurrent(ctx context.Context, g Generation) error {
 // LoadMeta reads which generation is named.
 func (s *Store) LoadMeta(ctx context.Context) (Meta, error) {
 	var m Meta
-	if err := s.db.Collection(metaName).FindOne(ctx, bson.D{{Key: "_id", Value: "current"}}).Decode(&m); err != nil {
+	if err := s.db.Collection(metaName).FindOne(ctx, ByID("current")).Decode(&m); err != nil {
 		return m, fmt.Errorf("find the generation to read: %w", err)
 	}
 	return m, nil

@@ -73,7 +73,7 @@ func (s *Store) Park(ctx context.Context, generation string, p Parked) error {
 
 // Unpark ends a product's being set aside.
 func (s *Store) Unpark(ctx context.Context, generation string, product uuid.UUID) error {
-	if _, err := s.db.Collection(parkedName).DeleteOne(ctx, bson.D{{Key: "_id", Value: parkedID(generation, product)}}); err != nil {
+	if _, err := s.db.Collection(parkedName).DeleteOne(ctx, ByID(parkedID(generation, product))); err != nil {
 		return fmt.Errorf("end parking of product %s: %w", product, err)
 	}
 	return nil

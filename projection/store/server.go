@@ -55,7 +55,8 @@ func Find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 		return findOneByOne(ctx, in, ids, fields, found)
 	}
 	for chunk := range slices.Chunk(ids, 1000) {
-		cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: chunk}}}}, options.Find().SetProjection(fields).SetBatchSize(1000))
+		o := options.Find().SetProjection(fields).SetBatchSize(1000)
+		cursor, err := in.Find(ctx, ByID(bson.D{{Key: "$in", Value: chunk}}), o)
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func Find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 func findOneByOne[D any](ctx context.Context, in *mongo.Collection, ids []string, fields bson.D, found func(D)) error {
 	for _, id := range ids {
 		var d D
-		err := in.FindOne(ctx, bson.D{{Key: "_id", Value: id}}, options.FindOne().SetProjection(fields)).Decode(&d)
+		err := in.FindOne(ctx, ByID(id), options.FindOne().SetProjection(fields)).Decode(&d)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			continue
 		}
@@ -129,9 +130,11 @@ func OnlyDuplicates(err error) bool {
 	var single mongo.WriteException
 	switch {
 	case errors.As(err, &bulk):
-		return bulk.WriteConcernError == nil && !slices.ContainsFunc(bulk.WriteErrors, func(e mongo.BulkWriteError) bool { return e.Code != duplicateKey })
+		others := func(e mongo.BulkWriteError) bool { return e.Code != duplicateKey }
+		return bulk.WriteConcernError == nil && !slices.ContainsFunc(bulk.WriteErrors, others)
 	case errors.As(err, &single):
-		return single.WriteConcernError == nil && !slices.ContainsFunc(single.WriteErrors, func(e mongo.WriteError) bool { return e.Code != duplicateKey })
+		others := func(e mongo.WriteError) bool { return e.Code != duplicateKey }
+		return single.WriteConcernError == nil && !slices.ContainsFunc(single.WriteErrors, others)
 	}
 	return false
 }
