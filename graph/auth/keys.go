@@ -71,20 +71,20 @@ func (k *keys) age() float64 {
 
 // find returns the keys that a token of this kid and algorithm can have been signed with: one, unless the issuer gave a kid twice. A
 // token without a kid is taken where only one key fits. An unknown kid has the issuer asked again, at most every 30 s.
-func (k *keys) find(ctx context.Context, kid, alg string) ([]jwt.VerificationKey, error) {
+func (k *keys) find(ctx context.Context, kid, alg string) (found []jwt.VerificationKey, in *keySet, err error) {
 	set := k.current.Load()
 	if set == nil || kid != "" && !set.knows(kid) {
 		k.await(ctx, set != nil)
 		set = k.current.Load()
 	}
 	if set == nil {
-		return nil, errNoKeys
+		return nil, nil, errNoKeys
 	}
-	found := set.fitting(kid, alg)
+	found = set.fitting(kid, alg)
 	if len(found) == 0 || kid == "" && len(found) > 1 {
-		return nil, errNoKey
+		return nil, nil, errNoKey
 	}
-	return found, nil
+	return found, set, nil
 }
 
 // await waits for the issuer's answer, but not for long. Where it isn't being asked, it is asked because of an unknown kid, unless that was

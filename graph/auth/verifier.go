@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -18,6 +20,7 @@ const (
 	leeway     = 30 * time.Second // how far clocks may be apart
 	maxToken   = 16 << 10         // bytes: more than a token with many claims has
 	maxSubject = 255              // characters (OpenID Connect Core, section 2)
+	maxKept    = 10_000           // tokens that were accepted, of which a hash is kept
 )
 
 // algorithms are those that a token may be signed with (RFC 7518, section 3; RFC 8037). None of them has a secret that is shared.
@@ -28,6 +31,16 @@ type Verifier struct {
 	keys   *keys // nil where nobody is asked
 	parser *jwt.Parser
 	tokens *prometheus.CounterVec
+
+	// kept has what was found out about tokens, by their hash: callers send the same token again and again, and to verify a signature
+	// takes as long as to answer a query.
+	kept *lru.Cache[[sha256.Size]byte, verified]
+}
+
+// verified is a token that was accepted, by keys that were the issuer's then.
+type verified struct {
+	caller Caller
+	by     *keySet
 }
 
 // New makes a verifier. [Verifier.Run] keeps its keys.
@@ -39,7 +52,12 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Verifier, erro
 		log.Warn("AUTH_MODE=none: every caller may do everything, and read every history. It is for a developer's machine, or behind a gateway that asks who callers are")
 		return &Verifier{}, nil
 	}
+	kept, err := lru.New[[sha256.Size]byte, verified](maxKept)
+	if err != nil {
+		return nil, err
+	}
 	v := &Verifier{
+		kept: kept,
 		keys: newKeys(c.JWKSURL, log, reg),
 		parser: jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithStrictDecoding(), jwt.WithLeeway(leeway),
 			jwt.WithExpirationRequired(), jwt.WithIssuer(c.Issuer), jwt.WithAudience(c.Audience)),
@@ -88,32 +106,45 @@ func (v *Verifier) verify(ctx context.Context, value string) (Caller, error) {
 	if !strings.EqualFold(scheme, "Bearer") || len(token) > maxToken {
 		return Caller{}, errMalformed
 	}
-	parsed, err := v.parser.Parse(strings.TrimLeft(token, " "), func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+	token = strings.TrimLeft(token, " ")
+	hash := sha256.Sum256([]byte(token))
+	if known, ok := v.kept.Get(hash); ok && known.by == v.keys.current.Load() && time.Now().Before(known.caller.Expires) {
+		return known.caller, nil
+	}
+	var by *keySet
+	parsed, err := v.parser.Parse(token, func(t *jwt.Token) (key any, err error) {
+		key, by, err = v.key(ctx, t)
+		return key, err
+	})
 	if err != nil {
 		return Caller{}, err
 	}
 	claims, _ := parsed.Claims.(jwt.MapClaims) // as Parse makes them
-	return callerOf(claims)
+	c, err := callerOf(claims)
+	if err == nil {
+		v.kept.Add(hash, verified{c, by})
+	}
+	return c, err
 }
 
 // key returns the key that a token must have been signed with. It comes from the issuer's address alone: what a token itself says of
 // keys (jwk, jku, x5c, x5u: RFC 7515, section 4.1) counts for nothing.
-func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
+func (v *Verifier) key(ctx context.Context, t *jwt.Token) (key any, in *keySet, err error) {
 	if _, has := t.Header["crit"]; has {
-		return nil, errMalformed // none of its extensions is understood here (RFC 7515, section 4.1.11)
+		return nil, nil, errMalformed // none of its extensions is understood here (RFC 7515, section 4.1.11)
 	}
 	if !accessToken(t.Header["typ"]) {
-		return nil, errMalformed
+		return nil, nil, errMalformed
 	}
 	kid, isText := t.Header["kid"].(string)
 	if _, has := t.Header["kid"]; has && !isText {
-		return nil, errMalformed
+		return nil, nil, errMalformed
 	}
-	found, err := v.keys.find(ctx, kid, t.Method.Alg())
+	found, in, err := v.keys.find(ctx, kid, t.Method.Alg())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return jwt.VerificationKeySet{Keys: found}, nil
+	return jwt.VerificationKeySet{Keys: found}, in, nil
 }
 
 // accessToken says whether a token's typ is one of an access token, or of none that it names: a token of another kind, such as one

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -295,4 +296,37 @@ func TestAVerifierWithoutKeysRunsUntilItIsStopped(t *testing.T) {
 	}
 	stop()
 	<-ended
+}
+
+// A token is verified once, and again after the issuer's keys came anew; its end counts each time.
+func TestATokenThatWasAcceptedEndsWithItsTimeAndItsKey(t *testing.T) {
+	s, other := newSigner(t, "k1", "ES256"), newSigner(t, "k2", "ES256")
+	synctest.Test(t, func(t *testing.T) {
+		from := &issuer{keys: []jwkset.JWKMarshal{s.published(t), other.published(t)}}
+		v, _ := newVerifier(t, from)
+		run(t, v)
+		short := "Bearer " + s.token(t, claimsNow(claims{"exp": time.Now().Add(time.Minute).Unix()}), nil)
+		long := "Bearer " + s.token(t, claimsNow(nil), nil)
+		for range 3 {
+			if c, err := v.Authorization(t.Context(), short); err != nil || c.Subject != "ann" || !c.Has(StockHistory) {
+				t.Errorf("%+v, %v", c, err)
+			}
+		}
+		_, _ = v.Authorization(t.Context(), long)
+		if n := v.kept.Len(); n != 2 {
+			t.Errorf("%d tokens are kept, want 2", n)
+		}
+		time.Sleep(time.Minute + leeway)
+		if _, err := v.Authorization(t.Context(), short); err == nil || err.Error() != "the token has expired" {
+			t.Errorf("after its end: %v", err)
+		}
+		if _, err := v.Authorization(t.Context(), long); err != nil {
+			t.Errorf("before its end: %v", err)
+		}
+		from.set(func(i *issuer) { i.keys = i.keys[1:] })
+		time.Sleep(refreshEvery)
+		if _, err := v.Authorization(t.Context(), long); err == nil {
+			t.Error("a token outlives the key it was signed with")
+		}
+	})
 }
