@@ -90,10 +90,10 @@ func levelsOf(levels Levels) func(context.Context, []uuid.UUID) (map[uuid.UUID]i
 	}
 }
 
-// levelReplaces is the reader's own rule: a level that the Inventory Service changed later wins, whatever its source.
+// levelReplaces says whether a level is news for who has seen held. What the Inventory Service said last counts, whatever its stamp.
 func levelReplaces(now, held inventory.Result) bool {
 	a, b := now.Level, held.Level
-	return a.UpdatedAt.After(b.UpdatedAt) || a.UpdatedAt.Equal(b.UpdatedAt) && (a.Available != b.Available || a.Status != b.Status)
+	return !a.FetchedAt.Before(b.FetchedAt) && (!a.UpdatedAt.Equal(b.UpdatedAt) || a.Available != b.Available || a.Status != b.Status)
 }
 
 // run reads what changes, for those who follow it, until ctx ends.

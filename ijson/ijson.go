@@ -65,6 +65,19 @@ func Unmarshal(body []byte, into any) error {
 // It is for finding out whom to tell of the fault, never for taking the body as if it had none. It returns false where the body is no JSON at all.
 func Salvage(body []byte, into any) bool { return unmarshal(body, into, lenient) == nil }
 
+// Elements takes the array that a body is apart, into elements that haven't been checked: each is to be read with [Unmarshal] by itself, so that
+// a fault in the text of one isn't a fault of the others.
+func Elements(body []byte) (elements []Value, err error) {
+	err = unmarshal(body, &elements, lenient)
+	return elements, err
+}
+
+// IsObject says whether a body is a JSON object, if one whose texts and names may be at fault.
+func IsObject(body []byte) bool {
+	text := Value(bytes.TrimPrefix(body, byteOrderMark))
+	return text.Kind() == '{' && text.IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+}
+
 func unmarshal(body []byte, into any, options json.Options) error {
 	text := bytes.TrimPrefix(body, byteOrderMark)
 	err := json.Unmarshal(text, into, options)

@@ -150,6 +150,30 @@ func TestWhatIsRefusedForItsTextIsSalvaged(t *testing.T) {
 	}
 }
 
+func TestAFaultOfAnElementIsItsOwn(t *testing.T) {
+	elements, err := ijson.Elements([]byte("\ufeff[{\"text\":\"a\"}, {\"text\":\"b\",\"text\":\"c\"}, {\"text\":\"\xe9\"}, 7]"))
+	if err != nil || len(elements) != 4 {
+		t.Fatalf("got %q: %v", elements, err)
+	}
+	for i, element := range elements {
+		if err := ijson.Unmarshal(element, new(message)); (err == nil) != (i == 0) {
+			t.Errorf("%s is read with the error %v", element, err)
+		}
+	}
+	for _, body := range []string{"", "null", "{}", `[{"text":"a"}`, "[1],", "<html>"} {
+		if _, err := ijson.Elements([]byte(body)); err == nil {
+			t.Errorf("%q is an array", body)
+		}
+	}
+	for body, want := range map[string]bool{
+		"{}": true, "\ufeff {\"a\":1,\"a\":2}": true, "{\"\xe9\":1}": true, "[]": false, "": false, "null": false, `{"a":01}`: false, "{}x": false,
+	} {
+		if got := ijson.IsObject([]byte(body)); got != want {
+			t.Errorf("%q is an object: %v", body, got)
+		}
+	}
+}
+
 // A number is read in time that its length allows for, whatever it stands for.
 func TestNoNumberTakesLong(t *testing.T) {
 	for _, number := range []string{

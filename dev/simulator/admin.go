@@ -108,6 +108,7 @@ func (s *Simulator) postLevel(w http.ResponseWriter, r *http.Request) {
 	var want struct {
 		VariantID uuid.UUID `json:"productVariantId"`
 		Available *int64    `json:"availableQuantity"`
+		UpdatedAt time.Time `json:"updatedAt"`
 	}
 	if !read(w, r, &want) {
 		return
@@ -116,7 +117,11 @@ func (s *Simulator) postLevel(w http.ResponseWriter, r *http.Request) {
 		send(w, refuse(http.StatusBadRequest, "productVariantId and availableQuantity are needed"))
 		return
 	}
-	record, err := s.Set(want.VariantID, *want.Available)
+	set := s.Set
+	if !want.UpdatedAt.IsZero() {
+		set = func(id uuid.UUID, n int64) (Record, error) { return s.Stamp(id, n, want.UpdatedAt) }
+	}
+	record, err := set(want.VariantID, *want.Available)
 	if err != nil {
 		send(w, refuse(http.StatusBadRequest, "%v", err))
 		return

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Mode is a way to fail.
@@ -29,9 +32,13 @@ const (
 	Huge      Mode = "huge"      // answers with a body of 64 MiB
 	Away      Mode = "away"      // closes the connection without a word
 	Lost      Mode = "lost"      // does what was asked, then resets: the caller cannot know
+
+	Gateway    Mode = "gateway"    // a proxy answers instead, in HTML, with status (404)
+	Absent     Mode = "absent"     // there is no record: lists leave it out, a call for it alone is answered 404
+	Unreadable Mode = "unreadable" // levels can't be read, in the way that "as" names
 )
 
-var modes = []Mode{None, Slow, Fail, Reset, Drip, Partial, Truncated, Wrong, Huge, Away, Lost}
+var modes = []Mode{None, Slow, Fail, Reset, Drip, Partial, Truncated, Wrong, Huge, Away, Lost, Gateway, Absent, Unreadable}
 
 // Fault is what happens to calls of the service; /sim/* is never touched.
 type Fault struct {
@@ -39,9 +46,13 @@ type Fault struct {
 	DelayMs    int      `json:"delayMs,omitempty"`    // slow: 2000; drip: 100
 	Status     int      `json:"status,omitempty"`     // fail: 500
 	RetryAfter int      `json:"retryAfter,omitempty"` // fail: seconds
+	As         string   `json:"as,omitempty"`         // unreadable: negative (the default) or another of unreadables
 	Rate       float64  `json:"rate,omitempty"`       // share of the calls it happens to; 0 is all
 	Methods    []string `json:"methods,omitempty"`    // GET, POST; none is both
 	Seconds    float64  `json:"seconds,omitempty"`    // heals by itself after this; 0 is never
+
+	// Variants limits the fault to calls that ask for one of these, and unreadable and absent to their levels; none is all.
+	Variants []uuid.UUID `json:"variants,omitempty"`
 }
 
 func (f *Fault) check() error {
@@ -65,6 +76,15 @@ func (f *Fault) check() error {
 	}
 	if f.Status == 0 {
 		f.Status = http.StatusInternalServerError
+		if f.Mode == Gateway {
+			f.Status = http.StatusNotFound
+		}
+	}
+	if f.As == "" && f.Mode == Unreadable {
+		f.As = "negative"
+	}
+	if f.Mode == Unreadable && unreadables[f.As] == nil {
+		return fmt.Errorf("as is %q: allowed are %v", f.As, slices.Sorted(maps.Keys(unreadables)))
 	}
 	for i, method := range f.Methods {
 		f.Methods[i] = strings.ToUpper(method)
@@ -96,8 +116,14 @@ func (s *Simulator) current() Fault {
 }
 
 func (f Fault) hits(r *http.Request) bool {
-	return f.Mode != None && (len(f.Methods) == 0 || slices.Contains(f.Methods, r.Method)) &&
+	return f.Mode != None && f.about(r) && (len(f.Methods) == 0 || slices.Contains(f.Methods, r.Method)) &&
 		(f.Rate == 0 || rand.Float64() < f.Rate)
+}
+
+// about says whether the request asks for one of the fault's variants.
+func (f Fault) about(r *http.Request) bool {
+	asked := r.PathValue("id") + "," + r.URL.Query().Get("productVariantIds")
+	return len(f.Variants) == 0 || slices.ContainsFunc(f.Variants, func(id uuid.UUID) bool { return strings.Contains(asked, id.String()) })
 }
 
 // serve answers as the fault has it. do is the honest answer; faults that come before the work don't call it.
@@ -130,6 +156,14 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, do func() reply) {
 		panic(http.ErrAbortHandler)
 	case Partial:
 		send(w, spoil(do()))
+	case Unreadable:
+		send(w, f.unreadable(do()))
+	case Absent:
+		send(w, f.absent(do()))
+	case Gateway:
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(f.Status)
+		_, _ = fmt.Fprintf(w, "<html><body>%d from a proxy</body></html>", f.Status)
 	case Wrong:
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<html><body>It works!</body></html>"))

@@ -153,30 +153,43 @@ func (s *Simulator) ConnState(_ net.Conn, state http.ConnState) {
 
 // Set makes a variant's level, creating the record if there is none, and publishes the event of a changed status.
 func (s *Simulator) Set(variant uuid.UUID, available int64) (Record, error) {
-	if available < 0 {
-		return Record{}, errors.New("availableQuantity is negative: allowed is 0 and more")
-	}
 	s.publishing.Lock() // events leave in the order of the changes
 	defer s.publishing.Unlock()
-	s.mu.Lock()
-	record := s.records[variant]
-	created := record == nil
-	if created {
-		record = &Record{ID: uuid.New(), VariantID: variant, LowStockThreshold: 10}
-	}
-	changed := *record
-	changed.Available = available
-	changed.settle(s.opts.Now())
-	before := record.Status
-	err := s.journal.write(line{Record: &changed})
-	if err == nil {
-		s.records[variant] = &changed
-	}
-	s.mu.Unlock()
+	before, changed, err := s.put(variant, available, func(r *Record) { r.settle(s.opts.Now()) })
 	if err != nil {
 		return Record{}, err
 	}
-	return changed, s.publish(before, changed)
+	return changed, s.publish(before.Status, changed)
+}
+
+// Stamp makes a variant's level as of any time, and publishes nothing: so does a service that was restored, or whose clock was set.
+func (s *Simulator) Stamp(variant uuid.UUID, available int64, updatedAt time.Time) (Record, error) {
+	_, changed, err := s.put(variant, available, func(r *Record) {
+		r.settle(updatedAt)
+		r.UpdatedAt = updatedAt.UTC()
+	})
+	return changed, err
+}
+
+// put changes a record, or makes one.
+func (s *Simulator) put(variant uuid.UUID, available int64, settle func(*Record)) (before, changed Record, err error) {
+	if available < 0 {
+		return before, changed, errors.New("availableQuantity is negative: allowed is 0 and more")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if record := s.records[variant]; record != nil {
+		before, changed = *record, *record
+	} else {
+		changed = Record{ID: uuid.New(), VariantID: variant, LowStockThreshold: 10}
+	}
+	changed.Available = available
+	settle(&changed)
+	if err := s.journal.write(line{Record: &changed}); err != nil {
+		return before, changed, err
+	}
+	s.records[variant] = &changed
+	return before, changed, nil
 }
 
 func (s *Simulator) publish(before Status, r Record) error {

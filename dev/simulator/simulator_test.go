@@ -90,6 +90,7 @@ func TestService(t *testing.T) {
 	c.want(200, "LOW_STOCK", "POST", "/sim/level", `{"productVariantId":"`+a+`","availableQuantity":10}`)
 	c.want(200, "IN_STOCK", "POST", "/sim/level", `{"productVariantId":"`+a+`","availableQuantity":11}`)
 	c.want(200, "OUT_OF_STOCK", "POST", "/sim/level", `{"productVariantId":"`+a+`","availableQuantity":0}`)
+	c.want(200, `"updatedAt":"2001-02-03T04:05:06Z"`, "POST", "/sim/level", `{"productVariantId":"`+a+`","availableQuantity":3,"updatedAt":"2001-02-03T04:05:06Z"}`)
 	c.want(400, "needed", "POST", "/sim/level", `{"productVariantId":"`+a+`"}`)
 	c.want(400, "negative", "POST", "/sim/level", `{"productVariantId":"`+a+`","availableQuantity":-1}`)
 	c.want(200, "Simulated Inventory Service", "GET", "/", "")
@@ -184,6 +185,13 @@ func TestFaults(t *testing.T) {
 		{`{"mode":"wrong"}`, 200, "<html>"},
 		{`{"mode":"partial"}`, 200, "100"},
 		{`{"mode":"fail","methods":["POST"]}`, 200, "100"},
+		{`{"mode":"gateway"}`, 404, "<html>"},
+		{`{"mode":"absent"}`, 200, "[]"},
+		{`{"mode":"unreadable"}`, 200, `"availableQuantity":-2`},
+		{`{"mode":"unreadable","as":"status"}`, 200, "BACKORDER"},
+		{`{"mode":"fail","variants":["` + id.String() + `"]}`, 500, "simulated"},
+		{`{"mode":"fail","variants":["` + uuid.NewString() + `"]}`, 200, "100"},
+		{`{"mode":"unreadable","variants":["` + uuid.NewString() + `"]}`, 200, `"availableQuantity":100`},
 		{`{"mode":"none"}`, 200, "100"},
 	} {
 		c.want(200, "mode", "POST", "/sim/fault", test.fault)
@@ -199,7 +207,7 @@ func TestFaults(t *testing.T) {
 	if _, text, err := c.do("GET", path, ""); err != nil || len(text) < 64<<20 {
 		t.Errorf("huge: %d bytes, %v", len(text), err)
 	}
-	for _, bad := range []string{`{"mode":"sulk"}`, `{"mode":"fail","status":200}`, `{"mode":"fail","rate":2}`, `{"mood":"fail"}`, `x`} {
+	for _, bad := range []string{`{"mode":"sulk"}`, `{"mode":"fail","status":200}`, `{"mode":"unreadable","as":"nice"}`, `{"mode":"fail","rate":2}`, `{"mood":"fail"}`, `x`} {
 		c.want(400, "error", "POST", "/sim/fault", bad)
 	}
 	c.want(200, "away", "POST", "/sim/fault", `{"mode":"away","seconds":0.05}`)

@@ -15,12 +15,15 @@ import (
 
 // call is one logical request with all its attempts; it travels in the request's context.
 type call struct {
-	op      string // list, one, create: a label of logs and metrics
-	ids     int    // how many variants it is about
-	retries int
-	timeout time.Duration
-	breaker *breaker
-	decode  func(status int, body []byte) error // runs inside the breaker: what cannot be read is a failure
+	op        string // list, one, create, probe, control: a label of logs and metrics
+	ids       int    // how many variants it is about
+	retries   int
+	timeout   time.Duration
+	breaker   *breaker // nil: the attempts are not counted, and nothing stops them
+	uncounted bool     // the breaker doesn't count a failure that may be the variants'
+
+	// decode reads an answer below 500. What can't be read is a failure.
+	decode func(resp *http.Response, body []byte) error
 
 	attempt int
 }
@@ -36,11 +39,6 @@ type attempts struct {
 	metrics *clientMetrics
 }
 
-// failedStatus makes a status count as a failure for the breaker while the response itself goes on to the retry rules.
-type failedStatus struct{ code int }
-
-func (f failedStatus) Error() string { return "status " + strconv.Itoa(f.code) }
-
 func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	c, ok := req.Context().Value(callKey{}).(*call)
 	if !ok {
@@ -48,12 +46,32 @@ func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c.attempt++
 	start := time.Now()
-	resp, err := c.breaker.do(func() (*http.Response, error) { return a.once(req, c) })
-	a.report(req.Context(), c, resp, err, time.Since(start))
-	if failed := (failedStatus{}); errors.As(err, &failed) {
-		return resp, nil
+	var resp *http.Response
+	var err error
+	attempt := func() blame {
+		resp, err = a.once(req, c)
+		return c.blame(resp, err)
 	}
+	if c.breaker == nil {
+		attempt()
+	} else if refusal := c.breaker.do(attempt); refusal != nil {
+		resp, err = nil, refusal
+	}
+	a.report(req.Context(), c, resp, err, time.Since(start))
 	return resp, err
+}
+
+// blame is whose fault the attempt was, as the breaker counts it.
+func (c *call) blame(resp *http.Response, err error) blame {
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	whose := blameOf(status, err)
+	if whose == blameUnclear && c.uncounted {
+		return blameOurs
+	}
+	return whose
 }
 
 func (a *attempts) once(req *http.Request, c *call) (*http.Response, error) {
@@ -73,11 +91,10 @@ func (a *attempts) once(req *http.Request, c *call) (*http.Response, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	if resp.StatusCode >= http.StatusInternalServerError {
-		return resp, failedStatus{resp.StatusCode}
-	}
-	if err := c.decode(resp.StatusCode, body); err != nil {
-		return nil, err
+	if resp.StatusCode < http.StatusInternalServerError {
+		if err := c.decode(resp, body); err != nil {
+			return nil, err
+		}
 	}
 	return resp, nil
 }
@@ -109,7 +126,10 @@ func (a *attempts) report(ctx context.Context, c *call, resp *http.Response, err
 	}
 	attrs := []slog.Attr{
 		slog.String("operation", c.op), slog.Int("variants", c.ids), slog.Int("attempt", c.attempt),
-		slog.String("outcome", outcome), slog.Duration("took", took), slog.String("breaker", c.breaker.name()),
+		slog.String("outcome", outcome), slog.Duration("took", took),
+	}
+	if c.breaker != nil {
+		attrs = append(attrs, slog.String("breaker", c.breaker.name()))
 	}
 	if resp != nil {
 		attrs = append(attrs, slog.Int("status", resp.StatusCode))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,11 +19,11 @@ import (
 	"time"
 
 	"product-service/correlation"
+	"product-service/ijson"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sony/gobreaker/v2"
 )
 
 // idBytes is what one variant adds to the URL of a list: 36 characters and a comma.
@@ -32,6 +33,7 @@ const idBytes = 37
 var ErrRefused = errors.New("inventory service refused the request")
 
 var (
+	errForeign     = errors.New("a 404 that isn't the service's")
 	errBreakerOpen = errors.New("breaker open")
 	errHeld        = errors.New("held back: the service asked for a pause")
 )
@@ -59,6 +61,7 @@ type Client struct {
 	writes    *breaker
 	budget    *retryBudget
 	heldUntil atomic.Int64 // unix nanoseconds, wall clock: a Retry-After of the service
+	answered  atomic.Int64 // unix nanoseconds, wall clock: when the service answered last
 	metrics   *clientMetrics
 	log       *slog.Logger
 }
@@ -139,25 +142,47 @@ func (c *Client) held() error {
 	return nil
 }
 
+// answeredSince says whether the service has answered anybody since t.
+func (c *Client) answeredSince(t time.Time) bool { return c.answered.Load() > t.UnixNano() }
+
 // chunk is how many variants one call may ask for.
 func (c *Client) chunk() int { return min(c.cfg.ChunkIDs, c.cfg.ChunkBytes/idBytes) }
 
-// levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries.
-func (c *Client) levels(ctx context.Context, ids []uuid.UUID, retries int) (answer, error) {
+// asking is how a call for levels is made.
+type asking struct {
+	retries   int
+	uncounted bool   // the breaker doesn't count a failure that may be the ids'
+	own       string // probe, control: a call of our own, to find out whether the service answers, goes past the breaker
+}
+
+func (c *Client) call(op string, ids int, how asking) *call {
+	k := &call{op: op, ids: ids, retries: how.retries, uncounted: how.uncounted, timeout: c.cfg.AttemptTimeout, breaker: c.reads}
+	if how.own != "" {
+		k.op, k.breaker = how.own, nil
+	}
+	return k
+}
+
+// levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries. blameOf says whose fault an
+// error is.
+func (c *Client) levels(ctx context.Context, ids []uuid.UUID, how asking) (answer, error) {
 	if len(ids) == 1 {
-		return c.level(ctx, ids[0], retries)
+		return c.level(ctx, ids[0], how)
 	}
 	var got answer
-	k := &call{op: "list", ids: len(ids), retries: retries, timeout: c.cfg.AttemptTimeout, breaker: c.reads}
-	k.decode = func(status int, body []byte) (err error) {
-		if status == http.StatusOK {
+	k := c.call("list", len(ids), how)
+	k.decode = func(resp *http.Response, body []byte) (err error) {
+		switch {
+		case resp.StatusCode == http.StatusOK:
 			got, err = decodeList(body)
+		case resp.StatusCode == http.StatusNotFound && !fromService(resp, body):
+			err = errForeign
 		}
 		return err
 	}
 	status, err := c.do(ctx, k, http.MethodGet, c.base+"?productVariantIds="+joinIDs(ids), nil, nil)
-	if err == nil && status != http.StatusOK && status != http.StatusNotFound {
-		err = statusError{status}
+	if err == nil && status != http.StatusOK {
+		err = statusError{status} // a 404 of a list too: it says nothing about any of its variants
 	}
 	return got, err
 }
@@ -176,17 +201,22 @@ func joinIDs(ids []uuid.UUID) string {
 	return list.String()
 }
 
-func (c *Client) level(ctx context.Context, id uuid.UUID, retries int) (answer, error) {
+func (c *Client) level(ctx context.Context, id uuid.UUID, how asking) (answer, error) {
 	var got Level
-	k := &call{op: "one", ids: 1, retries: retries, timeout: c.cfg.AttemptTimeout, breaker: c.reads}
-	k.decode = func(status int, body []byte) (err error) {
-		if status == http.StatusOK {
+	k := c.call("one", 1, how)
+	k.decode = func(resp *http.Response, body []byte) (err error) {
+		switch {
+		case resp.StatusCode == http.StatusOK:
 			got, err = decodeOne(body, id)
+		case resp.StatusCode == http.StatusNotFound && !fromService(resp, body):
+			err = errForeign
 		}
 		return err
 	}
 	status, err := c.do(ctx, k, http.MethodGet, c.base+"/"+id.String(), nil, nil)
 	switch {
+	case errors.Is(err, errItem):
+		return answer{faulty: map[uuid.UUID]error{id: err}}, nil
 	case err != nil:
 		return answer{}, err
 	case status == http.StatusOK:
@@ -196,6 +226,12 @@ func (c *Client) level(ctx context.Context, id uuid.UUID, retries int) (answer, 
 	default:
 		return answer{}, statusError{status}
 	}
+}
+
+// fromService says whether an answer is the service's own: it speaks JSON, and gateways in front of it speak HTML or plain text.
+func fromService(resp *http.Response, body []byte) bool {
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json")) && (len(body) == 0 || ijson.IsObject(body))
 }
 
 // do makes the call and returns the final status; 4xx are statuses, everything that got no usable answer is an error.
@@ -250,10 +286,14 @@ func (c *Client) setHeaders(ctx context.Context, to, extra http.Header, hasBody 
 // outcomeOf names what became of an attempt, for logs and metrics.
 func outcomeOf(resp *http.Response, err error) string {
 	switch {
-	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+	case refusedByBreaker(err):
 		return "refused"
+	case errors.Is(err, errItem):
+		return "unreadable"
 	case errors.Is(err, errUndecodable), errors.Is(err, errTooLarge):
 		return "undecodable"
+	case errors.Is(err, errForeign):
+		return "foreign"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, context.Canceled):
@@ -283,7 +323,7 @@ func reason(err error) string {
 	switch {
 	case errors.Is(err, errShed):
 		return "shed"
-	case errors.Is(err, errBreakerOpen), errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+	case refusedByBreaker(err):
 		return "breaker_open"
 	case errors.Is(err, errHeld):
 		return "held"

@@ -1,41 +1,107 @@
 package inventory
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
+
+	"product-service/ijson"
 )
 
 var (
-	// errUndecodable marks an answer that isn't what the service promises; the breaker counts it as a failure.
+	// errUndecodable marks a body that isn't what the service promises: somebody else answered, or something broke it.
 	errUndecodable = errors.New("undecodable answer")
-	errTooLarge    = errors.New("answer exceeds INVENTORY_MAX_BODY")
+	// errItem marks a level that can't be read in an answer that can: a fault of its variant alone.
+	errItem     = errors.New("unreadable level")
+	errTooLarge = errors.New("answer exceeds INVENTORY_MAX_BODY")
 )
 
-// item is one level as the service writes it. Pointers tell a missing field from a zero.
+// item is one level as the service writes it.
 type item struct {
-	VariantID *uuid.UUID `json:"productVariantId"`
-	Available *int64     `json:"availableQuantity"`
-	Status    Status     `json:"status"`
-	UpdatedAt *time.Time `json:"updatedAt"`
+	VariantID ijson.String  `json:"productVariantId"`
+	Available ijson.Integer `json:"availableQuantity"`
+	Status    ijson.String  `json:"status"`
+	UpdatedAt ijson.String  `json:"updatedAt"`
+}
+
+// id is the variant that the item names, uuid.Nil for none.
+func (i item) id() uuid.UUID {
+	id, _ := parseID(i.VariantID.Text)
+	return id
 }
 
 // level checks the item and turns it into a Level without times of ours.
 func (i item) level() (Level, error) {
-	switch {
-	case i.VariantID == nil:
-		return Level{}, errors.New("productVariantId is missing")
-	case i.Available == nil || *i.Available < 0:
-		return Level{}, errors.New("availableQuantity is missing or negative: allowed is a whole number from 0")
-	case !i.Status.known():
-		return Level{}, fmt.Errorf("status is %.40q: allowed are IN_STOCK, LOW_STOCK and OUT_OF_STOCK", string(i.Status))
-	case i.UpdatedAt == nil || i.UpdatedAt.IsZero():
-		return Level{}, errors.New("updatedAt is missing: allowed is an RFC 3339 time")
+	level := Level{Source: Live}
+	var err error
+	if level.VariantID, err = idOf(i.VariantID); err != nil {
+		return Level{}, fmt.Errorf("productVariantId %w", err)
 	}
-	return Level{VariantID: *i.VariantID, Available: *i.Available, Status: i.Status, UpdatedAt: i.UpdatedAt.UTC(), Source: Live}, nil
+	if level.Available, err = quantityOf(i.Available); err != nil {
+		return Level{}, fmt.Errorf("availableQuantity %w", err)
+	}
+	if level.Status = Status(i.Status.Text); !level.Status.known() {
+		return Level{}, fmt.Errorf("status is %.40q: allowed are IN_STOCK, LOW_STOCK and OUT_OF_STOCK", i.Status.Text)
+	}
+	if level.UpdatedAt, err = timeOf(i.UpdatedAt); err != nil {
+		return Level{}, fmt.Errorf("updatedAt %w", err)
+	}
+	return level, nil
+}
+
+// idOf, quantityOf and timeOf read a member of a level or an event. Their errors follow the member's name.
+func idOf(text ijson.String) (uuid.UUID, error) {
+	id, ok := parseID(text.Text)
+	switch {
+	case ok:
+		return id, nil
+	case !text.Given:
+		return uuid.Nil, errors.New("is missing: allowed is a UUID")
+	case text.Wrong != "":
+		return uuid.Nil, fmt.Errorf("is %s: allowed is a UUID", text.Wrong)
+	}
+	return uuid.Nil, fmt.Errorf("is %.40q: allowed is a UUID other than the nil UUID", text.Text)
+}
+
+// parseID reads a UUID in its canonical form, in either case.
+func parseID(text string) (uuid.UUID, bool) {
+	if len(text) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil && id != uuid.Nil
+}
+
+// maxQuantity is the greatest quantity that can be shown: the Int of GraphQL has 32 bits.
+const maxQuantity = math.MaxInt32
+
+func quantityOf(n ijson.Integer) (int64, error) {
+	switch {
+	case !n.Given:
+		return 0, fmt.Errorf("is missing: allowed is a whole number from 0 to %d", maxQuantity)
+	case n.Wrong != "":
+		return 0, fmt.Errorf("is %s: allowed is a whole number from 0 to %d", n.Wrong, maxQuantity)
+	case n.Value < 0 || n.Value > maxQuantity:
+		return 0, fmt.Errorf("is %d: allowed is a whole number from 0 to %d", n.Value, maxQuantity)
+	}
+	return n.Value, nil
+}
+
+func timeOf(text ijson.String) (time.Time, error) {
+	switch {
+	case !text.Given:
+		return time.Time{}, fmt.Errorf("is missing: %s", isoAllowed)
+	case text.Wrong != "":
+		return time.Time{}, fmt.Errorf("is %s: %s", text.Wrong, isoAllowed)
+	}
+	at, err := parseTime(text.Text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("can't be read: %w", err)
+	}
+	return at, nil
 }
 
 // answer is what one call said about the variants it asked for.
@@ -47,29 +113,21 @@ type answer struct {
 	nameless error
 }
 
-// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant only; variants
-// nobody asked for are left out by the caller; of two items for a variant the newer counts. Items none of which can be
-// read are no list of levels.
+// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant only, and a list in which none
+// can be read is an answer too; variants nobody asked for are left out by the caller; of two items for a variant the newer counts.
 func decodeList(body []byte) (answer, error) {
-	var raw []json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil {
+	items, err := ijson.Elements(body)
+	if err != nil {
 		return answer{}, fmt.Errorf("%w: not a list: %w", errUndecodable, err)
 	}
-	if raw == nil {
-		return answer{}, fmt.Errorf("%w: null instead of a list", errUndecodable)
-	}
-	a := answer{levels: make(map[uuid.UUID]Level, len(raw))}
-	for _, text := range raw {
+	a := answer{levels: make(map[uuid.UUID]Level, len(items))}
+	for _, text := range items {
 		a.add(text)
-	}
-	if len(raw) > 0 && len(a.levels) == 0 {
-		_, _, err := decodeItem(raw[0])
-		return answer{}, fmt.Errorf("none of %d items can be read, the first: %w", len(raw), err)
 	}
 	return a, nil
 }
 
-func (a *answer) add(text json.RawMessage) {
+func (a *answer) add(text []byte) {
 	level, id, err := decodeItem(text)
 	switch {
 	case err == nil:
@@ -86,41 +144,32 @@ func (a *answer) add(text json.RawMessage) {
 	}
 }
 
-// decodeItem reads one level; when that fails it still returns the variant's id if the item names it.
+// decodeItem reads one level; when that fails it still returns the variant's id if the item names it. The error wraps errItem.
 func decodeItem(text []byte) (Level, uuid.UUID, error) {
 	var parsed item
-	err := json.Unmarshal(text, &parsed)
-	if err == nil {
-		level, err := parsed.level()
-		if err == nil {
-			return level, level.VariantID, nil
-		}
-		return Level{}, idOf(parsed.VariantID), fmt.Errorf("%w: %w", errUndecodable, err)
+	if err := ijson.Unmarshal(text, &parsed); err != nil {
+		ijson.Salvage(text, &parsed)
+		return Level{}, parsed.id(), fmt.Errorf("%w: %w", errItem, err)
 	}
-	var name struct {
-		VariantID *uuid.UUID `json:"productVariantId"`
+	level, err := parsed.level()
+	if err != nil {
+		return Level{}, parsed.id(), fmt.Errorf("%w: %w", errItem, err)
 	}
-	if json.Unmarshal(text, &name) != nil {
-		return Level{}, uuid.Nil, fmt.Errorf("%w: %w", errUndecodable, err)
-	}
-	return Level{}, idOf(name.VariantID), fmt.Errorf("%w: %w", errUndecodable, err)
+	return level, level.VariantID, nil
 }
 
-func idOf(id *uuid.UUID) uuid.UUID {
-	if id == nil {
-		return uuid.Nil
-	}
-	return *id
-}
-
-// decodeOne reads the body of GET /inventory/{id}, which must be about that variant.
+// decodeOne reads the body of GET /inventory/{id}, which must be about that variant. The error wraps errItem where the body is an
+// object, and errUndecodable where it is something else altogether.
 func decodeOne(body []byte, want uuid.UUID) (Level, error) {
+	if !ijson.IsObject(body) {
+		return Level{}, fmt.Errorf("%w: not an object", errUndecodable)
+	}
 	level, id, err := decodeItem(body)
 	if err != nil {
 		return Level{}, err
 	}
 	if id != want {
-		return Level{}, fmt.Errorf("%w: it is about another variant", errUndecodable)
+		return Level{}, fmt.Errorf("%w: it is about another variant", errItem)
 	}
 	return level, nil
 }

@@ -2,14 +2,14 @@ package inventory
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"product-service/correlation"
-
 	"github.com/google/uuid"
+
+	"product-service/correlation"
+	"product-service/ijson"
 )
 
 // EventType is the name of one of the service's events.
@@ -38,53 +38,58 @@ var ErrEvent = errors.New("unreadable inventory event")
 // the body has no type. All faults of the body are named at once, wrapped in ErrEvent.
 func ParseEvent(body []byte, headerType string) (Event, error) {
 	var raw struct {
-		ID        *uuid.UUID `json:"eventId"`
-		Type      EventType  `json:"type"`
-		At        *time.Time `json:"timestamp"`
-		VariantID *uuid.UUID `json:"productVariantId"`
-		Available *int64     `json:"availableQuantity"`
+		ID        ijson.String  `json:"eventId"`
+		Type      ijson.String  `json:"type"`
+		At        ijson.String  `json:"timestamp"`
+		VariantID ijson.String  `json:"productVariantId"`
+		Available ijson.Integer `json:"availableQuantity"`
 	}
-	if err := json.Unmarshal(body, &raw); err != nil {
+	if err := ijson.Unmarshal(body, &raw); err != nil {
 		return Event{}, fmt.Errorf("%w: not the JSON of one event: %w; it must be an object with eventId and productVariantId (UUIDs), type, "+
-			"timestamp (an RFC 3339 time) and, where it is known, availableQuantity (a whole number)", ErrEvent, err)
+			"timestamp (an ISO 8601 time with its offset) and, where it is known, availableQuantity (a whole number)", ErrEvent, err)
 	}
-	if raw.Type == "" {
-		raw.Type = EventType(headerType)
+	var faults []error
+	fault := func(name string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s %w", name, err))
+		}
 	}
-	e := Event{ID: idOf(raw.ID), Type: raw.Type, VariantID: idOf(raw.VariantID), Available: raw.Available}
-	if raw.At != nil {
-		e.At = raw.At.UTC()
+	var e Event
+	var err error
+	e.ID, err = idOf(raw.ID)
+	fault("eventId", err)
+	e.VariantID, err = idOf(raw.VariantID)
+	fault("productVariantId", err)
+	e.At, err = timeOf(raw.At)
+	fault("timestamp", err)
+	e.Type, err = eventType(raw.Type, headerType)
+	fault("type", err)
+	if raw.Available.Given {
+		n, err := quantityOf(raw.Available)
+		if e.Available = &n; err == nil && e.Type == OutOfStockEvent && n > 0 {
+			err = fmt.Errorf("is %d in an event that says out of stock: allowed is 0, or none", n)
+		}
+		fault("availableQuantity", err)
 	}
-	if err := e.check(); err != nil {
-		return Event{}, fmt.Errorf("%w: %w", ErrEvent, err)
+	if len(faults) > 0 {
+		return Event{}, fmt.Errorf("%w: %w", ErrEvent, errors.Join(faults...))
 	}
 	return e, nil
 }
 
-func (e Event) check() error {
-	var faults []error
-	if e.ID == uuid.Nil {
-		faults = append(faults, errors.New("eventId is missing: allowed is a UUID"))
+func eventType(inBody ijson.String, inHeader string) (EventType, error) {
+	named := inBody.Text
+	if !inBody.Given || (inBody.Wrong == "" && named == "") {
+		named = inHeader
 	}
-	if e.VariantID == uuid.Nil {
-		faults = append(faults, errors.New("productVariantId is missing: allowed is a UUID"))
-	}
-	if e.At.IsZero() {
-		faults = append(faults, errors.New("timestamp is missing: allowed is an RFC 3339 time"))
-	}
-	switch e.Type {
+	switch t := EventType(named); t {
 	case OutOfStockEvent, LowStockEvent, BackInStockEvent:
-	default:
-		faults = append(faults, fmt.Errorf("type is %.60q: allowed, in the body or as header ce_type, are %s, %s and %s",
-			string(e.Type), OutOfStockEvent, LowStockEvent, BackInStockEvent))
+		return t, nil
 	}
-	if e.Available != nil && *e.Available < 0 {
-		faults = append(faults, fmt.Errorf("availableQuantity is %d: allowed is a whole number from 0, or none", *e.Available))
+	if inBody.Wrong != "" {
+		named = inBody.Wrong
 	}
-	if e.Type == OutOfStockEvent && e.Available != nil && *e.Available > 0 {
-		faults = append(faults, fmt.Errorf("availableQuantity is %d in an event that says out of stock: allowed is 0, or none", *e.Available))
-	}
-	return errors.Join(faults...)
+	return "", fmt.Errorf("is %.60q: allowed, in the body or as header ce_type, are %s, %s and %s", named, OutOfStockEvent, LowStockEvent, BackInStockEvent)
 }
 
 // Level is the level that the event states, and whether it states one: only out-of-stock means 0, another event
@@ -137,10 +142,11 @@ func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
 		return
 	}
 	outcome := "applied"
-	switch at, after, _ := r.takeIn(entry{level: level}, time.Time{}, durable || r.watchers.wanted(e.VariantID)); {
+	at, after, _ := r.learn(e.VariantID, durable || r.watchers.wanted(e.VariantID), func(cur *entry) *entry { return mergeEvent(cur, level) })
+	switch {
 	case at == nil:
 		outcome = "nothing_held"
-	case after.absent || !after.level.sameStock(level):
+	case !after.known || !after.level.sameStock(level):
 		outcome = "older"
 	case durable:
 		r.save(at, after.level, true) // even where this instance held it already
@@ -150,27 +156,17 @@ func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
 
 // askAgain takes in that a level has changed, nobody says to what.
 func (r *Reader) askAgain(ctx context.Context, e Event, now time.Time) {
-	marked, held := false, false
-	r.store.change(e.VariantID, false, func(cur *entry) *entry {
-		held = cur != nil
-		if !held || !e.At.After(later(cur.since(), cur.changed)) {
-			return nil
-		}
-		next := *cur
-		next.changed, next.askSince = e.At, now
-		marked = true
-		return &next
-	})
+	_, before, after := r.store.change(e.VariantID, false, func(cur *entry) *entry { return mergeChanged(cur, e.At, now) })
 	switch {
-	case marked:
-		r.metrics.events.WithLabelValues("ask_again").Inc()
-	case held:
+	case after == nil:
+		r.metrics.events.WithLabelValues("nothing_held").Inc()
+	case after == before:
 		r.metrics.events.WithLabelValues("older").Inc()
 		return
 	default:
-		r.metrics.events.WithLabelValues("nothing_held").Inc()
+		r.metrics.events.WithLabelValues("ask_again").Inc()
 	}
 	if r.watchers.wanted(e.VariantID) {
-		r.behind.add(ctx, true, e.VariantID)
+		r.refreshes.add(ctx, true, e.VariantID)
 	}
 }

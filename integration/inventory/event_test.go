@@ -28,6 +28,9 @@ func TestParseEvent(t *testing.T) {
 		{"typed by itself", body(`"type":"InventoryLowStockEvent","availableQuantity":3,`), "", LowStockEvent, 3},
 		{"body before header", body(`"type":"InventoryBackInStockEvent",`), "InventoryLowStockEvent", BackInStockEvent, -1},
 		{"fields we don't know", body(`"type":"InventoryLowStockEvent","warehouse":7,`), "", LowStockEvent, -1},
+		{"a number with a fraction of zeros", body(`"type":"InventoryLowStockEvent","availableQuantity":3.0,`), "", LowStockEvent, 3},
+		{"a byte order mark", "\ufeff" + body(`"type":"InventoryLowStockEvent",`), "", LowStockEvent, -1},
+		{"a name in another case beside the right one", body(`"type":"InventoryLowStockEvent","AvailableQuantity":9,`), "", LowStockEvent, -1},
 		{"nothing left", body(`"type":"InventoryOutOfStockEvent","availableQuantity":0,`), "", OutOfStockEvent, 0},
 	}
 	for _, c := range good {
@@ -50,7 +53,11 @@ func TestParseEvent(t *testing.T) {
 		{"fraction", body(`"type":"InventoryLowStockEvent","availableQuantity":1.5,`), "", "availableQuantity"},
 		{"nothing", "{}", "", "eventId"},
 		{"nothing, again", "{}", "", "timestamp"},
-		{"no UUID", `{"eventId":"7"}`, "", "not the JSON"},
+		{"no UUID", `{"eventId":"7"}`, "", "eventId is \"7\""},
+		{"a name in another case", strings.Replace(body(`"type":"InventoryLowStockEvent",`), "eventId", "EventId", 1), "", "eventId is missing"},
+		{"a time without an offset", strings.Replace(body(`"type":"InventoryLowStockEvent",`), "+01:00", "", 1), "", "without an offset"},
+		{"more than can be shown", body(`"type":"InventoryLowStockEvent","availableQuantity":2147483648,`), "", "to 2147483647"},
+		{"a quantity twice", body(`"type":"InventoryLowStockEvent","availableQuantity":1,"availableQuantity":2,`), "", "twice"},
 	}
 	for _, c := range bad {
 		_, err := ParseEvent([]byte(c.body), c.header)
@@ -214,40 +221,87 @@ func TestFutureTimesDoNotWinForEver(t *testing.T) {
 	}
 }
 
-// TestMergeIsOrderFree merges the same levels in two orders: the same level must be known at the end, the newest.
-func TestMergeIsOrderFree(t *testing.T) {
+// TestEventsMergeInAnyOrder merges the levels of the same events in two orders: the same level must be known at the end, the newest.
+func TestEventsMergeInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := uuid.New()
 		levels := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) Level {
 			updated := rapid.IntRange(0, 20).Draw(t, "updated")
-			return Level{
-				VariantID: id, Available: int64(updated), Status: InStock, // one version, one content
-				UpdatedAt: noon.Add(time.Duration(updated) * time.Second),
-				FetchedAt: noon.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "fetched")) * time.Second),
-				Source:    rapid.SampledFrom([]Source{Live, FromEvent}).Draw(t, "source"),
-			}
-		}), 1, 6, func(l Level) [2]int64 { return [2]int64{l.UpdatedAt.Unix(), l.FetchedAt.Unix()} }).Draw(t, "levels")
-		fold := func(order []Level) *entry {
-			var e *entry
-			for _, level := range order {
-				e = merge(e, entry{level: level}, time.Time{})
-			}
-			return e
-		}
-		newest, fetched := levels[0], levels[0].FetchedAt
+			at := noon.Add(time.Duration(updated) * time.Second)
+			return Level{VariantID: id, Available: int64(updated), Status: InStock, UpdatedAt: at, FetchedAt: at, Source: FromEvent}
+		}), 1, 6, func(l Level) int64 { return l.Available }).Draw(t, "levels")
+		newest := levels[0]
 		for _, level := range levels {
 			if level.UpdatedAt.After(newest.UpdatedAt) {
 				newest = level
 			}
-			fetched = later(fetched, level.FetchedAt)
 		}
 		for _, order := range [][]Level{levels, rapid.Permutation(levels).Draw(t, "order")} {
-			got := fold(order).level
-			if got.Available != newest.Available || !got.UpdatedAt.Equal(newest.UpdatedAt) || !got.FetchedAt.Equal(fetched) {
-				t.Fatalf("got %+v, newest is %+v fetched %s", got, newest, fetched)
+			var e *entry
+			for _, level := range order {
+				e = mergeEvent(e, level)
+			}
+			if e.level != newest {
+				t.Fatalf("got %+v, newest is %+v", e.level, newest)
 			}
 		}
 	})
+}
+
+// TestWhatTheServiceSaysNowCounts holds the rules of merging against each other: each case is what is learnt one after the other.
+func TestWhatTheServiceSaysNowCounts(t *testing.T) {
+	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
+	answered := func(n int64, stamp, asked int) func(*entry) *entry {
+		return func(e *entry) *entry {
+			return mergeAnswer(e, Level{Available: n, Status: InStock, UpdatedAt: at(stamp), FetchedAt: at(asked + 1), Source: Live}, at(asked))
+		}
+	}
+	said := func(n int64, stamp int) func(*entry) *entry {
+		return func(e *entry) *entry {
+			return mergeEvent(e, Level{Available: n, Status: InStock, UpdatedAt: at(stamp), FetchedAt: at(stamp), Source: FromEvent})
+		}
+	}
+	absent := func(asked int) func(*entry) *entry {
+		return func(e *entry) *entry { return mergeAbsence(e, uuid.Nil, at(asked), 3*time.Second) }
+	}
+	const none = -1
+	cases := []struct {
+		name  string
+		steps []func(*entry) *entry
+		want  int64
+		doubt bool
+	}{
+		{"an answer with an older stamp", []func(*entry) *entry{answered(50, 0, 1), answered(0, -3, 5)}, 0, false},
+		{"and one older still", []func(*entry) *entry{answered(50, 0, 1), answered(0, -3, 5), answered(20, -3600, 9)}, 20, false},
+		{"an answer that was asked for earlier and comes later", []func(*entry) *entry{answered(50, 0, 5), answered(7, 9, 1)}, 50, false},
+		{"an event that is newer than the answer", []func(*entry) *entry{answered(50, 0, 1), said(3, 2)}, 3, false},
+		{"an event that is older than the answer", []func(*entry) *entry{answered(50, 0, 1), said(3, -2)}, 50, false},
+		{"an event that is older than an earlier answer", []func(*entry) *entry{answered(50, 0, 1), answered(20, -3600, 5), said(3, -60)}, 20, false},
+		{"an answer from before the event", []func(*entry) *entry{said(3, 2), answered(50, 0, 9)}, 3, false},
+		{"an answer from after the event", []func(*entry) *entry{said(3, 2), answered(50, 4, 9)}, 50, false},
+		{"answers go on once one has agreed with the event", []func(*entry) *entry{said(3, 2), answered(3, 0, 9), answered(8, 1, 12)}, 8, false},
+		{"an absence", []func(*entry) *entry{answered(50, 0, 1), absent(5)}, 50, true},
+		{"an absence asked for again at once", []func(*entry) *entry{answered(50, 0, 1), absent(5), absent(7)}, 50, true},
+		{"an absence confirmed", []func(*entry) *entry{answered(50, 0, 1), absent(5), absent(8)}, none, false},
+		{"an absence taken back", []func(*entry) *entry{answered(50, 0, 1), absent(5), answered(40, 0, 6), absent(9)}, 40, true},
+		{"an absence asked for before the answer", []func(*entry) *entry{answered(50, 0, 5), absent(1)}, 50, false},
+		{"an absence of what was never known", []func(*entry) *entry{absent(1)}, none, false},
+		{"an event from before an absence", []func(*entry) *entry{absent(1), absent(9), said(3, 5)}, none, false},
+		{"an event from after an absence", []func(*entry) *entry{absent(1), absent(9), said(3, 10)}, 3, false},
+	}
+	for _, c := range cases {
+		var e *entry
+		for _, step := range c.steps {
+			e = step(e)
+		}
+		got := int64(none)
+		if e.known {
+			got = e.level.Available
+		}
+		if got != c.want || e.doubtful() != c.doubt {
+			t.Errorf("%s: got %d, in doubt %v; want %d, %v", c.name, got, e.doubtful(), c.want, c.doubt)
+		}
+	}
 }
 
 func TestWatch(t *testing.T) {
@@ -314,7 +368,7 @@ func TestStoreIsBounded(t *testing.T) {
 	defer levels.close()
 	hot := uuid.New()
 	put := func(id uuid.UUID) {
-		levels.change(id, true, func(*entry) *entry { return &entry{level: Level{VariantID: id}} })
+		levels.change(id, true, func(*entry) *entry { return &entry{known: true, level: Level{VariantID: id}} })
 	}
 	put(hot)
 	for range 10_000 {

@@ -80,7 +80,7 @@ func (m *memory) Save(_ context.Context, levels []Level) error {
 	}
 	for _, level := range levels {
 		held, ok := m.levels[level.VariantID]
-		if !ok || !held.UpdatedAt.After(level.UpdatedAt) {
+		if !ok || level.Supersedes(held) {
 			m.levels[level.VariantID] = level
 		}
 	}
@@ -237,7 +237,7 @@ func (f *fixture) settle() {
 	eventually(f.t, "nothing in flight", func() bool {
 		f.reader.flights.mu.Lock()
 		defer f.reader.flights.mu.Unlock()
-		return len(f.reader.flights.byID) == 0 && f.reader.behind.idle()
+		return len(f.reader.flights.byID) == 0 && f.reader.refreshes.idle()
 	})
 }
 

@@ -35,8 +35,8 @@ func (c *Client) create(ctx context.Context, record Record) (Level, error) {
 	}
 	var level Level
 	k := &call{op: "create", ids: 1, timeout: c.cfg.InitTimeout, breaker: c.writes}
-	k.decode = func(status int, body []byte) (err error) {
-		if status == http.StatusOK || status == http.StatusCreated {
+	k.decode = func(resp *http.Response, body []byte) (err error) {
+		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated {
 			level, err = decodeCreated(body, record.VariantID)
 		}
 		return err

@@ -13,7 +13,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"github.com/sony/gobreaker/v2"
 )
 
 // Job is a queued creation.
@@ -245,7 +244,7 @@ func (i *Initializer) try(ctx context.Context, job Job) (e ending) {
 			i.created(level)
 		}
 		err = i.queue.Done(ctx, job.VariantID)
-	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests), errors.Is(err, errHeld):
+	case refusedByBreaker(err), errors.Is(err, errHeld):
 		e.refused = true
 		err = i.queue.GiveBack(ctx, job.VariantID)
 	case ended:

@@ -35,13 +35,28 @@ type Level struct {
 	VariantID uuid.UUID
 	Available int64
 	Status    Status
-	UpdatedAt time.Time // when the service changed it: the version, newer wins whatever its source
+	UpdatedAt time.Time // when the service says it changed; orders events against answers
 	FetchedAt time.Time // when it was last known to hold: the answer's arrival, or an event's own time
 	Source    Source
 }
 
 // Age is how long ago the level was known to hold, never negative.
 func (l Level) Age(now time.Time) time.Duration { return max(0, now.Sub(l.FetchedAt)) }
+
+// Supersedes says whether l is to be kept rather than held, both of one variant. Of two answers the one that was fetched later
+// counts, whatever the service stamped them with; between an event and anything else UpdatedAt decides.
+func (l Level) Supersedes(held Level) bool {
+	if l.Source != FromEvent && held.Source != FromEvent {
+		return !l.FetchedAt.Before(held.FetchedAt)
+	}
+	switch c := l.UpdatedAt.Compare(held.UpdatedAt); {
+	case c != 0:
+		return c > 0
+	case l.Source == held.Source:
+		return !l.FetchedAt.Before(held.FetchedAt)
+	}
+	return l.Source != FromEvent
+}
 
 func (l Level) sameStock(o Level) bool { return l.Available == o.Available && l.Status == o.Status }
 

@@ -67,6 +67,8 @@ type readerMetrics struct {
 	stale   prometheus.Histogram
 	probes  prometheus.Counter
 	missing prometheus.Counter
+	splits  prometheus.Counter
+	rests   prometheus.Counter
 }
 
 func newReaderMetrics(reg prometheus.Registerer, r *Reader) *readerMetrics {
@@ -79,7 +81,9 @@ func newReaderMetrics(reg prometheus.Registerer, r *Reader) *readerMetrics {
 			Namespace: namespace, Subsystem: subsystem, Name: "stale_age_seconds", Help: "Age of levels served because the service could not be asked.",
 			Buckets: []float64{5, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
 		}),
-		probes:  counter(f, "probes_total", "Calls made to find out whether the service is back.").WithLabelValues(),
+		probes:  counter(f, "probes_total", "Calls made to find out whether the service answers: probes of the open breaker, and control calls before it opens.").WithLabelValues(),
+		splits:  counter(f, "lists_split_total", "Lists that failed as a whole and were asked for again in halves.").WithLabelValues(),
+		rests:   counter(f, "variants_rested_total", "Times that a variant was left to rest because the service failed for it alone.").WithLabelValues(),
 		missing: counter(f, "last_known_missing_total", "Reads that needed a last known level and found none.").WithLabelValues(),
 	}
 	reads := counter(f, "reads_total", "Variants read, by where the answer came from.", "outcome")

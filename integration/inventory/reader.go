@@ -29,11 +29,13 @@ type Reader struct {
 
 	flights  flights
 	bulkhead *semaphore.Weighted
-	queued   atomic.Int64 // flights that wait for the bulkhead
-	behind   *behind
+	suspects *semaphore.Weighted // the share of the bulkhead for variants that failed before
+	queued   atomic.Int64        // flights that wait for the bulkhead
 	running  atomic.Int64
-	hottest  atomic.Pointer[flight] // the ids asked for last: what a probe asks for
-	watchers watchers
+
+	refreshes *refreshQueue
+	canaries  *canaries
+	watchers  watchers
 
 	open   sync.RWMutex // held for reading while the store is in use: a closed hot cache must not be written to
 	closed bool
@@ -55,14 +57,15 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 		client: client, store: levels, known: known, log: client.log, now: cfg.clock(),
 		ages:     ages{cfg.Fresh, cfg.Revalidate, cfg.StaleMax, cfg.AbsentFor},
 		flights:  flights{byID: map[uuid.UUID]*flight{}},
-		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)),
-		behind:   newBehind(),
+		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)), suspects: semaphore.NewWeighted(int64(max(1, cfg.Concurrency/4))),
+		refreshes: newRefreshQueue(), canaries: newCanaries(),
 		watchers: watchers{byID: map[uuid.UUID]map[*watcher]struct{}{}},
 	}
+	client.reads.control = r.control
 	r.metrics = newReaderMetrics(reg, r)
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.tasks.Go(r.probeWhileOpen)
-	r.tasks.Go(r.askBehind)
+	r.tasks.Go(r.refreshPending)
 	if known != nil {
 		r.saver = newSaver(known, cfg.SaveDelay, client.log, r.metrics)
 		r.tasks.Go(func() { r.saver.run(r.ctx) })
@@ -108,8 +111,7 @@ func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.
 	var counts tally
 	var refresh, wanted []int // positions in ids; both stay nil on a warm read
 	for i := range ids {
-		found := r.store.find(&ids[i])
-		known := found.known()
+		known := r.store.find(&ids[i]).known()
 		switch limits.judge(known, now) {
 		case serve:
 			out[i] = served(known.level, false)
@@ -118,10 +120,13 @@ func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.
 			out[i] = served(known.level, true)
 			counts[outRefreshing]++
 			refresh = append(refresh, i)
+		case serveStale:
+			out[i] = fallback(known.level)
+			counts[outStale]++
 		case serveAbsent:
 			out[i].Outcome = Absent
 			counts[outAbsent]++
-		default:
+		case ask, askElseStale:
 			wanted = append(wanted, i)
 		}
 	}
@@ -129,9 +134,9 @@ func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.
 		r.refreshBehind(ctx, ids, refresh, out)
 	}
 	if wanted != nil {
-		q := &question{reader: r, ids: ids, wanted: wanted, limits: limits, out: out}
-		q.answer(ctx)
-		r.metrics.add(q.counts)
+		p := &pendingRead{reader: r, ids: ids, limits: limits, out: out}
+		p.answer(ctx, wanted)
+		r.metrics.add(p.counts)
 	}
 	r.metrics.add(counts)
 	return out
@@ -145,60 +150,74 @@ func served(level Level, stale bool) Result {
 	return Result{Level: level, Outcome: Known, Stale: stale}
 }
 
+// fallback is the result for a level that is shown for want of an answer.
+func fallback(level Level) Result {
+	level.Source = StaleFallback
+	return Result{Level: level, Outcome: Known, Stale: true}
+}
+
 // refreshBehind asks for levels that were served already. Where nobody may ask, or the last to ask got no answer, the
 // results say so.
 func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions []int, out []Result) {
 	refused, now := r.client.available() != nil, r.now()
 	wanted := make([]uuid.UUID, 0, len(positions))
 	for _, i := range positions {
-		found := r.store.find(&ids[i])
-		if refused || found.failedAfter(out[i].Level.FetchedAt) {
+		failure := r.failureOf(r.store.find(&ids[i]))
+		if refused || (failure != nil && failure.at.After(out[i].Level.FetchedAt)) {
 			out[i].Level.Source = StaleFallback
 		}
-		if !refused && !r.isQuiet(found, now) {
+		if !refused && !failure.resting(now) {
 			wanted = append(wanted, ids[i])
 		}
 	}
-	r.behind.add(ctx, false, wanted...)
+	r.refreshes.add(ctx, false, wanted...)
 }
 
-// put merges what was learnt about one variant into the store, tells watchers and makes it durable, and returns
-// what is known now.
-func (r *Reader) put(next entry, askedAt time.Time) *entry {
-	at, after, changed := r.takeIn(next, askedAt, true)
-	if !after.absent {
-		r.save(at, after.level, changed)
-	}
-	return after
-}
-
-// takeIn is put without the saving. A variant of which nothing is held is left so unless create; then at is nil.
-func (r *Reader) takeIn(next entry, askedAt time.Time, create bool) (at *slot, after *entry, changed bool) {
-	at, before, after := r.store.change(next.level.VariantID, create, func(cur *entry) *entry {
-		return merge(cur, r.inOurTime(next, cur), askedAt)
-	})
-	if at == nil || after.absent {
+// learn merges what was learnt about one variant into the store and tells watchers. A variant of which nothing is held is left so
+// unless create; then at is nil.
+func (r *Reader) learn(id uuid.UUID, create bool, merge func(*entry) *entry) (at *slot, after *entry, changed bool) {
+	at, before, after := r.store.change(id, create, merge)
+	if at == nil || after == nil || !after.known {
 		return at, after, false
 	}
-	changed = before == nil || before.absent || !before.level.sameFacts(after.level)
+	changed = before == nil || !before.known || !before.level.sameFacts(after.level)
 	if changed {
 		r.watchers.tell(after.level)
 	}
 	return at, after, changed
 }
 
+// putAnswer takes in a level that the service answered with, makes it durable, and returns what is known now.
+func (r *Reader) putAnswer(level Level, askedAt time.Time) *entry {
+	at, after, changed := r.learn(level.VariantID, true, func(cur *entry) *entry {
+		return mergeAnswer(cur, r.inOurTime(level, cur), askedAt)
+	})
+	at.answered()
+	if after.known {
+		r.save(at, after.level, changed)
+	}
+	return after
+}
+
+// putAbsence takes in that the service answered that it has no record, and returns what is known now.
+func (r *Reader) putAbsence(id uuid.UUID, askedAt time.Time) *entry {
+	at, after, _ := r.learn(id, true, func(cur *entry) *entry { return mergeAbsence(cur, id, askedAt, r.ages.absentFor) })
+	at.answered()
+	return after
+}
+
 // inOurTime keeps a clock that runs ahead from winning for ever: what comes from it is as new as now, and no newer than
 // what is held where it says the same.
-func (r *Reader) inOurTime(next entry, held *entry) entry {
+func (r *Reader) inOurTime(level Level, held *entry) Level {
 	now := r.now()
-	if !next.level.UpdatedAt.After(now.Add(clockSkew)) {
-		return next
+	if !level.UpdatedAt.After(now.Add(clockSkew)) {
+		return level
 	}
-	next.level.UpdatedAt = now
-	if held != nil && !held.absent && held.level.sameStock(next.level) {
-		next.level.UpdatedAt = held.level.UpdatedAt
+	level.UpdatedAt = now
+	if held != nil && held.known && held.level.sameStock(level) {
+		level.UpdatedAt = held.level.UpdatedAt
 	}
-	return next
+	return level
 }
 
 // clockSkew is how far ahead of ours the service's clock may run.
@@ -218,7 +237,7 @@ func (r *Reader) Put(level Level) {
 	r.open.RLock()
 	defer r.open.RUnlock()
 	if !r.closed {
-		r.put(entry{level: level}, level.FetchedAt)
+		r.putAnswer(level, level.FetchedAt)
 	}
 }
 

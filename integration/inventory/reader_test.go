@@ -15,10 +15,15 @@ import (
 func TestJudge(t *testing.T) {
 	rules := ages{fresh: 5 * time.Second, revalidate: 30 * time.Second, staleMax: 24 * time.Hour, absentFor: 3 * time.Second}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	known := func(age time.Duration) *entry { return &entry{level: Level{FetchedAt: now.Add(-age)}} }
-	none := func(age time.Duration) *entry { return &entry{absent: true, level: Level{FetchedAt: now.Add(-age)}} }
+	known := func(age time.Duration) *entry { return &entry{known: true, level: Level{FetchedAt: now.Add(-age)}} }
+	none := func(age time.Duration) *entry { return &entry{absentSince: now.Add(-age), absentAt: now.Add(-age)} }
 	marked := known(time.Second)
 	marked.changed = now
+	doubtful := func(age, absent time.Duration) *entry {
+		e := known(age)
+		e.absentSince, e.absentAt = now.Add(-absent), now.Add(-absent)
+		return e
+	}
 	cases := []struct {
 		name  string
 		held  *entry
@@ -39,6 +44,10 @@ func TestJudge(t *testing.T) {
 		{"reader tolerates an absence as old", none(time.Second), 2 * time.Second, serveAbsent},
 		{"reader tolerates no absence as old", none(2 * time.Second), 2 * time.Second, ask},
 		{"changed to an unknown level", marked, 0, askElseStale},
+		{"called absent a moment ago", doubtful(2*time.Second, time.Second), 0, serveStale},
+		{"called absent once, not asked since", doubtful(2*time.Second, 3*time.Second), 0, askElseStale},
+		{"called absent, and too old", doubtful(24*time.Hour, time.Second), 0, serveAbsent},
+		{"called absent, and older than the reader tolerates", doubtful(8*time.Second, time.Second), 5 * time.Second, serveAbsent},
 		{"reader tolerates more than is fresh", known(6 * time.Second), 10 * time.Second, serveAndRefresh},
 		{"reader tolerates less than is held", known(11 * time.Second), 10 * time.Second, ask},
 		{"reader tolerates less than fresh", known(2 * time.Second), time.Second, ask},

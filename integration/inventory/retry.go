@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/sony/gobreaker/v2"
 )
 
 // errRedirect marks a redirect that is not followed.
@@ -70,6 +68,9 @@ func (r *retrier) again(ctx context.Context, resp *http.Response, err error) (bo
 	if !retryable(resp, err) {
 		return false, nil
 	}
+	if r.call.ids > 1 && !hasAsked && r.call.blame(resp, err).divisible() {
+		return false, nil // asked again in halves instead, which finds out more
+	}
 	r.wait = fullJitter(r.client.cfg.RetryBase, r.client.cfg.RetryCap, r.call.attempt-1)
 	if hasAsked {
 		r.wait = asked
@@ -96,8 +97,8 @@ func retryable(resp *http.Response, err error) bool {
 		var badCert *tls.CertificateVerificationError
 		var unknownCA x509.UnknownAuthorityError
 		switch {
-		case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests),
-			errors.Is(err, errTooLarge), errors.Is(err, errRedirect), errors.Is(err, errToken),
+		case refusedByBreaker(err), errors.Is(err, errItem), errors.Is(err, errTooLarge), errors.Is(err, errForeign),
+			errors.Is(err, errRedirect), errors.Is(err, errToken),
 			errors.As(err, &badCert), errors.As(err, &unknownCA):
 			return false
 		}

@@ -5,79 +5,22 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
 	"github.com/google/uuid"
 )
 
-// entry is one immutable piece of knowledge about a variant: a level, or that there is none.
-type entry struct {
-	level    Level
-	absent   bool      // the service had no record at level.FetchedAt
-	changed  time.Time // an event of this time said "changed" without saying to what (zero: none)
-	askSince time.Time // when that event came in: an answer asked for later clears it
-}
-
-// since is the time of the newest fact the entry states.
-func (e *entry) since() time.Time {
-	if e.absent {
-		return e.level.FetchedAt
-	}
-	return e.level.UpdatedAt
-}
-
-// merge gives what is known after next was learnt by asking at askedAt (or by an event, then askedAt is zero).
-// The greater UpdatedAt wins; equal ones go to what was learnt later. An answer that loses still confirms: the service,
-// asked just now, has nothing newer than what is held, so what is held is known to hold now.
-func merge(cur *entry, next entry, askedAt time.Time) *entry {
-	if cur == nil {
-		return &next
-	}
-	if cur.absent || next.absent {
-		return mergeAbsent(cur, next)
-	}
-	won := *cur
-	if next.level.UpdatedAt.After(cur.level.UpdatedAt) ||
-		(next.level.UpdatedAt.Equal(cur.level.UpdatedAt) && !next.level.FetchedAt.Before(cur.level.FetchedAt)) {
-		won = next
-	} else if next.level.sameStock(cur.level) {
-		won.level.Source = next.level.Source
-	}
-	won.level.FetchedAt = later(cur.level.FetchedAt, next.level.FetchedAt)
-	won.changed, won.askSince = cur.changed, cur.askSince
-	if !askedAt.Before(cur.askSince) || next.level.UpdatedAt.After(cur.changed) {
-		won.changed, won.askSince = time.Time{}, time.Time{}
-	}
-	return &won
-}
-
-// mergeAbsent decides between a level and its absence, or two absences: what was known to hold later wins.
-func mergeAbsent(cur *entry, next entry) *entry {
-	if next.level.FetchedAt.Before(cur.level.FetchedAt) {
-		return cur
-	}
-	return &next
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // slot is the one place of a variant. The caches hold slots, not levels: whatever they lose or delay, a level read
 // through them is never older than one read before.
 type slot struct {
 	id      uuid.UUID
-	cur     atomic.Pointer[entry] // nil: nothing known
-	failed  atomic.Int64          // when it was asked for in vain last, unix nanoseconds; 0: never
-	used    atomic.Bool           // read since the clock hand passed
-	missed  atomic.Uint32         // reads that the hot cache did not answer
-	dead    atomic.Bool           // evicted: a cache that still finds it must look again
-	checked atomic.Bool           // the durable level was looked for
-	savedAt atomic.Int64          // FetchedAt of the level made durable last, unix nanoseconds
+	cur     atomic.Pointer[entry]   // nil: nothing known
+	failure atomic.Pointer[failure] // nil: the service answered when it was asked last
+	used    atomic.Bool             // read since the clock hand passed
+	missed  atomic.Uint32           // reads that the hot cache did not answer
+	dead    atomic.Bool             // evicted: a cache that still finds it must look again
+	checked atomic.Bool             // the durable level was looked for
+	savedAt atomic.Int64            // FetchedAt of the level made durable last, unix nanoseconds
 }
 
 const storeShards = 32
@@ -86,7 +29,7 @@ const storeShards = 32
 // for hotter ones, and each offer allocates.
 const hotEvery = 16
 
-// store holds the last known levels: bounded, synchronous, newer wins. Eviction is CLOCK (second chance), an LRU whose
+// store holds what is known of each variant: bounded and synchronous. Eviction is CLOCK (second chance), an LRU whose
 // reads take no lock. A ristretto cache in front finds the slots of hot variants without the shard's lock.
 type store struct {
 	hot    *ristretto.Cache[[]byte, *slot]
@@ -161,18 +104,15 @@ func (s *slot) known() *entry {
 	return s.cur.Load()
 }
 
-// failedAfter says whether the variant was asked for in vain later than t; s may be nil.
-func (s *slot) failedAfter(t time.Time) bool {
-	if s == nil {
-		return false
-	}
-	failed := s.failed.Load()
-	return failed != 0 && failed > t.UnixNano()
+// hasLevel says whether a level is known; s may be nil.
+func (s *slot) hasLevel() bool {
+	e := s.known()
+	return e != nil && e.known
 }
 
-// change applies f to the variant's entry under its shard's lock and returns the slot with the entries before and after.
-// f returning nil leaves things as they are; a variant without a slot gets one only if create.
-func (s *store) change(id uuid.UUID, create bool, f func(*entry) *entry) (at *slot, before, after *entry) {
+// change applies merge to the variant's entry under its shard's lock and returns the slot with the entries before and after.
+// merge returning its argument leaves things as they are; a variant without a slot gets one only if create.
+func (s *store) change(id uuid.UUID, create bool, merge func(*entry) *entry) (at *slot, before, after *entry) {
 	sh := s.shardOf(&id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -184,11 +124,16 @@ func (s *store) change(id uuid.UUID, create bool, f func(*entry) *entry) (at *sl
 		at = sh.insert(id)
 	}
 	before = at.cur.Load()
-	if after = f(before); after == nil {
-		return at, before, before
+	if after = merge(before); after != before {
+		at.cur.Store(after)
 	}
-	at.cur.Store(after)
 	return at, before, after
+}
+
+// slot returns the variant's slot, making one if there is none.
+func (s *store) slot(id uuid.UUID) *slot {
+	at, _, _ := s.change(id, true, func(e *entry) *entry { return e })
+	return at
 }
 
 func (sh *shard) insert(id uuid.UUID) *slot {

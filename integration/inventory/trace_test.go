@@ -85,8 +85,8 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 	probes := func() map[string]int {
 		ids := map[string]int{}
 		for line := range strings.SplitSeq(f.logs.String(), "\n") {
-			var call struct{ Msg, CorrelationID string }
-			if json.Unmarshal([]byte(line), &call) == nil && call.Msg == "inventory call" && call.CorrelationID != "asked" && call.CorrelationID != e.ID.String() {
+			var call struct{ Msg, Operation, CorrelationID string }
+			if json.Unmarshal([]byte(line), &call) == nil && call.Msg == "inventory call" && call.Operation == "probe" {
 				ids[call.CorrelationID]++
 			}
 		}

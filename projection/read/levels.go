@@ -50,32 +50,62 @@ func (l *Levels) Load(ctx context.Context, ids []uuid.UUID) ([]inventory.Level, 
 	return found, nil
 }
 
-// Save keeps each level unless it has one with a later UpdatedAt, or the same and a later FetchedAt.
+// Save keeps each level unless what it has is later, as [inventory.Level.Supersedes] says.
+//
+// Where some documents were not replaced those that are missing are made, and then it tries again: between the two another instance
+// may have made one of an older level. It doesn't upsert by the guarded filter: the duplicate key of a document that stays would be
+// an error, at which FerretDB leaves out the operations behind it.
 func (l *Levels) Save(ctx context.Context, levels []inventory.Level) error {
-	models := make([]mongo.WriteModel, 0, len(levels))
+	var replace, create []mongo.WriteModel
 	for _, known := range newest(levels) {
-		updated, fetched := known.UpdatedAt.UnixMicro(), known.FetchedAt.UnixMicro()
-		older := bson.D{{Key: "_id", Value: known.VariantID.String()}, {Key: "$or", Value: bson.A{
-			bson.D{{Key: "updatedAt", Value: bson.D{{Key: "$lt", Value: updated}}}},
-			bson.D{{Key: "updatedAt", Value: updated}, {Key: "fetchedAt", Value: bson.D{{Key: "$lte", Value: fetched}}}},
-		}}}
+		id := bson.E{Key: "_id", Value: known.VariantID.String()}
 		fields := bson.D{{Key: "available", Value: known.Available}, {Key: "status", Value: string(known.Status)},
-			{Key: "updatedAt", Value: updated}, {Key: "fetchedAt", Value: fetched}, {Key: "source", Value: string(known.Source)}}
-		models = append(models, mongo.NewUpdateOneModel().SetFilter(older).SetUpdate(store.Set(fields)).SetUpsert(true))
+			{Key: "updatedAt", Value: known.UpdatedAt.UnixMicro()}, {Key: "fetchedAt", Value: known.FetchedAt.UnixMicro()},
+			{Key: "source", Value: string(known.Source)}}
+		replace = append(replace, mongo.NewUpdateOneModel().SetFilter(bson.D{id, {Key: "$or", Value: superseded(known)}}).SetUpdate(store.Set(fields)))
+		create = append(create, mongo.NewUpdateOneModel().SetFilter(bson.D{id}).SetUpdate(bson.D{{Key: "$setOnInsert", Value: fields}}).SetUpsert(true))
 	}
-	// A level that is newer doesn't match, and so is to be made, which its id forbids.
-	if _, err := l.store.BulkWrite(ctx, l.store.Database().Collection(levelsName), models); err != nil && !store.OnlyDuplicates(err) {
-		return fmt.Errorf("save the last known levels: %w", err)
+	replaced, err := l.write(ctx, replace)
+	if err != nil || replaced == int64(len(replace)) {
+		return err
 	}
-	return nil
+	if _, err := l.write(ctx, create); err != nil {
+		return err
+	}
+	_, err = l.write(ctx, replace)
+	return err
+}
+
+func (l *Levels) write(ctx context.Context, models []mongo.WriteModel) (matched int64, err error) {
+	matched, err = l.store.BulkWrite(ctx, l.store.Database().Collection(levelsName), models)
+	if err != nil && !store.OnlyDuplicates(err) {
+		return matched, fmt.Errorf("save the last known levels: %w", err)
+	}
+	return matched, nil
+}
+
+// superseded matches the documents that a level replaces: inventory.Level.Supersedes as a filter.
+func superseded(by inventory.Level) bson.A {
+	updated, fetched := by.UpdatedAt.UnixMicro(), by.FetchedAt.UnixMicro()
+	before := func(field, operator string, than int64) bson.E {
+		return bson.E{Key: field, Value: bson.D{{Key: operator, Value: than}}}
+	}
+	ofEvent := bson.E{Key: "source", Value: string(inventory.FromEvent)}
+	ofAnswer := bson.E{Key: "source", Value: bson.D{{Key: "$ne", Value: string(inventory.FromEvent)}}}
+	if by.Source != inventory.FromEvent {
+		return bson.A{bson.D{ofAnswer, before("fetchedAt", "$lte", fetched)}, bson.D{ofEvent, before("updatedAt", "$lte", updated)}}
+	}
+	return bson.A{
+		bson.D{before("updatedAt", "$lt", updated)},
+		bson.D{ofEvent, {Key: "updatedAt", Value: updated}, before("fetchedAt", "$lte", fetched)},
+	}
 }
 
 // newest keeps one level a variant: a command must not write the same document twice.
 func newest(levels []inventory.Level) map[uuid.UUID]inventory.Level {
 	byVariant := make(map[uuid.UUID]inventory.Level, len(levels))
 	for _, l := range levels {
-		known, twice := byVariant[l.VariantID]
-		if c := l.UpdatedAt.Compare(known.UpdatedAt); !twice || c > 0 || (c == 0 && !l.FetchedAt.Before(known.FetchedAt)) {
+		if known, twice := byVariant[l.VariantID]; !twice || l.Supersedes(known) {
 			byVariant[l.VariantID] = l
 		}
 	}

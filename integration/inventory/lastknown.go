@@ -13,7 +13,7 @@ import (
 type LastKnown interface {
 	// Load returns what it has of ids, in any order; what it hasn't is left out.
 	Load(ctx context.Context, ids []uuid.UUID) ([]Level, error)
-	// Save keeps each level unless it has one with a later UpdatedAt, or the same and a later FetchedAt.
+	// Save keeps each level unless what it has is later, as Level.Supersedes says.
 	Save(ctx context.Context, levels []Level) error
 }
 
@@ -45,7 +45,7 @@ func (s *saver) add(levels ...Level) {
 	for _, level := range levels {
 		held, ok := s.dirty[level.VariantID]
 		switch {
-		case ok && (held.UpdatedAt.After(level.UpdatedAt) || held.FetchedAt.After(level.FetchedAt)):
+		case ok && !level.Supersedes(held):
 		case !ok && len(s.dirty) >= saveBacklog:
 			s.metrics.saves.WithLabelValues("save", "dropped").Inc()
 		default:
@@ -111,5 +111,50 @@ func (s *saver) flush(ctx context.Context) bool {
 			return false
 		}
 		s.metrics.saves.WithLabelValues("save", "ok").Add(float64(len(batch)))
+	}
+}
+
+// loadLastKnown reads the durable levels of the flight's variants that memory knows no level of, once a flight, and once
+// a variant and process if there is none.
+func (r *Reader) loadLastKnown(f *flight) {
+	f.load.Do(func() {
+		defer close(f.loaded)
+		if r.known == nil {
+			return
+		}
+		var unknown []uuid.UUID
+		for i := range f.ids {
+			if found := r.store.find(&f.ids[i]); found == nil || (!found.hasLevel() && !found.checked.Load()) {
+				unknown = append(unknown, f.ids[i])
+			}
+		}
+		if len(unknown) > 0 {
+			r.load(unknown)
+		}
+	})
+}
+
+func (r *Reader) load(ids []uuid.UUID) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.client.cfg.LastKnownTimeout)
+	defer cancel()
+	levels, err := r.known.Load(ctx, ids)
+	if err != nil {
+		r.metrics.saves.WithLabelValues("load", "failed").Inc()
+		r.log.Warn("last known levels cannot be read", "levels", len(ids), "error", err)
+		for _, id := range ids { // not at once again
+			if at := r.store.slot(id); at.failure.Load() == nil {
+				r.fail(at, false, 0)
+			}
+		}
+		return
+	}
+	r.metrics.saves.WithLabelValues("load", "ok").Inc()
+	for _, level := range levels {
+		if level.Status.known() && !level.FetchedAt.IsZero() {
+			r.store.change(level.VariantID, true, func(cur *entry) *entry { return mergeStored(cur, level) })
+		}
+	}
+	for _, id := range ids {
+		r.store.slot(id).checked.Store(true)
 	}
 }

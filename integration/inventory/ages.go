@@ -10,6 +10,7 @@ const (
 	askElseStale                   // ask; what is held may be served if that fails
 	serve                          // serve what is held
 	serveAndRefresh                // serve what is held and ask behind
+	serveStale                     // serve what is held, marked stale: the service said a moment ago that it has no record
 	serveAbsent                    // the service has no such record
 )
 
@@ -35,16 +36,26 @@ func (a ages) judge(e *entry, now time.Time) verdict {
 		return ask
 	}
 	age := e.level.Age(now)
+	saidAbsent := !e.absentAt.IsZero() && max(0, now.Sub(e.absentAt)) < a.absentFor && e.changed.IsZero()
 	switch {
-	case e.absent && age < a.absentFor && e.changed.IsZero():
-		return serveAbsent
-	case e.absent || age >= a.staleMax:
+	case !e.known || age >= a.staleMax:
+		if saidAbsent {
+			return serveAbsent
+		}
 		return ask
-	case age >= a.revalidate || !e.changed.IsZero():
+	case saidAbsent:
+		return serveStale
+	case age >= a.revalidate || e.doubtful() || !e.changed.IsZero():
 		return askElseStale
 	case age >= a.fresh:
 		return serveAndRefresh
 	default:
 		return serve
 	}
+}
+
+// mayServe says whether what is held may be shown at all.
+func (a ages) mayServe(e *entry, now time.Time) bool {
+	verdict := a.judge(e, now)
+	return verdict != ask && verdict != serveAbsent
 }
