@@ -18,7 +18,7 @@ import (
 type JournalCheck struct {
 	builder *builder
 	shard   int16
-	settled int64                          // the checkpoint
+	upTo    int64                          // the checkpoint
 	pages   func(rows []eventstore.Record) // is given every page of the log
 	broken  map[uuid.UUID]bool             // products whose log can't be read to its end
 
@@ -54,9 +54,9 @@ func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows
 	if err != nil {
 		return nil, err
 	}
-	c := &JournalCheck{builder: b, shard: shard, settled: shards[shard].Pos, pages: pages,
+	c := &JournalCheck{builder: b, shard: shard, upTo: shards[shard].Pos, pages: pages,
 		broken: map[uuid.UUID]bool{}, open: view.NewMerge(true)}
-	next, stop := iter.Pull2(b.segments(ctx, view.SegmentID(shard, 0), view.SegmentID(shard, c.settled+1)))
+	next, stop := iter.Pull2(b.segments(ctx, view.SegmentID(shard, 0), view.SegmentID(shard, c.upTo+1)))
 	defer stop()
 	c.advance = func() error {
 		s, err, _ := next()
@@ -74,11 +74,11 @@ func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows
 			return nil, err
 		}
 	}
-	if err := c.begin(c.settled); err != nil {
+	if err := c.begin(c.upTo); err != nil {
 		return nil, err
 	}
 	c.surplus(nil)
-	c.bound(c.settled)
+	c.bound(c.upTo)
 	return c, nil
 }
 
@@ -156,13 +156,13 @@ func (c *JournalCheck) meet(m *view.Movement) error {
 	switch {
 	case found > 1:
 		c.fault(m.Product, "version %d is there %d times", m.Version, found)
-	case found == 0 && m.Pos <= c.settled:
+	case found == 0 && m.Pos <= c.upTo:
 		c.fault(m.Product, "version %d is missing", m.Version)
 	}
-	if found > 0 && m.Pos > c.settled {
+	if found > 0 && m.Pos > c.upTo {
 		c.now.beyond = append(c.now.beyond, *m)
 	}
-	if c.open.Peek() == nil && m.Pos <= c.settled {
+	if c.open.Peek() == nil && m.Pos <= c.upTo {
 		c.bound(m.Pos)
 	}
 	return nil

@@ -171,13 +171,13 @@ func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	}
 	for _, place := range places {
 		s, mark := held[place.Shard], marks[place.Shard]
-		if mark == s.at.Mark || (mark == "" && last[place.Shard] > place.Pos) {
+		if mark == s.at.CommandAt || (mark == "" && last[place.Shard] > place.Pos) {
 			continue
 		}
 		s.stopped = true
 		b.logger.ErrorContext(ctx, "a shard isn't projected: the log has another row at its checkpoint than when it was written, "+
 			"as after a restore; rebuild the projection",
-			"shard", place.Shard, "pos", place.Pos, "command_at_checkpoint", s.at.Mark, "command_in_log", mark)
+			"shard", place.Shard, "pos", place.Pos, "command_at_checkpoint", s.at.CommandAt, "command_in_log", mark)
 	}
 	return nil
 }
@@ -195,7 +195,7 @@ func (sub *subscription) progress(r *batch) map[int16]store.Checkpoint {
 		if c.Pos == 0 {
 			c.First = row.At.UnixMicro()
 		}
-		c.Pos, c.Mark, c.At = row.Pos, row.CommandID.String(), row.At.UnixMicro()
+		c.Pos, c.CommandAt, c.At = row.Pos, row.CommandID.String(), row.At.UnixMicro()
 		c.Complete = max(c.Complete, c.At-1) // others may come with the same time
 		moved[row.Shard] = c
 	}

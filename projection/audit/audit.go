@@ -132,7 +132,7 @@ type comparison struct {
 	stored  view.Document
 	exists  bool            // the document is
 	damage  error           // why it can't be read
-	settled int64           // the checkpoint
+	upTo    int64           // the checkpoint
 	folded  product.Product // as of the head's version
 	entry   *view.Entry     // as of the document's position and the checkpoint
 	last    int64           // version in the log
@@ -208,7 +208,7 @@ func (a *audit) read(ctx context.Context, shard int16, c *comparison) error {
 	if err != nil {
 		return err
 	}
-	c.settled = shards[shard].Pos
+	c.upTo = shards[shard].Pos
 	raw, err := a.into.Products.FindOne(ctx, store.ByID(c.id.String())).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
@@ -236,7 +236,7 @@ func (c *comparison) fold(r eventstore.Record, e product.Event) error {
 			c.held[key] = c.held[key].Apply(e)
 		}
 	}
-	if c.part > 0 || view.Unshown[r.Type] || r.Pos > max(c.stored.Pos, c.settled) {
+	if c.part > 0 || view.Unshown[r.Type] || r.Pos > max(c.stored.Pos, c.upTo) {
 		return nil
 	}
 	_, _, err := c.entry.Fold(r, e)

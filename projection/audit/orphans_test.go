@@ -28,10 +28,16 @@ func strayBlock(t *testing.T, product uuid.UUID, name string) view.Block {
 	return b
 }
 
-// Ensure that what is kept, and the log doesn't come to, is found one by one, and that documents of
-// it are removed.
-func TestAuditFindsExtras(t *testing.T) {
-	id, stranger := projectiontest.ID(0xaa, 1), projectiontest.ID(0xdd, 1)
+// extra is something that is kept, and that the log doesn't come to.
+type extra struct {
+	plant func(t *testing.T, s *store.Store, l *projectiontest.Log)
+	where string
+	of    uuid.UUID
+	stays bool // nothing of the read model, or named after no product
+}
+
+// extras are of a product that the log has, and of a stranger.
+func extras(id, stranger uuid.UUID) map[string]extra {
 	held := product.Reservation{ID: projectiontest.ID(0xcc, 900), SagaID: "s", Quantity: 3, Held: 3, State: product.StateActive}
 	blocks := func(of uuid.UUID, name string) func(*testing.T, *store.Store, *projectiontest.Log) {
 		return func(t *testing.T, s *store.Store, _ *projectiontest.Log) {
@@ -49,12 +55,7 @@ func TestAuditFindsExtras(t *testing.T) {
 		}
 	}
 	afternoon := view.Hour{Number: projectiontest.NewLog().Clock.Unix()/3600 + 24*365, Movements: 1}
-	for name, c := range map[string]struct {
-		plant func(t *testing.T, s *store.Store, l *projectiontest.Log)
-		where string
-		of    uuid.UUID
-		stays bool
-	}{
+	return map[string]extra{
 		"a reservation":               {reserved(id, held), "reservation", id, true},
 		"a cancelled reservation":     {reserved(id, product.Reservation{ID: projectiontest.ID(0xcc, 900), State: product.StateCancelled}), "reservation", id, true},
 		"a reservation of a stranger": {reserved(stranger, held), "reservation", stranger, true},
@@ -83,7 +84,14 @@ func TestAuditFindsExtras(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "parked", stranger, false},
-	} {
+	}
+}
+
+// Ensure that what is kept, and the log doesn't come to, is found one by one, and that documents of
+// it are removed.
+func TestAuditFindsExtras(t *testing.T) {
+	id, stranger := projectiontest.ID(0xaa, 1), projectiontest.ID(0xdd, 1)
+	for name, c := range extras(id, stranger) {
 		t.Run(name, func(t *testing.T) {
 			s := projectiontest.Open(t)
 			l := projectiontest.Stocked(t, 3)

@@ -261,11 +261,11 @@ func TestReservations(t *testing.T) {
 	})
 }
 
-// Ensure that changed and foreign cursors, and impossible pages, are refused.
-func TestBadPages(t *testing.T) {
-	s := projectiontest.Open(t)
-	l := projectiontest.NewLog()
-	a, b := projectiontest.ID(0xaa, 1), projectiontest.ID(0xaa, 2)
+// twoProducts are two products with two movements each, projected, and a reader of them.
+func twoProducts(t *testing.T) (a, b uuid.UUID, l *projectiontest.Log, r *Reader) {
+	t.Helper()
+	s, l := projectiontest.Open(t), projectiontest.NewLog()
+	a, b = projectiontest.ID(0xaa, 1), projectiontest.ID(0xaa, 2)
 	for _, id := range []uuid.UUID{a, b} {
 		l.Do(id, time.Second, product.Create{Name: "P", InitialStock: 5})
 		l.Do(id, time.Second, product.AdjustStock{Delta: 1, Reason: "r"})
@@ -274,62 +274,95 @@ func TestBadPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	projectiontest.Settle(t, s, l)
-	r := NewReader(s, nil)
-	products := func(order OrderField, page Range) (string, error) {
-		p, err := r.Products(t.Context(), ProductFilter{}, ProductOrder{Field: order}, page)
+	return a, b, l, NewReader(s, nil)
+}
+
+// productsBy reads a page of products, and returns its first cursor.
+func productsBy(r *Reader, order OrderField) func(Range) (string, error) {
+	return func(page Range) (string, error) {
+		p, err := r.Products(context.Background(), ProductFilter{}, ProductOrder{Field: order}, page)
 		if err != nil {
 			return "", err
 		}
 		return p.Edges[0].Cursor, nil
 	}
-	movements := func(of uuid.UUID, page Range) (string, error) {
-		p, err := r.Movements(t.Context(), MovementFilter{ProductID: of}, page)
+}
+
+// movementsOf does the same with movements.
+func movementsOf(r *Reader, id uuid.UUID) func(Range) (string, error) {
+	return func(page Range) (string, error) {
+		p, err := r.Movements(context.Background(), MovementFilter{ProductID: id}, page)
 		if err != nil {
 			return "", err
 		}
 		return p.Edges[0].Cursor, nil
 	}
-	one := Range{First: 1}
-	byName, err1 := products(ByName, one)
-	byStock, err2 := products(ByAvailable, one)
-	ofA, err3 := movements(a, one)
-	ofAll, err4 := movements(uuid.Nil, one)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		t.Fatal(err)
+}
+
+// Ensure that changed and foreign cursors are refused.
+func TestBadCursors(t *testing.T) {
+	a, b, _, r := twoProducts(t)
+	byName, byStock, ofA, ofB, ofAll := productsBy(r, ByName), productsBy(r, ByAvailable), movementsOf(r, a), movementsOf(r, b), movementsOf(r, uuid.Nil)
+	first := func(list func(Range) (string, error)) string {
+		cursor, err := list(Range{First: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cursor
 	}
-	tampered, _ := base64.RawURLEncoding.DecodeString(byName)
+	tampered, _ := base64.RawURLEncoding.DecodeString(first(byName))
 	tampered[len(tampered)/2] ^= 1
 	for name, c := range map[string]struct {
-		read func(Range) error
-		page Range
+		list   func(Range) (string, error)
+		cursor string
+	}{
+		"of another order":        {byName, first(byStock)},
+		"changed":                 {byName, base64.RawURLEncoding.EncodeToString(tampered)},
+		"none at all":             {byName, "x"},
+		"not a number":            {byStock, cursor("AVAILABLE", "many", a.String())},
+		"not an id":               {byStock, cursor("AVAILABLE", "1", "a")},
+		"another product's":       {ofB, first(ofA)},
+		"of the whole list":       {ofB, first(ofAll)},
+		"a product's for all":     {ofAll, first(ofA)},
+		"a product's, forged":     {ofA, cursor("product", a.String()+".00000000000x")},
+		"a product's, of no size": {ofA, cursor("product", "")},
+	} {
+		for way, page := range map[string]Range{"after": {First: 1, After: c.cursor}, "before": {Last: 1, Before: c.cursor}} {
+			if _, err := c.list(page); !errors.Is(err, ErrBadCursor) {
+				t.Errorf("%s, %s: %v", name, way, err)
+			}
+		}
+	}
+}
+
+// Ensure that pages, orders and spans of time that aren't read are refused, and more ids than a read takes.
+func TestBadRanges(t *testing.T) {
+	a, _, l, r := twoProducts(t)
+	many := make([]uuid.UUID, MaxIDs+1)
+	page := func(list func(Range) (string, error), page Range) func() error {
+		return func() error { _, err := list(page); return err }
+	}
+	timeline := func(days int, every Interval) func() error {
+		return func() error {
+			_, err := r.Timeline(t.Context(), a, l.Clock, l.Clock.AddDate(0, 0, days), every)
+			return err
+		}
+	}
+	for name, c := range map[string]struct {
+		read func() error
 		want error
 	}{
-		"a cursor of another order":  {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: byStock}, ErrBadCursor},
-		"a changed cursor":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: 1, After: base64.RawURLEncoding.EncodeToString(tampered)}, ErrBadCursor},
-		"no cursor at all":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{Last: 1, Before: "x"}, ErrBadCursor},
-		"not a number":               {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "many", a.String())}, ErrBadCursor},
-		"not an id":                  {func(p Range) error { _, err := products(ByAvailable, p); return err }, Range{First: 1, After: cursor("AVAILABLE", "1", "a")}, ErrBadCursor},
-		"another product's cursor":   {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
-		"a cursor of the whole list": {func(p Range) error { _, err := movements(b, p); return err }, Range{First: 1, After: ofAll}, ErrBadCursor},
-		"a product's cursor for all": {func(p Range) error { _, err := movements(uuid.Nil, p); return err }, Range{First: 1, After: ofA}, ErrBadCursor},
-		"a product's cursor, forged": {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, After: cursor("product", a.String()+".00000000000x")}, ErrBadCursor},
-		"first and last":             {func(p Range) error { _, err := movements(a, p); return err }, Range{First: 1, Last: 1}, ErrBadRange},
-		"neither":                    {func(p Range) error { _, err := products(ByName, p); return err }, Range{}, ErrBadRange},
-		"more than a page":           {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: MaxNodes + 1}, ErrBadRange},
-		"less than none":             {func(p Range) error { _, err := products(ByName, p); return err }, Range{First: -1}, ErrBadRange},
-		"an order that isn't one":    {func(p Range) error { _, err := products("PRICE", p); return err }, one, ErrBadRange},
-		"a timeline that ends too late": {func(Range) error {
-			_, err := r.Timeline(t.Context(), a, l.Clock, l.Clock.AddDate(2, 0, 0), Hourly)
-			return err
-		}, one, ErrBadRange},
-		"a timeline that runs back": {func(Range) error {
-			_, err := r.Timeline(t.Context(), a, l.Clock, l.Clock.AddDate(0, 0, -2), Daily)
-			return err
-		}, one, ErrBadRange},
-		"too many products": {func(Range) error { _, err := r.ProductsByIDs(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
-		"too many variants": {func(Range) error { _, err := r.Variants(t.Context(), make([]uuid.UUID, MaxIDs+1)); return err }, one, ErrTooMany},
+		"first and last":                {page(movementsOf(r, a), Range{First: 1, Last: 1}), ErrBadRange},
+		"neither":                       {page(productsBy(r, ByName), Range{}), ErrBadRange},
+		"more than a page":              {page(productsBy(r, ByName), Range{First: MaxNodes + 1}), ErrBadRange},
+		"less than none":                {page(productsBy(r, ByName), Range{First: -1}), ErrBadRange},
+		"an order that isn't one":       {page(productsBy(r, "PRICE"), Range{First: 1}), ErrBadRange},
+		"a timeline that ends too late": {timeline(2*366, Hourly), ErrBadRange},
+		"a timeline that runs back":     {timeline(-2, Daily), ErrBadRange},
+		"too many products":             {func() error { _, err := r.ProductsByIDs(t.Context(), many); return err }, ErrTooMany},
+		"too many variants":             {func() error { _, err := r.Variants(t.Context(), many); return err }, ErrTooMany},
 	} {
-		if err := c.read(c.page); !errors.Is(err, c.want) {
+		if err := c.read(); !errors.Is(err, c.want) {
 			t.Errorf("%s: want %v, got %v", name, c.want, err)
 		}
 	}

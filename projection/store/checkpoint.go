@@ -22,13 +22,13 @@ type checkpoints struct {
 
 // Checkpoint says how far one shard is.
 type Checkpoint struct {
-	Pos      int64  `bson:"pos"`           // of the last row that is in the documents
-	Mark     string `bson:"mark"`          // that row's command: a log that has another there isn't the log it was
-	At       int64  `bson:"at"`            // that row's time
-	First    int64  `bson:"first"`         // the time of the first row; 0 where it isn't known
-	Complete int64  `bson:"complete"`      // every row up to this time is in the documents
-	Epoch    int64  `bson:"epoch"`         // of the latest owner's lease: an older one may not write
-	CaughtUp int64  `bson:"caughtUpUnder"` // the epoch under which the shard was last read to its end
+	Pos       int64  `bson:"pos"`           // of the last row that is in the documents
+	CommandAt string `bson:"mark"`          // that row's command: a log that has another there isn't the log it was
+	At        int64  `bson:"at"`            // that row's time
+	First     int64  `bson:"first"`         // the time of the first row; 0 where it isn't known
+	Complete  int64  `bson:"complete"`      // every row up to this time is in the documents
+	Epoch     int64  `bson:"epoch"`         // of the latest owner's lease: an older one may not write
+	CaughtUp  int64  `bson:"caughtUpUnder"` // the epoch under which the shard was last read to its end
 }
 
 // ShardKey is a shard as it is written in documents and metrics.

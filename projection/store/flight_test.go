@@ -8,11 +8,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // Ensure that reads at the same time share one that began after each of them came, and that one who
 // goes away takes nobody along.
-func TestReadsShareTheNextFlight(t *testing.T) {
+func TestReadsShareTheNextFlight(t *testing.T) { synctest.Test(t, readsShareTheNextFlight) }
+
+func readsShareTheNextFlight(t *testing.T) {
 	var f Flights[int]
 	var reads, written atomic.Int64
 	began, goOn := make(chan struct{}, 10), make(chan struct{})
@@ -32,18 +35,15 @@ func TestReadsShareTheNextFlight(t *testing.T) {
 	<-began
 	written.Store(7) // whoever asks from here on must see it
 	var crowd sync.WaitGroup
-	var boarded atomic.Int64
 	for range 1000 {
 		crowd.Go(func() {
 			mine := f.board("a", func(*flight[int]) { t.Error("another flight began beside the one under way") })
-			boarded.Add(1)
 			if <-mine.landed; mine.value != 7 || mine.err != nil {
 				t.Errorf("read %d, %v", mine.value, mine.err)
 			}
 		})
 	}
-	for boarded.Load() < 1000 {
-	}
+	synctest.Wait() // all of them have boarded
 	leave()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("who went away got %v", err)
