@@ -125,8 +125,8 @@ func parseExport(raw string) (e export, err error) {
 	if e.where.To, err = exportTime(query, "to"); err != nil {
 		return e, err
 	}
-	if query.Has("from") && query.Has("to") && e.where.From.After(e.where.To) {
-		return e, badInput("from %s is after to %s; it must be at most that", stamp(e.where.From), stamp(e.where.To))
+	if from, to := e.where.From, e.where.To; from != nil && to != nil && from.After(*to) {
+		return e, badInput("from %s is after to %s; it must be at most that", stamp(*from), stamp(*to))
 	}
 	switch e.format = query.Get("format"); e.format {
 	case "":
@@ -155,15 +155,15 @@ func parseExport(raw string) (e export, err error) {
 	return e, nil
 }
 
-func exportTime(query url.Values, name string) (time.Time, error) {
+func exportTime(query url.Values, name string) (*time.Time, error) {
 	if !query.Has(name) {
-		return time.Time{}, nil
+		return nil, nil
 	}
 	at, err := model.UnmarshalDateTime(query.Get(name))
 	if err != nil {
-		return at, badInput("%s: %s (in a URL + is written as %%2B)", name, err)
+		return nil, badInput("%s: %s (in a URL + is written as %%2B)", name, err)
 	}
-	return at, nil
+	return &at, nil
 }
 
 // exportWriter writes rows through buffers of fixed size, and starts the answer with the first of them.

@@ -53,7 +53,7 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 	if args.from != nil && args.to != nil && args.from.After(*args.to) {
 		return nil, badInput("from %s is after to %s; it must be at most that", stamp(*args.from), stamp(*args.to))
 	}
-	filter.From, filter.To = orZero(args.from), orZero(args.to)
+	filter.From, filter.To = args.from, args.to
 	if args.types != nil && len(args.types) == 0 {
 		return nil, badInput("types is empty; it must have at least one type, or be absent")
 	}
@@ -110,10 +110,3 @@ func (r *Resolver) timeline(ctx context.Context, productID string, from, to time
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-
-func orZero(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return *t
-}

@@ -202,7 +202,7 @@ func TestWhatListsAskFor(t *testing.T) {
 		if diff := cmp.Diff(want, got.Data["product"].(map[string]any)["stockMovements"]); diff != "" {
 			t.Errorf("movements (-want +got):\n%s\n%s", diff, got.body)
 		}
-		wanted := []read.MovementFilter{{ProductID: numbered("a", 0), From: from, To: to, Types: []view.MovementType{view.Reserved, view.Expired}}}
+		wanted := []read.MovementFilter{{ProductID: numbered("a", 0), From: &from, To: &to, Types: []view.MovementType{view.Reserved, view.Expired}}}
 		if diff := cmp.Diff(wanted, asked); diff != "" {
 			t.Errorf("asked (-want +got):\n%s", diff)
 		}

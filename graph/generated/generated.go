@@ -1083,7 +1083,8 @@ Which products: those that meet every condition given.
 """
 input ProductFilter {
   """
-  Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case. At most 200 characters and 10 words.
+  Each word of this begins a word of the product's name, or of a variant's name or SKU. Case, composition and accents don't count: ` + "`" + `kase` + "`" + `
+  finds ` + "`" + `Käse` + "`" + `. Where a script sets no spaces a whole run is a word. One that shows nothing asks for nothing. At most 200 characters and 10 words.
   """
   search: String
   """
@@ -1155,7 +1156,7 @@ What products can be ordered by.
 """
 enum ProductOrderField {
   """
-  The name.
+  The name, as in a dictionary: by the Unicode collation of the root locale.
   """
   NAME
   """

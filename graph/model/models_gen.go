@@ -193,7 +193,8 @@ type ProductEdge struct {
 
 // Which products: those that meet every condition given.
 type ProductFilter struct {
-	// Each word of this begins a word of the product's name, or of a variant's name or SKU, in upper or lower case. At most 200 characters and 10 words.
+	// Each word of this begins a word of the product's name, or of a variant's name or SKU. Case, composition and accents don't count: `kase`
+	// finds `Käse`. Where a script sets no spaces a whole run is a word. One that shows nothing asks for nothing. At most 200 characters and 10 words.
 	Search *string `json:"search,omitempty"`
 	// The stock is so.
 	StockStatus *product.StockStatus `json:"stockStatus,omitempty"`

@@ -127,7 +127,7 @@ func everyRead(l *projectiontest.Log) map[string]func(context.Context, *Reader) 
 		},
 		"version": func(ctx context.Context, r *Reader) error { return r.WaitFor(ctx, id, 1) },
 	}
-	for name, where := range map[string]MovementFilter{"of all": {}, "of one": {ProductID: id}, "of all since": {From: l.Clock.Add(-time.Hour)},
+	for name, where := range map[string]MovementFilter{"of all": {}, "of one": {ProductID: id}, "of all since": {From: new(l.Clock.Add(-time.Hour))},
 		"of all of rare types": {Types: []view.MovementType{view.Adjusted, view.Initial}}, "of one of rare types": {ProductID: id, Types: []view.MovementType{view.Expired}},
 		"of all of a common type": {Types: []view.MovementType{view.Reserved}}} {
 		for way, page := range map[string]Range{"newest": {First: 3}, "oldest": {Last: 3}} {

@@ -127,10 +127,10 @@ func TestAnExportIsTheMovements(t *testing.T) {
 			where.ProductID = projectiontest.ID(0xaa, rapid.IntRange(0, 2).Draw(t, "which"))
 		}
 		if rapid.Bool().Draw(t, "from") {
-			where.From = moment(t, l)
+			where.From = new(moment(t, l))
 		}
 		if rapid.Bool().Draw(t, "to") {
-			where.To = moment(t, l)
+			where.To = new(moment(t, l))
 		}
 		want := wantedMovements(l, where)
 		listed := pages(t, 7, false, func(page Range) (Page[Movement], error) { return r.Movements(context.Background(), where, page) })
@@ -175,8 +175,8 @@ func TestTheEdgesOfAnExport(t *testing.T) {
 		if err != nil || len(all.Edges) == 0 {
 			t.Fatal(len(all.Edges), err)
 		}
-		until, err1 := r.Movements(t.Context(), MovementFilter{ProductID: id, To: far}, Range{First: MaxNodes, Count: true})
-		since, err2 := r.Movements(t.Context(), MovementFilter{ProductID: id, From: far}, Range{First: MaxNodes, Count: true})
+		until, err1 := r.Movements(t.Context(), MovementFilter{ProductID: id, To: &far}, Range{First: MaxNodes, Count: true})
+		since, err2 := r.Movements(t.Context(), MovementFilter{ProductID: id, From: &far}, Range{First: MaxNodes, Count: true})
 		if err := errors.Join(err1, err2); err != nil || until.Total != int64(len(all.Edges)) || len(until.Edges) != len(all.Edges) || len(since.Edges) > 0 || since.Total > 0 {
 			t.Errorf("product %s: %d and %d of %d up to 2300, %d and %d since; %v", id, len(until.Edges), until.Total, len(all.Edges), len(since.Edges), since.Total, err)
 		}

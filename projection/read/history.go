@@ -159,10 +159,11 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 	default:
 		return nil, fmt.Errorf("there is no interval %q: %w", every, ErrBadRange)
 	}
-	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.Year() < 1970 || to.Year() > 9999 {
-		return nil, fmt.Errorf("from %s to %s: to must be after from and at most %d times one %s after it, both after 1970: %w", from, to, most, every, ErrBadRange)
-	}
 	first, end := floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
+	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.UTC().Year() < 1970 || view.TimeOf(end).Year() > 9999 {
+		return nil, fmt.Errorf("from %s to %s: to must be after from, at most %d times one %s after it, and the buckets between them in the years 1970 to 9999: %w",
+			stamp(from), stamp(to), most, every, ErrBadRange)
+	}
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, d, ok, err := r.visible(ctx, productID)
@@ -250,5 +251,7 @@ func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document
 	}
 	return found, nil
 }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 func floor(at, width int64) int64 { return at - ((at%width)+width)%width }

@@ -35,8 +35,8 @@ func (m Movement) Available() int64 { return m.Total - m.Reserved }
 
 // MovementFilter says which movements a list holds.
 type MovementFilter struct {
-	ProductID uuid.UUID // uuid.Nil: of all products
-	From, To  time.Time // from this instant on, before that one; zero: open
+	ProductID uuid.UUID  // uuid.Nil: of all products
+	From, To  *time.Time // from this instant on, before that one; nil: open
 	Types     []view.MovementType
 }
 
@@ -124,14 +124,14 @@ func (r *Reader) keyRange(ctx context.Context, g store.Generation, where Movemen
 		return keyRange{}, err
 	}
 	first, end := d.Since, d.Version+1
-	if !where.From.IsZero() {
+	if where.From != nil {
 		before, err := r.versionAt(ctx, g, &d, where.From.UnixMicro()-1)
 		if err != nil {
 			return keyRange{}, err
 		}
 		first = max(first, before+1)
 	}
-	if !where.To.IsZero() {
+	if where.To != nil {
 		before, err := r.versionAt(ctx, g, &d, where.To.UnixMicro()-1)
 		if err != nil {
 			return keyRange{}, err
@@ -177,12 +177,12 @@ func (r *Reader) rangeOfAll(ctx context.Context, g store.Generation, where Movem
 	}
 	s := keyRange{source: history, list: "all", types: types, width: 20_000, growth: 8, most: 4e15,
 		shape: (&view.Movement{}).Order(), at: microsAt, key: (*view.Movement).Order,
-		bound: func(at int64) string { return lowestAt(min(at, lastMicro)) }}
+		bound: func(at int64) string { return lowestAt(min(max(at, 0), lastMicro)) }}
 	s.lo, s.hi = s.bound(first), s.bound(watermark+1)
-	if !where.From.IsZero() {
+	if where.From != nil {
 		s.lo = max(s.lo, s.bound(where.From.UnixMicro()))
 	}
-	if !where.To.IsZero() {
+	if where.To != nil {
 		s.hi = min(s.hi, s.bound(where.To.UnixMicro()))
 	}
 	r.fit(&s)

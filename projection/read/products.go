@@ -20,7 +20,7 @@ import (
 
 // ProductFilter says which products a list holds: those that meet every condition given. Zero values are no condition.
 type ProductFilter struct {
-	Search       string // each of its words begins a word of the product's name, or of a variant's name or SKU; case doesn't matter; at most MaxSearch
+	Search       string // each of its words begins a word of the product's name, or of a variant's name or SKU (see [product.Words]); at most MaxSearch
 	StockStatus  product.StockStatus
 	Orderable    *bool
 	AvailableGTE *int64
@@ -41,7 +41,7 @@ type OrderField string
 
 // The orders. Products that are equal in one are ordered by id.
 const (
-	ByName        OrderField = "NAME" // in lower case, by code point
+	ByName        OrderField = "NAME" // as in a dictionary: see [product.SortKey]
 	ByCreatedAt   OrderField = "CREATED_AT"
 	ByUpdatedAt   OrderField = "UPDATED_AT"
 	ByAvailable   OrderField = "AVAILABLE"
@@ -132,7 +132,7 @@ func (w ProductFilter) filter() (bson.D, error) {
 	if w.IDs != nil {
 		add("_id", bson.D{{Key: "$in", Value: distinct(w.IDs)}})
 	}
-	if w.Search != "" {
+	if product.Trim(w.Search) != "" { // what shows nothing asks for nothing
 		all, err := search(w.Search)
 		if err != nil {
 			return nil, err
@@ -147,7 +147,7 @@ func search(text string) (all bson.A, err error) {
 	if n := utf8.RuneCountInString(text); n > MaxSearch {
 		return nil, fmt.Errorf("search has %d characters; it can have %d: %w", n, MaxSearch, ErrBadRange)
 	}
-	distinct := view.Words(text)
+	distinct := product.Words(text)
 	if len(distinct) > MaxSearchWords {
 		return nil, fmt.Errorf("search has %d words; it can have %d: %w", len(distinct), MaxSearchWords, ErrBadRange)
 	}

@@ -75,7 +75,7 @@ func wantedProducts(l *projectiontest.Log, w ProductFilter, order ProductOrder) 
 		c := 0
 		switch order.Field {
 		case ByName:
-			c = strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+			c = strings.Compare(product.SortKey(a.Name), product.SortKey(b.Name))
 		case ByUpdatedAt:
 			c = int(a.UpdatedAt - b.UpdatedAt)
 		case ByAvailable:

@@ -85,10 +85,10 @@ func TestMovementPages(t *testing.T) {
 			where.ProductID = projectiontest.ID(0xaa, rapid.IntRange(0, 3).Draw(t, "which"))
 		}
 		if rapid.Bool().Draw(t, "from") {
-			where.From = moment(t, l)
+			where.From = new(moment(t, l))
 		}
 		if rapid.Bool().Draw(t, "to") {
-			where.To = moment(t, l)
+			where.To = new(moment(t, l))
 		}
 		want := wantedMovements(l, where)
 		size, backward := rapid.IntRange(1, 20).Draw(t, "size"), rapid.Bool().Draw(t, "backward")
@@ -138,7 +138,7 @@ func wantedMovements(l *projectiontest.Log, where MovementFilter) []Movement {
 		for _, m := range rows {
 			shown := movementOf(&m)
 			if !m.Type.Visible() || (len(where.Types) > 0 && !slices.Contains(where.Types, m.Type)) ||
-				(!where.From.IsZero() && shown.OccurredAt.Before(where.From)) || (!where.To.IsZero() && !shown.OccurredAt.Before(where.To)) {
+				(where.From != nil && shown.OccurredAt.Before(*where.From)) || (where.To != nil && !shown.OccurredAt.Before(*where.To)) {
 				continue
 			}
 			all = append(all, placed{shown, m.Order()})

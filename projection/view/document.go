@@ -10,9 +10,7 @@ package view
 import (
 	"errors"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -203,24 +201,14 @@ func (d *Document) inventory(e product.InventoryChanged, logged time.Time) bool 
 
 // derive computes what is stored for the sake of filters and orders.
 func (d *Document) derive() {
-	d.SortName = strings.ToLower(d.Name)
+	d.SortName = product.SortKey(d.Name)
 	text := []string{d.Name}
 	for i := range d.Variants {
 		v := &d.Variants[i]
 		v.Orderable = v.Record && v.Event != outOfStock
 		text = append(text, v.SKU, v.Name)
 	}
-	d.Words = Words(text...)
-}
-
-// Words are the distinct words of texts, in lower case.
-func Words(texts ...string) []string {
-	var all []string
-	for _, text := range texts {
-		all = append(all, strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	d.Words = product.Words(text...)
 }
 
 // StockFields is the part of the document that stock events change, with the guard's new state.
@@ -234,7 +222,7 @@ func (d *Document) StockFields() bson.D {
 
 // size estimates what the document takes in memory.
 func (d *Document) size() int {
-	n := 512 + len(d.Name)*2 + len(d.Description) + cap(d.Tail)
+	n := 512 + len(d.Name) + len(d.SortName) + len(d.Description) + cap(d.Tail)
 	for _, w := range d.Words {
 		n += 16 + len(w)
 	}

@@ -32,12 +32,6 @@ func ExampleEntry_Fold() {
 	// Coat 2 LOW_STOCK
 }
 
-// The words of a text are what a search finds it by.
-func ExampleWords() {
-	fmt.Println(view.Words("Rain Coat, blue", "SKU-7 coat"))
-	// Output: [7 blue coat rain sku]
-}
-
 // A merge hands on what several shards have, in the order of time.
 func ExampleMerge() {
 	merge := view.NewMerge(true)
