@@ -39,7 +39,7 @@ func TestRealClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	documents := filepath.Join(dir, "documents.json") // written by Relay's compiler later on
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "schema.graphqls"), schema, 0o600), os.WriteFile(documents, []byte("{}"), 0o600),
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "schema.graphql"), schema, 0o600), os.WriteFile(documents, []byte("{}"), 0o600),
 		os.Symlink(modules, filepath.Join(dir, "node_modules"))); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ assert.equal(typeof from.data.reviews[0].of.stock.available, "number");
 // And from this one to the other.
 const to = await across("query ($id: ID!) { product(id: $id) { name reviews { stars } variants { sku weight } } }", { id: one.id });
 assert.equal(to.errors, undefined, JSON.stringify(to.errors));
-assert.deepEqual(to.data.product.reviews, [{ stars: 5 }]);
+assert.deepEqual(to.data.product.reviews.map((r) => r.stars), [5]);
 assert.deepEqual(to.data.product.variants.map((v) => v.weight), [12, 12]);
 
 await Promise.all([gateway.stop(), server.stop()]);

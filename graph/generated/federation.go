@@ -2,6 +2,8 @@ package generated
 
 import (
 	"context"
+	"regexp"
+	"sync"
 
 	"product-service/graph/model"
 )
@@ -21,7 +23,14 @@ func (ec *executionContext) __resolve_entities(ctx context.Context, representati
 	return found
 }
 
-// The schema of the subgraph is the file schema.graphqls, without what graph/federation.graphqls adds.
 func (ec *executionContext) __resolve__service(context.Context) (model.Service, error) {
-	return model.Service{Sdl: parsedSchema.Types["Product"].Position.Src.Input}, nil
+	return model.Service{Sdl: subgraph()}, nil
 }
+
+// subgraph is the file schema.graphqls, without what graph/federation.graphqls adds, and without the scopes that fields need: a gateway
+// that can't ask for scopes refuses to run a schema that names them, and this service asks for them itself.
+var subgraph = sync.OnceValue(func() string {
+	return scopesMark.ReplaceAllString(parsedSchema.Types["Product"].Position.Src.Input, "")
+})
+
+var scopesMark = regexp.MustCompile(` @requiresScopes\(scopes: \[\[[^\]]*\]\]\)`)

@@ -222,7 +222,14 @@ func newExecutionContext(
 }
 
 var sources = []*ast.Source{
-	{Name: "../../schema.graphqls", Input: `extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@shareable", "@requiresScopes"])
+	{Name: "../../schema.graphqls", Input: `"""
+Products and their stock, as customers, shops and analysts see them.
+"""
+schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key", "@shareable"]) {
+  query: Query
+  mutation: Mutation
+  subscription: Subscription
+}
 
 """
 An instant: RFC 3339 with an offset, such as ` + "`" + `2026-02-28T14:05:00Z` + "`" + `, in the years 0001 to 9999 of UTC. Answers are in UTC. It counts to
