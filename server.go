@@ -184,6 +184,7 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	if s.Projects {
 		life.start("projector", projector.Run)
 	}
+	life.start("changes", func(ctx context.Context) error { return documents.FollowChanges(ctx, log, s.log) })
 	if err := s.announce(life, log, leases); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,9 @@ package store
 import (
 	"sync"
 
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"product-service/projection/view"
 )
 
@@ -11,11 +14,19 @@ type Changes struct {
 	mu          sync.Mutex
 	subscribers map[int]func([]view.Change)
 	last        int
-	begun       chan struct{} // gets a value with a subscriber
+	begun       chan struct{}                // gets a value with a subscriber
+	told        *lru.Cache[uuid.UUID, int64] // up to which position of a product: what this process writes comes to it again
 }
 
+// rememberedChanges is of how many products it is remembered what was told of them.
+const rememberedChanges = 4096
+
 func newChanges() *Changes {
-	return &Changes{subscribers: map[int]func([]view.Change){}, begun: make(chan struct{}, 1)}
+	told, err := lru.New[uuid.UUID, int64](rememberedChanges)
+	if err != nil {
+		panic(err) // the size is one there can be
+	}
+	return &Changes{subscribers: map[int]func([]view.Change){}, begun: make(chan struct{}, 1), told: told}
 }
 
 // Subscribe has changes told from now on, after they show in reads, until stop is called. No
@@ -44,16 +55,32 @@ func (s *Store) TellChanges(in Generation, changes ...view.Change) {
 	s.mu.Lock()
 	read := s.known.read.Generation == in.Name
 	s.mu.Unlock()
-	if read && len(changes) > 0 {
-		s.Changes.tell(changes)
+	if !read || len(changes) == 0 {
+		return
 	}
+	s.Changes.tell(changes)
 }
 
+// tell tells of changes, but of those that were told; nil stands for any.
 func (c *Changes) tell(changes []view.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var news []view.Change
+	for _, change := range changes {
+		if known, ok := c.told.Get(change.ProductID); ok && change.Pos > 0 && change.Pos <= known {
+			continue
+		}
+		c.told.Add(change.ProductID, change.Pos)
+		news = append(news, change)
+	}
+	switch {
+	case changes == nil:
+		c.told.Purge()
+	case len(news) == 0:
+		return
+	}
 	for _, changed := range c.subscribers {
-		changed(changes)
+		changed(news)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // knows which server it is: the operations below keep to its limits.
 type Server struct {
 	Indexes bool // queries use indexes
+	Streams bool // there are change streams
 	Sums    bool // an aggregation adds up fields of embedded documents
 
 	lookups    bool // a query for a list of ids doesn't read the whole collection
@@ -45,7 +46,16 @@ func (s *Store) ask(ctx context.Context) error {
 	}
 	if s.Server = mongoDB; info.Ferret != "" {
 		s.Server = ferretDB
+		return nil
 	}
+	var hello struct {
+		Set  string `bson:"setName"`
+		Kind string `bson:"msg"`
+	}
+	if err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+		return fmt.Errorf("ask MongoDB what it can do: %w", err)
+	}
+	s.Server.Streams = hello.Set != "" || hello.Kind == "isdbgrid" // members of a replica set, and routers to some
 	return nil
 }
 
