@@ -18,8 +18,8 @@ import (
 	"product-service/projection/view"
 )
 
-// errStale says that the database holds other documents than the worker believed: it has to read
-// them again.
+// errStale says that the database holds other documents than the builder believed. The builder has
+// to read them again.
 var errStale = errors.New("documents changed under the projector")
 
 // builder folds pages of the log into one generation. It belongs to one goroutine.
@@ -35,15 +35,15 @@ type builder struct {
 	parked  map[uuid.UUID]int64 // the position of the row that can't be folded in
 }
 
-// page is what becomes of some rows.
+// page is some rows of the log, and what becomes of them.
 type page struct {
 	rows    []eventstore.Record
 	entries map[uuid.UUID]*view.Entry
 	journal map[int16]view.Segments
 }
 
-// apply folds rows into the documents and writes them. When it returns nil every row is in them, or
-// its product is parked.
+// apply folds rows into the documents and writes them. When it returns nil every row is in the
+// documents, or its product is parked.
 func (b *builder) apply(ctx context.Context, records []eventstore.Record) error {
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
@@ -62,14 +62,15 @@ func (b *builder) apply(ctx context.Context, records []eventstore.Record) error 
 	}
 }
 
-// skips says that a row is in no document: nothing of its kind is shown, or its product is parked.
+// skips says that a row goes into no document: no document shows rows of its type, or its product is
+// parked.
 func (b *builder) skips(r *eventstore.Record) bool {
 	poison := b.parked[r.ProductID]
 	return view.Unshown[r.Type] || (poison > 0 && r.Pos >= poison)
 }
 
-// try folds a page. With again set it trusts no entry it kept, and a product whose versions have a
-// hole is folded anew from its stream.
+// try folds a page. With again set it trusts no entry that it kept, and repairs a product whose
+// versions have a hole from the product's stream.
 func (b *builder) try(ctx context.Context, p *page, again bool) error {
 	if err := b.load(ctx, p, again); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 	return nil
 }
 
-// add folds a row in. One that can't be decoded parks its product.
+// add folds a row in. A row that can't be decoded parks its product.
 func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
 	if r.Pos <= e.Doc.Pos {
 		return b.noteAgain(ctx, p, e, r)
@@ -128,8 +129,8 @@ func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore
 	return err
 }
 
-// repairInPage folds the product of a row anew, whose versions have a hole or whose documents are
-// damaged: it is then further than the page.
+// repairInPage repairs the product of a row: its versions have a hole, or its documents are damaged.
+// The product's documents are then further than the page.
 func (b *builder) repairInPage(ctx context.Context, p *page, r *eventstore.Record, damage error) error {
 	id := r.ProductID
 	b.logger.WarnContext(ctx, "a product's documents have a hole in their versions, or are damaged; folding it anew",
@@ -155,8 +156,8 @@ func (b *builder) note(p *page, m *view.Movement) {
 	p.journal[shard] = s
 }
 
-// noteAgain adds the movement of a row that is folded in already, as after a product was folded
-// anew, and isn't in the journal.
+// noteAgain adds the movement of a row to the page's part of the journal, where the row is folded in
+// already but isn't in the journal: as after a repair of its product.
 func (b *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
 	if r.Version == 0 || r.Pos <= b.journal[r.Shard] {
 		return nil

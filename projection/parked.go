@@ -10,7 +10,7 @@ import (
 	"product-service/projection/store"
 )
 
-// park sets a product aside: its rows are skipped until it is folded anew, while those of others go on.
+// park sets a product aside: its rows are skipped until it is repaired.
 func (b *builder) park(ctx context.Context, r eventstore.Record, why error) error {
 	p := store.Parked{Product: r.ProductID, Shard: r.Shard, Pos: r.Pos, Version: r.Version, Type: r.Type,
 		Error: why.Error(), At: b.now()}

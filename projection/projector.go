@@ -2,9 +2,10 @@
 //
 // A [Projector] reads the shards it has leases for by position, and writes page by page: first the
 // blocks of movements, the journal and the hours that ended, then the products, then how far it
-// got. Every product carries the position of the last row folded into it, and is only written by
-// who knows what it held: so a page may be folded twice, by two processes, or half, and a row
-// counts once. A row that can't be folded in parks its product, and not its shard.
+// got. Every product carries the position of the last row folded into it, and a write of it applies
+// only to the state that it was computed from. A page may therefore be folded twice, by two
+// processes, or in part, and each row counts once. A row that can't be folded in parks its product,
+// and not its shard.
 //
 // [Rebuild] fills a new generation of documents beside the one that is read. A [Repairer] writes
 // single products again, in place. The documents are described in package view, kept in package
@@ -70,8 +71,8 @@ func NewProjector(
 		pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}, nil
 }
 
-// Run projects until the context ends; the page in hand is finished first. Whatever fails meanwhile
-// is logged and tried again.
+// Run projects until the context ends, and finishes its page first. It logs whatever fails meanwhile
+// and tries it again.
 func (p *Projector) Run(ctx context.Context) error {
 	hints := p.log.Committed()
 	work := context.WithoutCancel(ctx)
@@ -104,28 +105,30 @@ func (p *Projector) Run(ctx context.Context) error {
 	return nil
 }
 
-// longestRest is as long as a page may let the log grow before the next one is begun.
+// longestRest is the longest time between two pages for the sake of the cost of a page.
 const longestRest = 400 * time.Millisecond
 
-// rest lets the log grow after a page that took some time: the more a page costs, the more rows are
-// to share the cost of the next one, because a product is written once a page however often it
-// changed. A read that waits for a version shortens it.
+// rest waits after a page, the longer the more time the page took. A page writes each product once,
+// however often it changed: so the more a page costs, the more rows are to share the next one. A
+// read that waits for a version ends the rest.
 func (p *Projector) rest(ctx context.Context, took time.Duration) {
 	least := max(0, p.store.Config.Pace-took)
 	store.Pause(ctx, nil, least)
 	store.Pause(ctx, p.store.Waiting.Came, min(2*took, longestRest)-least)
 }
 
-// errNewer says that a newer version of this program has taken over the documents, as in the middle
-// of an upgrade.
+// errNewer says that the documents are those of a newer version of this program, as in the middle of
+// an upgrade.
 var errNewer = errors.New("the documents have the shape of a newer version of this program, to which they are left")
 
-// ErrShape says that the documents have yet to be rebuilt, or are a newer version's.
+// ErrShape says that the documents have the shape of an older version of this program, and have yet
+// to be rebuilt, or that of a newer one.
 var ErrShape = errors.New("the documents have the shape of another version of this program; " +
 	"run that one, or wait for their rebuild")
 
-// upgrade rebuilds a generation of an older shape, or waits for who does. It isn't added to
-// meanwhile: documents of two shapes in one generation would be worse than late ones.
+// upgrade rebuilds a generation of an older shape, or waits for the process that does. Nothing is
+// added to that generation meanwhile: documents of two shapes in one generation would be worse than
+// late ones.
 func (p *Projector) upgrade(ctx context.Context) error {
 	for {
 		g, err := p.store.FedGeneration(ctx)
@@ -147,8 +150,8 @@ func (p *Projector) upgrade(ctx context.Context) error {
 	}
 }
 
-// rebuild fills a generation of this program's shape until it is named. Readers change over to it
-// when this projector, too, has caught up in it: so the rest of the rebuild goes on beside.
+// rebuild fills a generation of this program's shape and returns when that is named. The rest of the
+// rebuild goes on beside, because readers change over only when this projector, too, has caught up.
 func (p *Projector) rebuild(ctx context.Context) error {
 	said := time.Now()
 	named, failed := make(chan struct{}), make(chan error, 1)
@@ -176,9 +179,9 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	}
 }
 
-// Poll folds one page of the shards held into the generation that is read, or about to be. It says
-// whether there is more. Documents of another shape it leaves alone: they may have come since the
-// last look.
+// Poll folds one page of the shards that are leased into the generation that is fed. It says how many
+// rows that were, and whether there may be more. Documents of another shape it leaves alone: such a
+// generation may have been named since the last look.
 func (p *Projector) Poll(ctx context.Context) (rows int, full bool, err error) {
 	g, err := p.store.FedGeneration(ctx)
 	if err != nil {

@@ -29,12 +29,13 @@ type Progress struct {
 	Left        time.Duration // at this rate; 0 where there is none yet
 }
 
-// Rebuild folds the log anew. In whole it fills a new generation beside the one that is read, with
-// checkpoints of its own, follows the log until it has caught up, and names it; readers and
-// projectors then change over to it without seeing less than before (see package store), and the
-// levels of the Inventory Service stay. A rebuild that was interrupted goes on where it was. Single
-// products are folded anew in place, and what is wrong with the journal of their shard is mended.
-// It returns [ErrRebuilding] while another process is at it.
+// Rebuild makes documents anew from the log. A rebuild of everything fills a new generation beside
+// the one that is read, with checkpoints of its own, follows the log until it has caught up, and
+// names the new generation. Readers and projectors then change over to it, and see no less than
+// before (see package store). The levels of the Inventory Service stay. A rebuild that was
+// interrupted goes on where it was. Single products are repaired in place, and with them what is
+// wrong with the journal of their shard. Rebuild returns [store.ErrRebuilding] while another process
+// rebuilds.
 func Rebuild(
 	ctx context.Context, s *store.Store, log Log, logger *slog.Logger, o RebuildOptions, progress func(Progress),
 ) error {
@@ -60,7 +61,7 @@ type rebuild struct {
 	report  func(Progress)
 	began   time.Time
 	skipped int64 // rows an earlier, interrupted rebuild did
-	claim   store.RebuildLock
+	lock    store.RebuildLock
 }
 
 // indexTime is how long the indexes of a filled generation may take: minutes for millions of rows.
@@ -70,18 +71,18 @@ func (r *rebuild) everything(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	g := r.store.Collections(r.claim.Generation)
+	g := r.store.Collections(r.lock.Generation)
 	if err := r.store.CreateGeneration(ctx, g.Name); err != nil {
 		return err
 	}
-	f := newSubscription(r.store, g, r.log, r.logger, r.metrics)
-	f.limit = r.store.Config.MaxPage
+	sub := newSubscription(r.store, g, r.log, r.logger, r.metrics)
+	sub.limit = r.store.Config.MaxPage
 	target, err := r.log.Positions(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.fill(ctx, f, target); errors.Is(err, errOtherLog) {
-		return errors.Join(err, r.store.Unlock(ctx, r.claim))
+	if err := r.fill(ctx, sub, target); errors.Is(err, errOtherLog) {
+		return errors.Join(err, r.store.Unlock(ctx, r.lock))
 	} else if err != nil {
 		return err
 	}
@@ -89,11 +90,11 @@ func (r *rebuild) everything(ctx context.Context) error {
 	if err := r.indexed(ctx, g); err != nil {
 		return err
 	}
-	if err := r.fill(ctx, f, target); err != nil { // what came meanwhile
+	if err := r.fill(ctx, sub, target); err != nil { // what came meanwhile
 		return err
 	}
 	r.report(Progress{Phase: "switch"})
-	if err := r.catchUp(ctx, f); err != nil {
+	if err := r.catchUp(ctx, sub); err != nil {
 		return err
 	}
 	old, err := r.change(ctx)
@@ -101,7 +102,7 @@ func (r *rebuild) everything(ctx context.Context) error {
 		return err
 	}
 	r.report(Progress{Phase: "clean up"})
-	return r.handOver(ctx, f, old)
+	return r.handOver(ctx, sub, old)
 }
 
 // everyShard are leases older than any: whoever projects takes over from them.
@@ -113,20 +114,20 @@ func everyShard() []eventstore.Lease {
 	return all
 }
 
-// fill polls until nothing is left but what is being written just now.
-func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.Shards]int64) error {
+// fill polls until nothing is left of the log but what is being written just now.
+func (r *rebuild) fill(ctx context.Context, sub *subscription, target [eventstore.Shards]int64) error {
 	for first := true; ; first = false {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		_, full, err := f.poll(ctx, everyShard())
+		_, full, err := sub.poll(ctx, everyShard())
 		if err != nil {
-			return fmt.Errorf("fill generation %s: %w", f.into.Name, err)
+			return fmt.Errorf("fill generation %s: %w", sub.into.Name, err)
 		}
 		p := Progress{Phase: "fill"}
 		for n, last := range target {
 			p.Total += last
-			switch s := f.shards[int16(n)]; {
+			switch s := sub.shards[int16(n)]; {
 			case s.lost: // somebody projects it already
 			case s.stopped:
 				return fmt.Errorf("shard %d: %w", n, errOtherLog)
@@ -134,7 +135,7 @@ func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.
 				p.Done += min(last, s.at.Pos)
 			}
 		}
-		if first && r.skipped == 0 && p.Done > int64(f.limit) {
+		if first && r.skipped == 0 && p.Done > int64(sub.limit) {
 			r.skipped = p.Done
 		}
 		r.report(r.rated(p))
@@ -144,28 +145,28 @@ func (r *rebuild) fill(ctx context.Context, f *subscription, target [eventstore.
 	}
 }
 
-// catchUp polls until the new generation holds all that readers see now, so that a page is all it
-// lacks when projectors turn to it, and that whoever hasn't looked for long may read it at once.
-// Under load it may never be at one with the live view: then a page is what it lacks.
-func (r *rebuild) catchUp(ctx context.Context, f *subscription) error {
+// catchUp polls until the new generation holds all that readers see now. It then lacks a page at most
+// when projectors turn to it, and a process that hasn't looked for long may read it at once. Under
+// load the new generation may always lack a page: catchUp tries five times.
+func (r *rebuild) catchUp(ctx context.Context, sub *subscription) error {
 	for range 5 {
-		behind, err := r.behind(ctx, f)
+		behind, err := r.behind(ctx, sub)
 		if err != nil || !behind {
 			return err
 		}
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.poll(ctx, everyShard()); err != nil {
-			return fmt.Errorf("fill generation %s: %w", f.into.Name, err)
+		if _, _, err := sub.poll(ctx, everyShard()); err != nil {
+			return fmt.Errorf("fill generation %s: %w", sub.into.Name, err)
 		}
 	}
 	return nil
 }
 
-// behind says whether the generation that is read holds rows of the log that the new one lacks.
-// After a restore its checkpoints can lie beyond the log.
-func (r *rebuild) behind(ctx context.Context, f *subscription) (bool, error) {
+// behind says whether the generation that is read holds rows of the log that the new one lacks. After
+// a restore of PostgreSQL the checkpoints of the former can lie beyond the log.
+func (r *rebuild) behind(ctx context.Context, sub *subscription) (bool, error) {
 	current, err := r.store.LoadMeta(ctx)
 	if err != nil {
 		return false, err
@@ -179,7 +180,7 @@ func (r *rebuild) behind(ctx context.Context, f *subscription) (bool, error) {
 		return false, err
 	}
 	for n, c := range live {
-		if s := f.shards[n]; s == nil || s.at.Pos < min(c.Pos, last[n]) {
+		if s := sub.shards[n]; s == nil || s.at.Pos < min(c.Pos, last[n]) {
 			return true, nil
 		}
 	}
@@ -194,7 +195,7 @@ func (r *rebuild) rated(p Progress) Progress {
 	return p
 }
 
-// indexed builds the indexes the filling did without, and keeps the claim while that takes.
+// indexed makes the indexes that the generation was filled without, and keeps the lock meanwhile.
 func (r *rebuild) indexed(ctx context.Context, g store.Generation) error {
 	done := make(chan error, 1)
 	go func() {
@@ -226,26 +227,26 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.store.ChangeOver(ctx, current.Generation, r.claim.Generation); err != nil {
+	if err := r.store.ChangeOver(ctx, current.Generation, r.lock.Generation); err != nil {
 		return "", err
 	}
 	r.logger.InfoContext(ctx, "changed over to a new generation of the projection",
-		"generation", r.claim.Generation, "before", current.Generation)
+		"generation", r.lock.Generation, "before", current.Generation)
 	return current.Generation, nil
 }
 
 // errOtherLog says that the log isn't the one the interrupted rebuild read.
 var errOtherLog = errors.New("the log has changed since the rebuild was interrupted; begin again")
 
-// handOver follows the log until every reader and projector has changed over, and then drops what
-// nobody reads any more. See package store.
-func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) error {
+// handOver follows the log until every reader and projector has changed over, and then drops the old
+// generation.
+func (r *rebuild) handOver(ctx context.Context, sub *subscription, old string) error {
 	for end := time.Now().Add(r.store.Times.Change + r.store.Config.ReadTimeout); time.Now().Before(end); {
 		if err := r.renew(ctx); err != nil {
 			return err
 		}
-		if _, _, err := f.poll(ctx, everyShard()); err != nil {
-			clear(f.shards) // owners may have come meanwhile
+		if _, _, err := sub.poll(ctx, everyShard()); err != nil {
+			clear(sub.shards) // owners may have come meanwhile
 			if !errors.Is(err, store.ErrFenced) && !errors.Is(err, errStale) && ctx.Err() == nil {
 				r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
 			}
@@ -259,14 +260,14 @@ func (r *rebuild) handOver(ctx context.Context, f *subscription, old string) err
 		return err
 	}
 	r.logger.InfoContext(ctx, "dropping the old generation of the projection", "generation", old)
-	if err := r.store.DropOthers(ctx, &r.claim, f.into.Name); err != nil {
+	if err := r.store.DropOthers(ctx, &r.lock, sub.into.Name); err != nil {
 		return err
 	}
-	return r.store.Unlock(ctx, r.claim)
+	return r.store.Unlock(ctx, r.lock)
 }
 
-// begin claims the rebuild: a new one, or one that was interrupted. One of another shape of
-// documents, or that was done but for cleaning up, begins again.
+// begin locks a new rebuild, or goes on with an interrupted one. An interrupted rebuild that was of
+// another shape of documents, or had only to drop the old generation, begins again.
 func (r *rebuild) begin(ctx context.Context) error {
 	current, err := r.store.LoadMeta(ctx)
 	if err != nil {
@@ -279,29 +280,29 @@ func (r *rebuild) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.claim = r.store.NewRebuildLock(store.NextGeneration(current.Generation, found.Generation))
+	r.lock = r.store.NewRebuildLock(store.NextGeneration(current.Generation, found.Generation))
 	keep := []string{current.Generation}
 	if interrupted {
 		if found.Schema == view.Schema && found.Generation != current.Generation {
-			r.claim.Generation, keep = found.Generation, append(keep, found.Generation)
+			r.lock.Generation, keep = found.Generation, append(keep, found.Generation)
 			r.logger.InfoContext(ctx, "going on with an interrupted rebuild", "generation", found.Generation)
 		}
-		return r.store.TakeOver(ctx, found, &r.claim, keep...)
+		return r.store.TakeOver(ctx, found, &r.lock, keep...)
 	}
-	if err := r.store.Lock(ctx, r.claim); err != nil {
+	if err := r.store.Lock(ctx, r.lock); err != nil {
 		return err
 	}
-	// Under the claim, as above. Another rebuild may have come and gone before it.
+	// Look again, under the lock: another rebuild may have come and gone before it.
 	if now, err := r.store.LoadMeta(ctx); err != nil || now.Generation != current.Generation {
-		return errors.Join(err, store.ErrRebuilding, r.store.Unlock(ctx, r.claim))
+		return errors.Join(err, store.ErrRebuilding, r.store.Unlock(ctx, r.lock))
 	}
-	return r.store.DropOthers(ctx, &r.claim, keep...)
+	return r.store.DropOthers(ctx, &r.lock, keep...)
 }
 
-func (r *rebuild) renew(ctx context.Context) error { return r.store.Renew(ctx, &r.claim) }
+func (r *rebuild) renew(ctx context.Context) error { return r.store.Renew(ctx, &r.lock) }
 
-// renewNow keeps the claim for all of its time: what is done next must not be another's.
+// renewNow renews the lock for all of its time: nobody else may rebuild during what is done next.
 func (r *rebuild) renewNow(ctx context.Context) error {
-	r.claim.Until = 0
+	r.lock.Until = 0
 	return r.renew(ctx)
 }

@@ -10,7 +10,7 @@ import (
 	"product-service/projection/view"
 )
 
-// inPlace folds single products anew.
+// inPlace repairs single products, and the journal of their shard.
 func (r *rebuild) inPlace(ctx context.Context, o RebuildOptions) error {
 	g, err := r.store.FedGeneration(ctx)
 	if err != nil {

@@ -60,7 +60,7 @@ func TestRebuildBesideTheLiveView(t *testing.T) {
 		if err := Rebuild(t.Context(), s, l, projectiontest.Quiet, RebuildOptions{}, nil); !errors.Is(err, store.ErrRebuilding) {
 			t.Fatalf("a second rebuild while the first may be alive: %v", err)
 		}
-		if phase == "clean up" { // the claim outlives the time in which everybody notices the change
+		if phase == "clean up" { // the lock outlives the time in which everybody notices the change
 			projectiontest.Within(t, 20*time.Second, func() bool { return projectiontest.ChangedOver(t, s) })
 		}
 		projectiontest.Expire(t, s)
@@ -99,8 +99,8 @@ func TestRebuildCatchesUp(t *testing.T) {
 	if err := r.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f := newSubscription(s, s.Collections(r.claim.Generation), l, projectiontest.Quiet, m)
-	if err := errors.Join(s.CreateGeneration(t.Context(), r.claim.Generation), r.fill(t.Context(), f, [eventstore.Shards]int64{})); err != nil {
+	f := newSubscription(s, s.Collections(r.lock.Generation), l, projectiontest.Quiet, m)
+	if err := errors.Join(s.CreateGeneration(t.Context(), r.lock.Generation), r.fill(t.Context(), f, [eventstore.Shards]int64{})); err != nil {
 		t.Fatal(err)
 	}
 	l.Do(projectiontest.ID(0xaa, 1), time.Second, product.AdjustStock{Delta: 1, Reason: "delivery"})

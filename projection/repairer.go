@@ -57,7 +57,7 @@ func (r *Repairer) SameLog(ctx context.Context) error {
 	}
 	for n, s := range shards {
 		if s.stopped {
-			return fmt.Errorf("nothing is healed: the log of shard %d isn't the one that was projected up to position %d; "+
+			return fmt.Errorf("nothing is repaired: the log of shard %d isn't the one that was projected up to position %d; "+
 				"if it is the right one, rebuild", n, s.at.Pos)
 		}
 	}

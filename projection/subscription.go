@@ -14,7 +14,8 @@ import (
 	"product-service/projection/store"
 )
 
-// subscription brings one generation up to date with the log, shard by shard.
+// subscription follows the log in the shards that are leased, and brings one generation up to date
+// with them.
 type subscription struct {
 	builder
 	shards map[int16]*shard
@@ -25,14 +26,14 @@ type subscription struct {
 	gauged time.Time
 }
 
-// shard is how far a shard that is held has been folded.
+// shard is a shard that is leased, and how far it has been folded.
 type shard struct {
 	at      store.Checkpoint
 	stopped bool // the log isn't the one it was
 	lost    bool // its checkpoint is of a newer lease than this one
 }
 
-// folds says that the shard's rows are folded in here.
+// folds says whether this process folds the shard's rows.
 func (s *shard) folds() bool { return !s.stopped && !s.lost }
 
 func newSubscription(s *store.Store, into store.Generation, log Log, logger *slog.Logger, m *metrics) *subscription {
@@ -43,8 +44,8 @@ func newSubscription(s *store.Store, into store.Generation, log Log, logger *slo
 	}
 }
 
-// poll reads what follows in the shards of the leases, folds it and moves their checkpoints. It
-// says whether there is more.
+// poll reads a page of what follows in the shards of the leases, folds it and moves their
+// checkpoints. It says how many rows that were, and whether there may be more.
 func (sub *subscription) poll(ctx context.Context, leases []eventstore.Lease) (rows int, full bool, err error) {
 	rows, full, err = sub.page(ctx, leases)
 	return rows, full, errors.Join(err, sub.gauge(ctx)) // the lag grows while pages fail
@@ -73,8 +74,8 @@ func (sub *subscription) page(ctx context.Context, leases []eventstore.Lease) (r
 	return len(r.records), r.full(), nil
 }
 
-// adopt begins with shards that have come to this process where their checkpoints stand, and leaves
-// those that have gone.
+// adopt takes up the shards whose leases have come to this process, where their checkpoints stand,
+// and leaves those whose leases have gone.
 func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) error {
 	held, gained := make(map[int16]*shard, len(leases)), map[int16]int64{}
 	for _, l := range leases {
@@ -102,9 +103,9 @@ func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) e
 	return nil
 }
 
-// takeUp takes gained shards over from who had them, who may still fold a page but can't move the
-// checkpoints any more. It reads where they stand, and stops those whose log has changed behind
-// them.
+// takeUp takes gained shards over from their owners before. Those may still fold a page, but can't
+// move the checkpoints any more. takeUp reads where the shards stand, and stops those whose log has
+// changed behind their checkpoints.
 func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (map[int16]*shard, error) {
 	saved, err := sub.store.Fence(ctx, sub.into.Name, gained)
 	if err != nil {
@@ -133,8 +134,8 @@ func (sub *subscription) takeUp(ctx context.Context, gained map[int16]int64) (ma
 	return begun, sub.retryParked(ctx, begun)
 }
 
-// lose gives a shard up until its lease is another. A rebuild has none: it only looks after shards
-// until they have an owner.
+// lose gives a shard up until its lease is another. A rebuild has no leases: it only looks after
+// shards until they have an owner.
 func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint, epoch int64) *shard {
 	if epoch > 0 {
 		sub.logger.WarnContext(ctx, "a shard isn't projected here: its checkpoint is of a newer lease; "+
@@ -145,8 +146,8 @@ func (sub *subscription) lose(ctx context.Context, n int16, at store.Checkpoint,
 	return &shard{at: at, lost: true}
 }
 
-// compareLog stops the shards in which the log has another row at the checkpoint than when it was
-// written. A fact may have been pruned there, but not while it is the shard's last row.
+// compareLog stops the shards in which the log has another row at the checkpoint than it had when the
+// checkpoint was written. A fact may have been pruned there, but not while it is the shard's last row.
 func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	var places []eventstore.Cursor
 	for n, s := range held {
@@ -182,8 +183,8 @@ func (b *builder) compareLog(ctx context.Context, held map[int16]*shard) error {
 	return nil
 }
 
-// progress says where the shards stand after a page. A shard that was read to its end is complete
-// up to when it was settled before.
+// progress says where the shards stand after a page. A shard that was read to its end is complete up
+// to the time at which it was settled before that.
 func (sub *subscription) progress(r *batch) map[int16]store.Checkpoint {
 	moved := map[int16]store.Checkpoint{}
 	for i := range r.records {
@@ -216,7 +217,7 @@ func (sub *subscription) progress(r *batch) map[int16]store.Checkpoint {
 	return moved
 }
 
-// checkpoint moves the checkpoints. Shards that have gone to another owner are left to it.
+// checkpoint moves the checkpoints, but those of shards that have gone to another owner.
 func (sub *subscription) checkpoint(ctx context.Context, moved map[int16]store.Checkpoint) error {
 	err := sub.store.SaveCheckpoints(ctx, sub.into.Name, moved)
 	if errors.Is(err, store.ErrFenced) {

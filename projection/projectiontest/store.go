@@ -111,7 +111,7 @@ func Within(t *testing.T, limit time.Duration, holds func() bool) {
 	}
 }
 
-// Expire makes the claim of an interrupted rebuild look old.
+// Expire makes the lock of an interrupted rebuild look old.
 func Expire(t *testing.T, s *store.Store) {
 	t.Helper()
 	if _, err := s.Database().Collection("meta").UpdateOne(t.Context(), store.ByID("building"), store.Set(bson.D{{Key: "until", Value: int64(1)}})); err != nil {

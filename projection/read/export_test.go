@@ -88,8 +88,8 @@ func TestAnExportOfWhatIsGoneFails(t *testing.T) {
 	err := NewReader(s, nil).Export(t.Context(), MovementFilter{ProductID: id}, MovementID{}, func(*Movement) error {
 		if n++; n == 3 {
 			projectiontest.SetMeta(t, s, bson.D{{Key: "generation", Value: "2"}})
-			claim := s.NewRebuildLock("2")
-			return s.DropOthers(t.Context(), &claim, "2")
+			lock := s.NewRebuildLock("2")
+			return s.DropOthers(t.Context(), &lock, "2")
 		}
 		return nil
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 // Ensure that what a rebuild left is dropped by the next program to start, but not while somebody
-// has the claim.
+// has the lock.
 func TestTidyingUp(t *testing.T) {
 	s := open(t)
 	left := s.NewRebuildLock("2")
@@ -46,7 +46,7 @@ func TestTidyingUp(t *testing.T) {
 	is("while it can be gone on with", "1", "2")
 	lost := s.NewRebuildLock("3")
 	if err := s.TakeOver(t.Context(), RebuildLock{Owner: "somebody else"}, &lost, "2"); !errors.Is(err, ErrRebuilding) {
-		t.Errorf("a claim that another has taken over: %v", err)
+		t.Errorf("a lock that another has taken over: %v", err)
 	}
 	is("after another took over", "1", "2")
 	lost.Until = 1
@@ -59,6 +59,6 @@ func TestTidyingUp(t *testing.T) {
 	}
 	is("in the end", "2")
 	if c, ok, err := s.Locked(t.Context()); ok || err != nil {
-		t.Errorf("a claim is left: %+v, %v", c, err)
+		t.Errorf("a lock is left: %+v, %v", c, err)
 	}
 }
