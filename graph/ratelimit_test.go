@@ -34,7 +34,7 @@ func limitedGate(t testing.TB, settings ...string) *Gate {
 	return g
 }
 
-func limitedHandler(t testing.TB, g *Gate) http.Handler {
+func limitedHandler(t testing.TB, g *Gate) *API {
 	t.Helper()
 	f := &fakes{}
 	h, err := Handler(testConfig(t), Services{Reads: f, Levels: f, Commands: f, Gate: g}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -216,5 +216,25 @@ func TestTryingTokensOutWeighs(t *testing.T) {
 	}
 	if got := ask(good); got.status != http.StatusOK {
 		t.Errorf("ann, from the same address: %d %s", got.status, got.body)
+	}
+}
+
+func TestEachOperationOfASocketWeighs(t *testing.T) {
+	s := serveAPI(t, limitedHandler(t, limitedGate(t, "RATE_LIMIT", "1", "RATE_LIMIT_BURST", "1200")), nil)
+	client := s.connected(t)
+	for i, want := range []string{"next", "next", "error"} {
+		id := fmt.Sprint(i)
+		client.begin(id, `{product(id:"`+someID+`"){id}}`, "")
+		got := client.hear()
+		if got.Type != want || got.ID != id || want == "error" && !strings.Contains(string(got.Payload), string(RateLimited)) {
+			t.Errorf("operation %d is answered with %+v %s", i, got, got.Payload)
+		}
+		if want == "next" {
+			_ = client.hear() // complete
+		}
+	}
+	client.begin("light", `{__typename}`, "")
+	if got := client.hear(); got.Type != "next" {
+		t.Errorf("the socket doesn't go on: %+v", got)
 	}
 }

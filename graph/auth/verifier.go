@@ -69,7 +69,7 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Verifier, erro
 	return v, nil
 }
 
-// Run keeps the issuer's keys up to date until ctx ends, where tokens are looked at at all. Nothing but tokens fails while they can't
+// Run keeps the issuer's keys up to date until ctx ends, unless nobody is asked for tokens. Nothing but tokens fails while they can't
 // be had.
 func (v *Verifier) Run(ctx context.Context) {
 	if v.keys != nil {
