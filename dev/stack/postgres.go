@@ -56,7 +56,9 @@ func StartPostgres(ctx context.Context, dir string, durable bool) (*PostgresServ
 			return nil, err
 		}
 	}
-	awaitPredecessor(ctx, data)
+	if err := awaitPredecessor(ctx, data); err != nil {
+		return nil, err
+	}
 	return launch(ctx, as, bin, home, data, durable)
 }
 
@@ -164,22 +166,6 @@ func initialize(ctx context.Context, as *account, bin binaries, home, data strin
 
 func postgresEnv() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
-}
-
-// awaitPredecessor gives a server whose program was killed the time to shut down: it was told to by the kernel.
-func awaitPredecessor(ctx context.Context, data string) {
-	pidFile := filepath.Join(data, "postmaster.pid")
-	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-		text, err := os.ReadFile(pidFile)
-		if err != nil {
-			return
-		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		pid, err := strconv.Atoi(line)
-		if err != nil || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			return // PostgreSQL itself clears away what a dead one left
-		}
-	}
 }
 
 func launch(ctx context.Context, as *account, bin binaries, home, data string, durable bool) (*PostgresServer, error) {

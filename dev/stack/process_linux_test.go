@@ -78,3 +78,65 @@ func awaitRefusal(ctx context.Context, t *testing.T, url string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// A file that names a process which isn't a server any more is in nobody's way; one that names a server is respected.
+func TestAPostmasterFileThatWasLeftBehind(t *testing.T) {
+	ctx := testContext(t)
+	as, err := unprivileged()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp, err := NewTemporary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tmp.Remove() })
+	first, err := StartPostgres(ctx, tmp.Dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(tmp.Dir, "postgres", "data")
+	pidFile := filepath.Join(data, "postmaster.pid")
+	left, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if serving, err := servesPostgres(first.process.PID(), data); err != nil || !serving {
+		t.Errorf("a server isn't taken for one: %v, %v", serving, err)
+	}
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	other := exec.CommandContext(ctx, "sleep", "1000") // of the same user: PostgreSQL ignores others
+	other.SysProcAttr = as.attributes()
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Process.Kill(); _ = other.Wait() })
+	_, rest, _ := strings.Cut(string(left), "\n")
+	if err := os.WriteFile(pidFile, fmt.Appendf(nil, "%d\n%s", other.Process.Pid, rest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := as.own(pidFile); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	second, err := StartPostgres(ctx, tmp.Dir, false)
+	if err != nil {
+		t.Fatalf("after %s: %v", time.Since(began), err)
+	}
+	defer func() { _ = second.Stop() }()
+	if took := time.Since(began); took > stopTimeout-time.Second {
+		t.Errorf("it waited %s for a process that is no server", took)
+	}
+	query[int](t, second.URL("postgres"), "SELECT 1")
+
+	gone, leave := context.WithCancel(ctx)
+	leave()
+	if err := awaitPredecessor(gone, data); err == nil {
+		t.Error("a running server isn't waited for")
+	}
+	if text, err := os.ReadFile(pidFile); err != nil || !strings.HasPrefix(string(text), fmt.Sprint(second.process.PID(), "\n")) {
+		t.Errorf("the file of a running server is %q, %v", text, err)
+	}
+}
