@@ -23,6 +23,7 @@ var types = map[string]func([]byte) (Event, error){
 	"ReservationConfirmed":           decode[ReservationConfirmed],
 	"StockConfirmed":                 decode[StockConfirmed],
 	"ReservationFailed":              decode[ReservationFailed],
+	"RequestsRefused":                decode[RequestsRefused],
 	"ReservationCancelled":           decode[ReservationCancelled],
 	"ReleaseIgnored":                 decode[ReleaseIgnored],
 	"OutcomeResent":                  decode[OutcomeResent],

@@ -35,6 +35,7 @@ func goldens(from Origin) map[string]Event {
 		"ReservationConfirmed":           ReservationConfirmed{f, holdID, "saga", 4, 10, 8, 9},
 		"StockConfirmed":                 StockConfirmed{f, 24, "count", 9},
 		"ReservationFailed":              ReservationFailed{f, holdID, "saga", 40, InsufficientStock, 2, "f00d"},
+		"RequestsRefused":                RequestsRefused{f, 3, 40},
 		"ReservationCancelled":           ReservationCancelled{f, holdID, "saga", "gave up"},
 		"ReleaseIgnored":                 ReleaseIgnored{f, holdID, "saga", 2, "twice"},
 		"OutcomeResent":                  OutcomeResent{f, 4711},

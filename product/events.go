@@ -155,6 +155,14 @@ type (
 		Fingerprint   string    `json:"fingerprint,omitempty"`
 	}
 
+	// RequestsRefused is what is left of the requests that were refused for want of stock within an hour, once they
+	// themselves were forgotten: how many they were, and how many units they asked for.
+	RequestsRefused struct {
+		fact
+		Refusals int64 `json:"refusals"`
+		Quantity int64 `json:"quantity"`
+	}
+
 	// ReservationCancelled is a release that came before its request: the request will be refused.
 	ReservationCancelled struct {
 		fact

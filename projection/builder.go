@@ -171,7 +171,7 @@ func (b *builder) noteAgain(ctx context.Context, p *page, e *view.Entry, r *even
 
 // movement finds the movement of a row that is folded in: in the product's tail, or in its block.
 func (b *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Record) (view.Movement, error) {
-	packed := e.Doc.Tail
+	stored := e.Doc.Tail
 	if r.Version < e.Doc.TailStart() {
 		var full view.Block
 		id := view.MovementID(e.Doc.ID, view.BlockStart(r.Version))
@@ -180,9 +180,9 @@ func (b *builder) movement(ctx context.Context, e *view.Entry, r *eventstore.Rec
 		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 			return view.Movement{}, fmt.Errorf("read movements: %w", err)
 		}
-		packed = full.Rows
+		stored = full.Rows
 	}
-	rows, err := view.Unpack(r.ProductID, packed)
+	rows, err := stored.Movements(r.ProductID)
 	if err != nil {
 		return view.Movement{}, err
 	}

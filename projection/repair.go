@@ -67,7 +67,7 @@ func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 	if err := b.addToJournal(ctx, id, a.skipped); err != nil {
 		return err
 	}
-	if err := b.replaceAll(ctx, b.into.Days, allDays(a.Entry)); err != nil {
+	if err := b.replaceAll(ctx, b.into.Days, dayModels(a.Days)); err != nil {
 		return err
 	}
 	if err := b.deleteStray(ctx, id, a.Entry); err != nil {
@@ -180,23 +180,7 @@ func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.S
 	return err
 }
 
-// allDays write every day of the product whole.
-func allDays(e *view.Entry) []mongo.WriteModel {
-	days := map[int64]*view.Day{}
-	var models []mongo.WriteModel
-	for _, h := range e.Ended {
-		number := h.Number / 24
-		if days[number] == nil {
-			d := &view.Day{ID: view.DayID(e.Doc.ID, number), Product: e.Doc.ID, Day: number, Hours: map[string]view.Hour{}}
-			days[number], models = d, append(models, replace(d.ID, d))
-		}
-		days[number].Hours[h.Key()] = h
-	}
-	return models
-}
-
-// replaceProduct writes the product if it is still as it was read: else somebody folded on
-// meanwhile. One without events has no document.
+// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
 func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
 	in := b.into.Products
 	switch {

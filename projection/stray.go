@@ -59,8 +59,8 @@ func (b *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) 
 		}
 	}
 	keep := map[string]bool{}
-	for _, h := range e.Ended {
-		keep[view.DayID(e.Doc.ID, h.Number/24)] = true
+	for _, d := range e.Days {
+		keep[d.ID] = true
 	}
 	for names, err := range store.IDPages(ctx, b.into.Days, e.Doc.ID+".", e.Doc.ID+"0") {
 		if err == nil {

@@ -19,7 +19,7 @@ func (b *builder) write(ctx context.Context, p *page) error {
 	var days, products []mongo.WriteModel
 	var blocks []view.Block
 	for _, e := range p.entries {
-		days, blocks = append(days, dayModels(e.Doc.ID, e.Ended)...), append(blocks, e.Blocks...)
+		days, blocks = append(days, dayModels(e.Days)...), append(blocks, e.Blocks...)
 		if e.Changed {
 			products = append(products, productModel(e))
 		}
@@ -108,18 +108,12 @@ func productModel(e *view.Entry) mongo.WriteModel {
 	}
 }
 
-// dayModels write the hours that ended, a day in one operation.
-func dayModels(product string, ended []view.Hour) []mongo.WriteModel {
-	var models []mongo.WriteModel
-	for len(ended) > 0 {
-		number := ended[0].Number / 24
-		fields := bson.D{{Key: "product", Value: product}, {Key: "day", Value: number}}
-		for len(ended) > 0 && ended[0].Number/24 == number {
-			fields = append(fields, bson.E{Key: "hours." + ended[0].Key(), Value: ended[0]})
-			ended = ended[1:]
-		}
-		id := view.DayID(product, number)
-		models = append(models, mongo.NewUpdateOneModel().SetFilter(store.ByID(id)).SetUpdate(store.Set(fields)).SetUpsert(true))
+// dayModels write the hours and days that ended, a day in one operation.
+func dayModels(days []view.Day) []mongo.WriteModel {
+	models := make([]mongo.WriteModel, len(days))
+	for i := range days {
+		models[i] = mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: days[i].ID}}).
+			SetUpdate(store.Set(days[i].Fields())).SetUpsert(true)
 	}
 	return models
 }

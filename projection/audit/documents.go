@@ -76,7 +76,7 @@ func (c *comparison) compareProduct() {
 func canonical(d view.Document) view.Document {
 	d.Words = append([]string{}, d.Words...)
 	d.Variants = append([]view.Variant{}, d.Variants...)
-	d.Tail = append([]byte{}, d.Tail...)
+	d.Tail = append(view.Rows{}, d.Tail...)
 	return d
 }
 
@@ -119,8 +119,8 @@ func (a *audit) compareBlocks(ctx context.Context, c *comparison) error {
 
 // compareRows says where the first difference between two blocks is.
 func (c *comparison) compareRows(want, got view.Block) {
-	wanted, _ := view.Unpack(c.id, want.Rows) // it was packed just now
-	stored, err := view.Unpack(c.id, got.Rows)
+	wanted, _ := want.Rows.Movements(c.id) // they were written just now
+	stored, err := got.Rows.Movements(c.id)
 	for i, m := range wanted {
 		if i == len(stored) {
 			c.differ("movements", "the block %s ends before version %d (%v)", want.ID, m.Version, err)

@@ -37,7 +37,7 @@ var journalHarms = map[string]func(t *testing.T, s *store.Store, of []view.Segme
 		projectiontest.ChangeSegment(t, s, of[3].ID, bson.D{{Key: "rows", Value: of[4].Rows}})
 	},
 	"another amount": func(t *testing.T, s *store.Store, of []view.Segment) {
-		rows, err := view.UnpackSegment(of[3].Rows)
+		rows, err := of[3].Rows.Movements(uuid.Nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ var journalHarms = map[string]func(t *testing.T, s *store.Store, of []view.Segme
 		projectiontest.ChangeSegment(t, s, of[3].ID, bson.D{{Key: "rows", Value: again[0].Rows}})
 	},
 	"there twice": func(t *testing.T, s *store.Store, of []view.Segment) {
-		rows, err := view.UnpackSegment(of[slices.IndexFunc(of, func(s view.Segment) bool { return s.Counts[view.Adjusted] > 2 })].Rows)
+		rows, err := of[slices.IndexFunc(of, func(s view.Segment) bool { return s.Counts[view.Adjusted] > 2 })].Rows.Movements(uuid.Nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ import (
 func strayBlock(t *testing.T, product uuid.UUID, name string) view.Block {
 	t.Helper()
 	m := view.Movement{Product: product, Pos: 999, Type: view.Cancelled, Reservation: projectiontest.ID(0xcc, 900)}
-	b, err := view.NewBlock(name, product, m.Pack(nil))
+	b, err := view.NewBlock(name, product, view.Rows(nil).Append(&m, false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func extras(id, stranger uuid.UUID) map[string]extra {
 	}
 	days := func(of uuid.UUID, name string, h view.Hour) func(*testing.T, *store.Store, *projectiontest.Log) {
 		return func(t *testing.T, s *store.Store, _ *projectiontest.Log) {
-			projectiontest.Plant(t, s, "days_1", view.Day{ID: name, Product: of.String(), Day: h.Number / 24, Hours: map[string]view.Hour{h.Key(): h}})
+			projectiontest.Plant(t, s, "days_1", view.Day{ID: name, Product: of.String(), Date: view.Midnight(h.Number / 24), Hours: map[string]view.Hour{h.Key(): h}})
 		}
 	}
 	reserved := func(of uuid.UUID, r product.Reservation) func(*testing.T, *store.Store, *projectiontest.Log) {
@@ -54,7 +54,7 @@ func extras(id, stranger uuid.UUID) map[string]extra {
 			l.Held[eventstore.ReservationKey{ProductID: of, ReservationID: r.ID}] = r
 		}
 	}
-	afternoon := view.Hour{Number: projectiontest.NewLog().Clock.Unix()/3600 + 24*365, Movements: 1}
+	afternoon := view.Hour{Number: projectiontest.NewLog().Clock.Unix()/3600 + 24*365, Bucket: view.Bucket{Movements: 1}}
 	return map[string]extra{
 		"a reservation":               {reserved(id, held), "reservation", id, true},
 		"a cancelled reservation":     {reserved(id, product.Reservation{ID: projectiontest.ID(0xcc, 900), State: product.StateCancelled}), "reservation", id, true},

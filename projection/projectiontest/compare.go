@@ -2,6 +2,7 @@ package projectiontest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -51,14 +52,14 @@ func Compare(t rapid.TB, s *store.Store, l *Log) {
 	}
 	rows := map[string][]view.Movement{}
 	for _, b := range Stored[view.Block](t, s, "movements_"+m.Generation, bson.D{}) {
-		more, err := view.Unpack(uuid.MustParse(b.Product), b.Rows)
+		more, err := b.Rows.Movements(uuid.MustParse(b.Product))
 		if err != nil {
 			t.Fatal(err)
 		}
 		rows[b.Product] = append(rows[b.Product], more...)
 	}
 	for _, d := range documents {
-		tail, err := view.Unpack(uuid.MustParse(d.ID), d.Tail)
+		tail, err := d.Tail.Movements(uuid.MustParse(d.ID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +100,7 @@ func compareJournal(t rapid.TB, s *store.Store, generation string, of map[string
 		}
 	}
 	for _, s := range Stored[view.Segment](t, s, "journal_"+generation, bson.D{}) {
-		rows, err := view.UnpackSegment(s.Rows)
+		rows, err := s.Rows.Movements(uuid.Nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,38 +135,65 @@ func normal(d view.Document) view.Document {
 	return d
 }
 
-// checkDays holds the hours against the movements: they chain, and sum up what moved.
+// checkDays holds the hours and the days against the movements: they chain, and sum up what moved. What was refused, and how long
+// nothing was available, is held against the log by [Expected].
 func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows []view.Movement) {
-	sums := map[int64]view.Hour{}
-	for _, m := range rows {
-		if m.Type.Visible() {
-			sums[m.At/view.MicrosPerHour] = sums[m.At/view.MicrosPerHour].Add(&m)
-		}
-	}
-	got := map[int64]view.Hour{}
+	hours, days := map[int64]view.Bucket{}, map[int64]view.Bucket{}
 	for _, d := range Stored[view.Day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}}) {
 		for _, h := range d.Hours {
-			got[h.Number] = h
+			hours[h.Number*view.SecondsPerHour] = h.Bucket
+		}
+		if d.Sums != nil {
+			days[d.Date.Unix()] = *d.Sums
 		}
 	}
 	for _, d := range Stored[view.Document](t, s, "products_"+generation, store.ByID(id.String())) {
-		if d.Hour.Movements > 0 {
-			got[d.Hour.Number] = d.Hour
+		if d.Hour.Start != 0 {
+			hours[d.Hour.Start], days[d.Today.Start] = d.Hour.Bucket, d.Today.Bucket
 		}
 	}
-	if diff := cmp.Diff(sums, got); diff != "" {
-		t.Fatalf("hours of %s (-want +got):\n%s", id, diff)
+	for width, got := range map[int64]map[int64]view.Bucket{view.SecondsPerHour: hours, view.SecondsPerDay: days} {
+		checkSums(t, fmt.Sprintf("spans of %d s of %s", width, id), width, got, rows)
 	}
-	var hours []int64
-	for n := range got {
-		hours = append(hours, n)
+}
+
+func checkSums(t rapid.TB, what string, width int64, got map[int64]view.Bucket, rows []view.Movement) {
+	type sums struct{ reserved, released, expired, adjusted, movements int64 }
+	want, have := map[int64]sums{}, map[int64]sums{}
+	for _, m := range rows {
+		if !m.Type.Visible() {
+			continue
+		}
+		start := m.At / 1_000_000 / width * width
+		sum := want[start]
+		switch m.Type {
+		case view.Reserved:
+			sum.reserved += m.Quantity
+		case view.Released:
+			sum.released += m.Quantity
+		case view.Expired:
+			sum.released, sum.expired = sum.released+m.Quantity, sum.expired+m.Quantity
+		default:
+			sum.adjusted += m.Delta
+		}
+		sum.movements++
+		want[start] = sum
 	}
-	slices.Sort(hours)
 	level := int64(0)
-	for _, n := range hours {
-		if got[n].Opening != level {
-			t.Fatalf("hour %d of %s opens with %d, the one before closed with %d", n, id, got[n].Opening, level)
+	for _, start := range slices.Sorted(maps.Keys(got)) {
+		b := got[start]
+		if b.Opening != level {
+			t.Fatalf("%s: the one at %d opens with %d, the one before closed with %d", what, start, b.Opening, level)
 		}
-		level = got[n].Closing
+		if b.OutOfStock < 0 || b.OutOfStock > width || (b.Min > 0 && b.OutOfStock > 0) {
+			t.Fatalf("%s: the one at %d was out of stock for %d s, with %d at least", what, start, b.OutOfStock, b.Min)
+		}
+		level = b.Closing
+		if b.Movements > 0 {
+			have[start] = sums{b.Reserved, b.Released, b.Expired, b.Adjusted, b.Movements}
+		}
+	}
+	if diff := cmp.Diff(want, have, cmp.AllowUnexported(sums{})); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }

@@ -143,7 +143,11 @@ type Bucket struct {
 	Min, Max         int64
 	ReservedQuantity int64
 	ReleasedQuantity int64 // on expiry too
+	ExpiredQuantity  int64 // the part of it that expired
 	AdjustedQuantity int64 // net, with the initial stock
+	RefusedQuantity  int64 // units asked for in requests that were refused for want of stock
+	Refusals         int64 // how many such requests there were
+	OutOfStock       int64 // seconds in which nothing was available, up to now
 	Movements        int64
 }
 
@@ -174,24 +178,49 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 	if err != nil {
 		return nil, err
 	}
-	var level int64
+	w := timeline{hours: hours, born: secondOf(max(d.SinceAt, d.CreatedAt)), now: r.now().Unix()}
 	if len(hours) > 0 {
-		level = hours[0].Opening
-	} else if level, err = r.levelBefore(ctx, g, &d, first); err != nil {
+		w.level = hours[0].Opening
+	} else if w.level, err = r.levelBefore(ctx, g, &d, first); err != nil {
 		return nil, err
 	}
 	buckets := make([]Bucket, 0, (end-first)/width)
 	for start := first; start < end; start += width {
-		b := Bucket{Start: view.TimeOf(start), End: view.TimeOf(start + width), Opening: level, Closing: level, Min: level, Max: level}
-		for len(hours) > 0 && hours[0].Number*view.MicrosPerHour < start+width {
-			b.add(&hours[0])
-			hours = hours[1:]
-		}
-		level = b.Closing
-		buckets = append(buckets, b)
+		buckets = append(buckets, w.next(start, width))
 	}
 	return buckets, nil
 }
+
+// timeline makes buckets of hours, one after the other.
+type timeline struct {
+	hours     []view.Hour // that are left
+	level     int64       // what was available before them
+	born, now int64       // seconds: nothing is out of stock before the one or after the other
+}
+
+// next makes the next bucket.
+func (t *timeline) next(start, width int64) Bucket {
+	b := Bucket{Start: view.TimeOf(start), End: view.TimeOf(start + width), Opening: t.level, Closing: t.level, Min: t.level, Max: t.level}
+	at, end := secondOf(start), secondOf(start+width)
+	for len(t.hours) > 0 && t.hours[0].Number*view.SecondsPerHour < end {
+		h := &t.hours[0]
+		b.OutOfStock += t.quiet(at, h.Number*view.SecondsPerHour)
+		b.add(h)
+		t.level, at, t.hours = h.Closing, (h.Number+1)*view.SecondsPerHour, t.hours[1:]
+	}
+	b.OutOfStock += t.quiet(at, end)
+	return b
+}
+
+// quiet is how many seconds of a span in which nothing happened nothing was available in.
+func (t *timeline) quiet(from, to int64) int64 {
+	if t.level != 0 {
+		return 0
+	}
+	return max(0, min(to, t.now)-max(from, t.born))
+}
+
+func secondOf(micros int64) int64 { return floor(micros, 1_000_000) / 1_000_000 }
 
 // levelBefore is what was available before a time.
 func (r *Reader) levelBefore(ctx context.Context, g store.Generation, d *view.Document, at int64) (int64, error) {
@@ -206,7 +235,11 @@ func (b *Bucket) add(h *view.Hour) {
 	b.Closing, b.Min, b.Max = h.Closing, min(b.Min, h.Min), max(b.Max, h.Max)
 	b.ReservedQuantity += h.Reserved
 	b.ReleasedQuantity += h.Released
+	b.ExpiredQuantity += h.Expired
 	b.AdjustedQuantity += h.Adjusted
+	b.RefusedQuantity += h.Refused
+	b.Refusals += h.Refusals
+	b.OutOfStock += h.OutOfStock
 	b.Movements += h.Movements
 }
 
@@ -220,9 +253,10 @@ func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document
 		return nil, fmt.Errorf("read a timeline: %w", err)
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	last := d.Hour.Start / view.SecondsPerHour // 0: there is none
 	known := end
-	if d.Hour.Movements > 0 {
-		known = min(end, d.Hour.Number)
+	if last > 0 {
+		known = min(end, last)
 	}
 	found := make([]view.Hour, 0, min(end-first, MaxHours))
 	for c.Next(ctx) {
@@ -237,7 +271,7 @@ func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document
 			if err := h.UnmarshalBSONValue(byte(v.Type), v.Value); err != nil {
 				return nil, fmt.Errorf("read a timeline: %w", err)
 			}
-			if h.Movements > 0 && first <= h.Number && h.Number < known {
+			if first <= h.Number && h.Number < known {
 				found = append(found, h)
 			}
 		}
@@ -246,8 +280,10 @@ func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document
 		return nil, fmt.Errorf("read a timeline: %w", err)
 	}
 	slices.SortFunc(found, func(a, b view.Hour) int { return int(a.Number - b.Number) })
-	if d.Hour.Movements > 0 && first <= d.Hour.Number && d.Hour.Number < end {
-		found = append(found, d.Hour)
+	if last > 0 && first <= last && last < end {
+		h := view.Hour{Bucket: d.Hour.Bucket, Number: last}
+		h.OutOfStock = d.Hour.OutOfStockUntil(min(r.now().Unix(), (last+1)*view.SecondsPerHour))
+		found = append(found, h)
 	}
 	return found, nil
 }

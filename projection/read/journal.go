@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/projection/store"
@@ -13,7 +14,7 @@ import (
 )
 
 // journalReader reads the journal. Its field is "order", or "rare".
-type journalReader struct{ packedReader }
+type journalReader struct{ rowsReader }
 
 // microsAt reads the time from an order, and lowestAt is the lowest order at a time.
 func microsAt(order string) (at int64) {
@@ -83,10 +84,10 @@ func (l *journalReader) rows(ctx context.Context, lo, hi string, ascending bool)
 // segments reads those whose order is from lo up to but without hi.
 func (l *journalReader) segments(ctx context.Context, lo, hi string, ascending bool) iter.Seq2[[]view.Movement, error] {
 	return func(yield func([]view.Movement, error) bool) {
-		for packed, err := range l.packed(ctx, l.within(lo, hi), ascending) {
+		for stored, err := range l.stored(ctx, l.within(lo, hi), ascending) {
 			var rows []view.Movement
 			if err == nil {
-				rows, err = view.UnpackSegment(packed)
+				rows, err = stored.Movements(uuid.Nil)
 			}
 			if !yield(rows, err) || err != nil {
 				return

@@ -171,7 +171,7 @@ func (r *Reader) rangeOfAll(ctx context.Context, g store.Generation, where Movem
 	if err != nil {
 		return keyRange{}, err
 	}
-	history, types := &journalReader{packedReader{reader: r, in: g.Journal, field: "order"}}, where.shown()
+	history, types := &journalReader{rowsReader{reader: r, in: g.Journal, journal: true, field: "order"}}, where.shown()
 	if !slices.ContainsFunc(types, view.Common) {
 		history.field = "rare"
 	}

@@ -228,16 +228,60 @@ func checkTimeline(t *rapid.T, l *projectiontest.Log, r *Reader, id uuid.UUID, f
 			switch m.Type {
 			case view.Reserved:
 				want.ReservedQuantity += m.Quantity
-			case view.Released, view.Expired:
+			case view.Expired:
+				want.ExpiredQuantity += m.Quantity
+				want.ReleasedQuantity += m.Quantity
+			case view.Released:
 				want.ReleasedQuantity += m.Quantity
 			default:
 				want.AdjustedQuantity += m.Delta
 			}
 		}
+		want.OutOfStock = outOfStock(l, id, b.Start, b.End)
+		want.Refusals, want.RefusedQuantity = refusals(l, id, b.Start, b.End)
 		if b != want {
 			t.Fatalf("bucket %d: want %+v, got %+v", i, want, b)
 		}
 	}
+}
+
+// outOfStock is how many seconds of a span nothing was available in, as the movements have it.
+func outOfStock(l *projectiontest.Log, id uuid.UUID, from, to time.Time) (seconds int64) {
+	movements := wantedMovements(l, MovementFilter{ProductID: id})
+	slices.Reverse(movements)
+	for i, m := range movements {
+		until := to.Unix()
+		if i+1 < len(movements) {
+			until = min(until, movements[i+1].OccurredAt.Unix())
+		}
+		if m.Available() == 0 {
+			seconds += max(0, until-max(from.Unix(), m.OccurredAt.Unix()))
+		}
+	}
+	return seconds
+}
+
+// refusals are the requests for stock that were refused for want of it in a span, while the product was there.
+func refusals(l *projectiontest.Log, id uuid.UUID, from, to time.Time) (n, quantity int64) {
+	movements := wantedMovements(l, MovementFilter{ProductID: id})
+	if len(movements) == 0 {
+		return 0, 0
+	}
+	first := movements[len(movements)-1].Version
+	for _, r := range l.Of(id) {
+		if r.Version == first {
+			first = 0
+		}
+		e, err := product.Decode(r.Type, r.Data)
+		if err != nil {
+			panic(err)
+		}
+		failed, ok := e.(product.ReservationFailed)
+		if ok && first == 0 && failed.Reason == product.InsufficientStock && !r.At.Before(from) && r.At.Before(to) {
+			n, quantity = n+1, quantity+failed.Quantity
+		}
+	}
+	return n, quantity
 }
 
 // Ensure that a reservation is what the aggregate has of it.

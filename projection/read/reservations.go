@@ -39,7 +39,7 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 	if err != nil {
 		return Reservation{}, false, err
 	}
-	rows, err := view.Unpack(productID, d.Tail)
+	rows, err := d.Tail.Movements(productID)
 	if err != nil {
 		return Reservation{}, false, err
 	}
@@ -52,7 +52,7 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
 	}
 	for _, b := range blocks {
-		more, err := view.Unpack(productID, b.Rows)
+		more, err := b.Rows.Movements(productID)
 		if err != nil {
 			return Reservation{}, false, err
 		}

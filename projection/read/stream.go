@@ -14,15 +14,15 @@ import (
 
 // streamReader is the history of one product, read from its blocks and its tail.
 type streamReader struct {
-	packedReader // its field is "_id", or "rare"
-	d            *view.Document
-	id           uuid.UUID
-	tail         []view.Movement
+	rowsReader // its field is "_id", or "rare"
+	d          *view.Document
+	id         uuid.UUID
+	tail       []view.Movement
 }
 
 func (r *Reader) stream(g store.Generation, id uuid.UUID, d *view.Document) (*streamReader, error) {
-	tail, err := view.Unpack(id, d.Tail)
-	return &streamReader{packedReader: packedReader{reader: r, in: g.Movements, field: "_id"}, d: d, id: id, tail: tail}, err
+	tail, err := d.Tail.Movements(id)
+	return &streamReader{rowsReader: rowsReader{reader: r, in: g.Movements, field: "_id"}, d: d, id: id, tail: tail}, err
 }
 
 // version reads the lowest version of the movements from a key on: an id, or what is just above one.
@@ -88,10 +88,10 @@ func (s *streamReader) blocks(ctx context.Context, first, end int64, ascending b
 		if first >= end {
 			return
 		}
-		for packed, err := range s.packed(ctx, s.span(first, end), ascending) {
+		for stored, err := range s.stored(ctx, s.span(first, end), ascending) {
 			var rows []view.Movement
 			if err == nil {
-				rows, err = view.Unpack(s.id, packed)
+				rows, err = stored.Movements(s.id)
 			}
 			if !yield(rows, err) || err != nil {
 				return

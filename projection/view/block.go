@@ -19,11 +19,11 @@ const BlockSize = 16
 type Block struct {
 	ID           string                 `bson:"_id"` // of its first movement
 	Product      string                 `bson:"product"`
-	From         int64                  `bson:"from"`                   // when its first movement was
+	From         int64                  `bson:"from"`                   // when its first movement was, in microseconds
 	Counts       map[MovementType]int64 `bson:"counts"`                 // of those that people see
 	Rare         string                 `bson:"rare,omitempty"`         // the ID again, where it has rare ones
 	Reservations []int64                `bson:"reservations,omitempty"` // that are named in it, shortened
-	Rows         []byte                 `bson:"rows"`                   // packed
+	Rows         Rows                   `bson:"rows"`
 }
 
 // BlockStart is the first version of the block that a version is in.
@@ -51,10 +51,10 @@ func BlockNamed(product, name string) (last, pos int64) {
 	return 0, 0
 }
 
-// NewBlock makes the block of some packed movements.
-func NewBlock(id string, product uuid.UUID, packed []byte) (b Block, err error) {
-	b = Block{ID: id, Product: product.String(), Counts: map[MovementType]int64{}, Rows: packed}
-	rows, err := Unpack(product, packed)
+// NewBlock makes the block of some movements, of which there is one at least.
+func NewBlock(id string, product uuid.UUID, stored Rows) (b Block, err error) {
+	b = Block{ID: id, Product: product.String(), Counts: map[MovementType]int64{}, Rows: stored}
+	rows, err := stored.Movements(product)
 	if err != nil {
 		return b, err
 	}
@@ -85,18 +85,4 @@ func NewBlock(id string, product uuid.UUID, packed []byte) (b Block, err error) 
 // the halves by themselves can be the same in many, such as those that count up or begin with a time.
 func Shortened(id uuid.UUID) int64 {
 	return int64(binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:]))
-}
-
-// Unpack reads packed movements of one product.
-func Unpack(product uuid.UUID, packed []byte) ([]Movement, error) {
-	rows := make([]Movement, 0, BlockSize)
-	for len(packed) > 0 {
-		m := Movement{Product: product}
-		var err error
-		if packed, err = m.unpack(packed); err != nil {
-			return rows, fmt.Errorf("movements of product %s: %w", product, err)
-		}
-		rows = append(rows, m)
-	}
-	return rows, nil
 }

@@ -8,7 +8,6 @@
 package view
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -27,7 +26,8 @@ type Document struct {
 
 	Version     int64     `bson:"version"`
 	Status      string    `bson:"status"`
-	Since       int64     `bson:"since"` // the version its visible history begins with
+	Since       int64     `bson:"since"`   // the version its visible history begins with
+	SinceAt     int64     `bson:"sinceAt"` // when that was
 	Name        string    `bson:"name"`
 	SortName    string    `bson:"sortName"`
 	Description string    `bson:"description"`
@@ -42,9 +42,11 @@ type Document struct {
 	Variants    []Variant `bson:"variants"`
 	CreatedAt   int64     `bson:"createdAt"`
 	UpdatedAt   int64     `bson:"updatedAt"`
-	AsOf        int64     `bson:"asOf"` // when the last event of the stream was: those of the Inventory Service make no version
-	Hour        Hour      `bson:"hour"` // the last in which something moved; those before are in its days
-	Tail        []byte    `bson:"tail"` // the movements that don't fill a block yet, packed
+	AsOf        int64     `bson:"asOf"`           // when the last event of the stream was: those of the Inventory Service make no version
+	Hour        Span      `bson:"hour"`           // the last in which something happened; those before are in its days
+	Today       Span      `bson:"today"`          // the last day in which something happened
+	IdleDays    int64     `bson:"idleDaysBefore"` // how many whole days before that nothing happened in
+	Tail        Rows      `bson:"tail"`           // the movements that don't fill a block yet
 }
 
 // Variant is a variant as it is stored in its product.
@@ -122,7 +124,7 @@ func (d *Document) fold(r eventstore.Record, e product.Event) (catalogue, change
 	}
 	d.Status, d.Threshold, d.Total, d.Reserved, d.Available = statuses[state.Status], state.LowStockThreshold, state.StockTotal, state.Reserved, state.Available()
 	if _, begins := initial(d, e); begins {
-		d.Since = r.Version
+		d.Since, d.SinceAt = r.Version, at
 	}
 	if catalogue {
 		d.derive()
@@ -216,7 +218,8 @@ func (d *Document) StockFields() bson.D {
 	return bson.D{
 		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
 		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
-		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "asOf", Value: d.AsOf}, {Key: "hour", Value: d.Hour}, {Key: "tail", Value: d.Tail},
+		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "asOf", Value: d.AsOf}, {Key: "hour", Value: d.Hour},
+		{Key: "today", Value: d.Today}, {Key: "idleDaysBefore", Value: d.IdleDays}, {Key: "tail", Value: d.Tail},
 	}
 }
 
@@ -245,10 +248,6 @@ const Schema = 5
 var Unshown = map[string]bool{
 	product.TypeOf(product.ReservationConfirmed{}): true,
 	product.TypeOf(product.StockConfirmed{}):       true,
-	product.TypeOf(product.ReservationFailed{}):    true,
 	product.TypeOf(product.ReleaseIgnored{}):       true,
 	product.TypeOf(product.OutcomeResent{}):        true,
 }
-
-// ErrDamaged says that packed movements end in the middle, or aren't any.
-var ErrDamaged = errors.New("packed movements are damaged")

@@ -10,10 +10,10 @@ import (
 // Entry is what the projector knows of a product: its document as it will be written, and what the database holds of it.
 type Entry struct {
 	Doc       Document
-	Loaded    int64  // the position the document has in the database; -1 where it isn't there
-	Catalogue bool   // more than the stock changed since
-	Changed   bool   // anything did
-	Ended     []Hour // since, in order
+	Loaded    int64 // the position the document has in the database; -1 where it isn't there
+	Catalogue bool  // more than the stock changed since
+	Changed   bool  // anything did
+	Days      []Day // of which hours ended since, or they themselves, in order
 	Blocks    []Block
 	Cost      int
 }
@@ -23,7 +23,7 @@ func NewEntry(id uuid.UUID) *Entry { return &Entry{Doc: Document{ID: id.String()
 
 // Written notes that the database holds what the entry holds.
 func (e *Entry) Written() {
-	e.Catalogue, e.Changed, e.Ended, e.Blocks = false, false, nil, nil
+	e.Catalogue, e.Changed, e.Days, e.Blocks = false, false, nil, nil
 	if e.Doc.Version > 0 {
 		e.Loaded = e.Doc.Pos
 	}
@@ -32,9 +32,18 @@ func (e *Entry) Written() {
 
 // Fold adds a row to the entry, and returns the movement it makes, if it makes one.
 func (e *Entry) Fold(r eventstore.Record, event product.Event) (m Movement, ok bool, err error) {
-	if _, cancelled := event.(product.ReservationCancelled); cancelled {
+	switch event := event.(type) {
+	case product.ReservationCancelled:
 		m = NewMovement(&e.Doc, r, event)
 		return m, true, e.keep(&m)
+	case product.ReservationFailed:
+		if event.Reason == product.InsufficientStock {
+			e.refuse(r, 1, event.Quantity)
+		}
+		return Movement{}, false, nil
+	case product.RequestsRefused:
+		e.refuse(r, event.Refusals, event.Quantity)
+		return Movement{}, false, nil
 	}
 	catalogue, changed := e.Doc.fold(r, event)
 	e.Catalogue, e.Changed = e.Catalogue || catalogue, e.Changed || changed
@@ -43,30 +52,72 @@ func (e *Entry) Fold(r eventstore.Record, event product.Event) (m Movement, ok b
 	}
 	m = NewMovement(&e.Doc, r, event)
 	if m.Type.Visible() {
-		if h := e.Doc.Hour; h.Movements > 0 && h.Number != m.At/MicrosPerHour {
-			e.Ended = append(e.Ended, h)
-			e.Doc.Hour = Hour{}
-		}
-		e.Doc.Hour = e.Doc.Hour.Add(&m)
+		e.advance(r.At.Unix(), m.Total-m.Reserved-m.Delta, m.Type == Initial)
+		e.Doc.Hour.add(&m)
+		e.Doc.Today.add(&m)
 	}
 	return m, true, e.keep(&m)
 }
 
+// refuse adds requests that were refused for want of stock. Nothing else of the product changes with them.
+func (e *Entry) refuse(r eventstore.Record, refusals, quantity int64) {
+	d := &e.Doc
+	if d.Since == 0 {
+		return // nobody could see the product
+	}
+	e.advance(r.At.Unix(), d.Available, false)
+	for _, s := range []*Span{&d.Hour, &d.Today} {
+		s.Refusals += refusals
+		s.Refused += quantity
+	}
+	d.Pos, e.Changed = r.Pos, true
+}
+
+// advance ends the hour and the day that are over, begins those that a second is in, and counts what was out of
+// stock up to it. Before it there was so much available, or no product.
+func (e *Entry) advance(second, level int64, born bool) {
+	d := &e.Doc
+	if hour := d.Hour.Start; hour != 0 && second >= hour+SecondsPerHour {
+		d.Hour.count(hour + SecondsPerHour)
+		ended := Hour{Bucket: d.Hour.Bucket, Number: hour / SecondsPerHour}
+		e.day(hour / SecondsPerDay).Hours[ended.Key()] = ended
+		d.Hour = Span{}
+	}
+	if today := d.Today.Start; today != 0 && second >= today+SecondsPerDay {
+		d.Today.count(today + SecondsPerDay)
+		sums, ended := d.Today.Bucket, e.day(today/SecondsPerDay)
+		ended.Sums, ended.Name, ended.Idle = &sums, d.Name, d.IdleDays
+		d.IdleDays = (second-today)/SecondsPerDay - 1
+		d.Today = Span{}
+	}
+	d.Hour.begin(second, SecondsPerHour, level, born)
+	d.Today.begin(second, SecondsPerDay, level, born)
+}
+
+// day is what is to be written of a day.
+func (e *Entry) day(number int64) *Day {
+	id := DayID(e.Doc.ID, number)
+	if n := len(e.Days); n == 0 || e.Days[n-1].ID != id {
+		e.Days = append(e.Days, Day{ID: id, Product: e.Doc.ID, Date: Midnight(number), Hours: map[string]Hour{}})
+	}
+	return &e.Days[len(e.Days)-1]
+}
+
 // keep adds a movement to the product's tail, or to the blocks that are to be written.
 func (e *Entry) keep(m *Movement) error {
-	packed := m.Pack(e.Doc.Tail)
+	rows := e.Doc.Tail.Append(m, false)
 	var id string
 	switch {
 	case m.Type == Cancelled:
-		packed, id = m.Pack(nil), CancelledID(e.Doc.ID, m.Pos)
+		rows, id = Rows(nil).Append(m, false), CancelledID(e.Doc.ID, m.Pos)
 	case m.Version%BlockSize == 0:
 		id = MovementID(e.Doc.ID, BlockStart(m.Version))
 		e.Doc.Tail = nil
 	default:
-		e.Doc.Tail = packed
+		e.Doc.Tail = rows
 		return nil
 	}
-	b, err := NewBlock(id, m.Product, packed)
+	b, err := NewBlock(id, m.Product, rows)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Segment struct {
 	Order  string                 `bson:"order"` // of its last movement
 	Counts map[MovementType]int64 `bson:"counts"`
 	Rare   string                 `bson:"rare,omitempty"` // the order again, where it has rare ones
-	Rows   []byte                 `bson:"rows"`           // the product and the packed movement, again and again
+	Rows   Rows                   `bson:"rows"`
 
 	rows  int
 	began int64
@@ -62,7 +62,7 @@ func (s *Segments) Add(m *Movement) {
 	if m.Type.rare() || last.Rare != "" {
 		last.Rare = last.Order
 	}
-	last.Rows = m.Pack(append(last.Rows, m.Product[:]...))
+	last.Rows = last.Rows.Append(m, true)
 }
 
 // Merge hands the movements of several runs on in order. Each run is in that order itself.
@@ -129,26 +129,9 @@ func inOrder(a, b *Movement) int {
 	return int(min(1, max(-1, a.Pos-b.Pos)))
 }
 
-// UnpackSegment reads the movements of a segment.
-func UnpackSegment(packed []byte) ([]Movement, error) {
-	rows := make([]Movement, 0, len(packed)/64)
-	for len(packed) > 0 {
-		var m Movement
-		var err error
-		if packed, err = unpackID(packed, &m.Product); err == nil {
-			packed, err = m.unpack(packed)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("a segment of the journal: %w", err)
-		}
-		rows = append(rows, m)
-	}
-	return rows, nil
-}
-
 // Movements are the segment's rows. One that is described otherwise than it is has rows and an error.
 func (s *Segment) Movements() ([]Movement, error) {
-	rows, err := UnpackSegment(s.Rows)
+	rows, err := s.Rows.Movements(uuid.Nil)
 	var again Segments
 	for i := range rows {
 		again.Add(&rows[i])

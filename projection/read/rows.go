@@ -11,16 +11,17 @@ import (
 	"product-service/projection/view"
 )
 
-// packedReader is a collection of packed movements: blocks or segments.
-type packedReader struct {
-	reader *Reader
-	in     *mongo.Collection
-	field  string                      // that they are looked for by
-	ended  func(context.Context) error // of an export: called when a query came to its end, before what follows is handed on
+// rowsReader reads a collection of documents that hold rows: blocks or segments.
+type rowsReader struct {
+	reader  *Reader
+	in      *mongo.Collection
+	journal bool                        // the rows are of several products
+	field   string                      // that they are looked for by
+	ended   func(context.Context) error // of an export: called when a query came to its end, before what follows is handed on
 }
 
 // watch makes an export of what is read.
-func (s *packedReader) watch(ended func(context.Context) error) { s.ended = ended }
+func (s *rowsReader) watch(ended func(context.Context) error) { s.ended = ended }
 
 // The sizes of what is in memory of a query: of the first batch, and about those of later ones, and of what an export reads ahead of it.
 const (
@@ -29,16 +30,16 @@ const (
 	aheadBytes = 64 << 10
 )
 
-// packed reads what the blocks or segments that match have packed. It holds for as long as the body of the loop.
-func (s *packedReader) packed(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[[]byte, error] {
+// stored reads the rows of the blocks or segments that match. They hold for as long as the body of the loop.
+func (s *rowsReader) stored(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[view.Rows, error] {
 	if s.ended == nil {
 		return s.query(ctx, filter, ascending)
 	}
 	return s.ahead(ctx, filter, ascending)
 }
 
-func (s *packedReader) query(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+func (s *rowsReader) query(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[view.Rows, error] {
+	return func(yield func(view.Rows, error) bool) {
 		o := s.reader.many(ctx).SetSort(bson.D{{Key: s.field, Value: direction(ascending)}}).SetProjection(bson.D{{Key: "rows", Value: 1}}).SetBatchSize(firstBatch)
 		c, err := s.in.Find(ctx, filter, o)
 		if err != nil {
@@ -48,16 +49,16 @@ func (s *packedReader) query(ctx context.Context, filter bson.D, ascending bool)
 		defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
 		read, size := 0, 0
 		for c.Next(ctx) {
-			_, packed, ok := c.Current.Lookup("rows").BinaryOK()
-			if !ok {
-				yield(nil, fmt.Errorf("read movements: %s of %s has none: %w", c.Current.Lookup("_id"), s.in.Name(), view.ErrDamaged))
+			rows, err := view.RowsOf(c.Current.Lookup("rows"), s.journal)
+			if err != nil {
+				yield(nil, fmt.Errorf("read movements: %s of %s: %w", c.Current.Lookup("_id"), s.in.Name(), err))
 				return
 			}
 			if read, size = read+1, size+len(c.Current); c.RemainingBatchLength() == 0 {
 				c.SetBatchSize(int32(max(1, min(1<<14, read*batchBytes/size)))) // one row or hundreds are in a segment
 				read, size = 0, 0
 			}
-			if !yield(packed, nil) {
+			if !yield(rows, nil) {
 				return
 			}
 		}
@@ -72,12 +73,12 @@ func (s *packedReader) query(ctx context.Context, filter bson.D, ascending bool)
 }
 
 // ahead queries while what was read before is handed on: to write an export takes about as long as to read it.
-func (s *packedReader) ahead(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[[]byte, error] {
+func (s *rowsReader) ahead(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[view.Rows, error] {
 	type piece struct {
-		all [][]byte
+		all []view.Rows
 		err error // after them
 	}
-	return func(yield func([]byte, error) bool) {
+	return func(yield func(view.Rows, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		pieces := make(chan piece)
 		defer func() {
@@ -87,26 +88,26 @@ func (s *packedReader) ahead(ctx context.Context, filter bson.D, ascending bool)
 		}()
 		go func() {
 			defer close(pieces)
-			var all [][]byte
-			var room []byte
-			for packed, err := range s.query(ctx, filter, ascending) {
+			var all []view.Rows
+			var room view.Rows
+			for rows, err := range s.query(ctx, filter, ascending) {
 				if err != nil {
 					pieces <- piece{all, err}
 					return
 				}
 				at := len(room)
-				room = append(room, packed...)
+				room = append(room, rows...)
 				all = append(all, room[at:])
 				if len(room) >= aheadBytes {
 					pieces <- piece{all: all}
-					all, room = make([][]byte, 0, len(all)), make([]byte, 0, aheadBytes+len(packed))
+					all, room = make([]view.Rows, 0, len(all)), make(view.Rows, 0, aheadBytes+len(rows))
 				}
 			}
 			pieces <- piece{all: all}
 		}()
 		for p := range pieces {
-			for _, packed := range p.all {
-				if !yield(packed, nil) {
+			for _, rows := range p.all {
+				if !yield(rows, nil) {
 					return
 				}
 			}
