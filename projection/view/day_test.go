@@ -1,6 +1,7 @@
 package view_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -109,17 +110,7 @@ func TestSpansCountWhatIsOutOfStockAndRefused(t *testing.T) {
 }
 
 func hasHour(e *view.Entry, number int64) bool {
-	if e.Doc.Hour.Start == number*view.SecondsPerHour {
-		return true
-	}
-	for _, d := range e.Days {
-		for _, h := range d.Hours {
-			if h.Number == number {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(hoursOf(e), func(h view.Hour) bool { return h.Number == number })
 }
 
 func hasDay(e *view.Entry, number int64) bool {

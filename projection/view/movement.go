@@ -57,7 +57,6 @@ type Movement struct {
 	Held        int64 // what the reservation holds after it
 	ExpiresAt   int64 // 0: never
 	Reason      string
-	Actor       string // who asked for it; "" where that was no person
 	Command     uuid.UUID
 	Correlation string
 	Actor       string // who asked for it; empty for a saga and for the service itself

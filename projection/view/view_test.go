@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestBlocksAndTailAreTheMovements(t *testing.T) {
 		e, want := folded(t, rows)
 		var got []view.Movement
 		for _, b := range e.Blocks {
-			in, err := view.Unpack(rows[0].ProductID, b.Rows)
+			in, err := b.Rows.Movements(rows[0].ProductID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +93,7 @@ func TestBlocksAndTailAreTheMovements(t *testing.T) {
 			}
 			got = append(got, in...)
 		}
-		tail, err := view.Unpack(rows[0].ProductID, e.Doc.Tail)
+		tail, err := e.Doc.Tail.Movements(rows[0].ProductID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,10 +117,7 @@ func TestHoursFollowOnEachOther(t *testing.T) {
 		}
 		e, _ := folded(t, rows)
 		level, last := int64(0), int64(-1)
-		for _, h := range append(slices.Clone(e.Ended), e.Doc.Hour) {
-			if h.Movements == 0 {
-				continue // nothing has moved yet
-			}
+		for _, h := range hoursOf(e) {
 			if h.Opening != level || h.Number <= last || h.Opening+h.Adjusted+h.Released-h.Reserved != h.Closing || h.Min > min(h.Opening, h.Closing) || h.Max < max(h.Opening, h.Closing) {
 				t.Fatalf("behind hour %d, which closed with %d, comes %+v", last, level, h)
 			}
@@ -129,6 +127,19 @@ func TestHoursFollowOnEachOther(t *testing.T) {
 			t.Fatalf("the hours close with %d, available is %d", level, e.Doc.Available)
 		}
 	})
+}
+
+// hoursOf are the hours of a product in which something happened, in order.
+func hoursOf(e *view.Entry) (hours []view.Hour) {
+	for _, d := range e.Days {
+		for _, key := range slices.Sorted(maps.Keys(d.Hours)) {
+			hours = append(hours, d.Hours[key])
+		}
+	}
+	if h := e.Doc.Hour; h.Start != 0 {
+		hours = append(hours, view.Hour{Bucket: h.Bucket, Number: h.Start / view.SecondsPerHour})
+	}
+	return hours
 }
 
 // Ensure that the journal's segments are the movements, are within their bounds, and are described as they are.
