@@ -12,7 +12,8 @@ import (
 // JanitorRole is the lease that one instance prunes under. It only saves work: pruning twice is harmless.
 const JanitorRole = "janitor"
 
-// Janitor forgets what nothing needs any more: commands older than the retention, and the facts about them that no document is folded from.
+// Janitor forgets what nothing needs any more: commands older than the retention, and the facts about them. What was refused for want of stock it sums up
+// by the hour, because histories show it.
 // Events are never forgotten.
 type Janitor struct {
 	Store     *eventstore.Store
@@ -28,6 +29,25 @@ type Janitor struct {
 var forgettable = []string{
 	product.TypeOf(product.ReservationFailed{}), product.TypeOf(product.ReservationConfirmed{}), product.TypeOf(product.ReleaseIgnored{}),
 	product.TypeOf(product.OutcomeResent{}), product.TypeOf(product.StockConfirmed{}),
+}
+
+// refusals keeps of forgotten requests what analysts ask for: how many units were refused in an hour.
+var refusals = eventstore.Condensing{
+	From: product.TypeOf(product.ReservationFailed{}), To: product.TypeOf(product.RequestsRefused{}),
+	Sum: func(facts []eventstore.Record) ([]byte, error) {
+		var sum product.RequestsRefused
+		for _, r := range facts {
+			e, err := product.Decode(r.Type, r.Data)
+			if err != nil {
+				return nil, err
+			}
+			sum = sum.Add(e)
+		}
+		if sum.Refusals == 0 {
+			return nil, nil
+		}
+		return product.Encode(sum, product.Origin{})
+	},
 }
 
 const (
@@ -77,5 +97,5 @@ func (j *Janitor) prune(ctx context.Context) (int64, error) {
 	for i, c := range read {
 		read[i].Pos = min(c.Pos, relayed[c.Shard])
 	}
-	return j.Store.Prune(ctx, j.Retention+forgetLater, forgettable, read, pruneBite)
+	return j.Store.Prune(ctx, j.Retention+forgetLater, forgettable, read, pruneBite, refusals)
 }

@@ -146,7 +146,7 @@ func (d *deliveries) goOnTo(day int) {
 	}
 	for rows := int64(1); rows > 0; {
 		var err error
-		if rows, err = d.store.Prune(d.t.Context(), d.retention+forgetLater-time.Duration(day)*24*time.Hour, forgettable, read, pruneBite); err != nil {
+		if rows, err = d.store.Prune(d.t.Context(), d.retention+forgetLater-time.Duration(day)*24*time.Hour, forgettable, read, pruneBite, refusals); err != nil {
 			d.t.Fatal(err)
 		}
 	}

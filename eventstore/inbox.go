@@ -12,8 +12,6 @@ import (
 var (
 	doneLetter   = statement("done_letter")
 	readLetters  = statement("read_letters")
-	pruneInbox   = statement("prune_inbox")
-	pruneLog     = statement("prune_log")
 	readExpiring = statement("read_expiring")
 )
 
@@ -34,25 +32,6 @@ func (s *Store) Expiring(ctx context.Context, limit int) ([]ReservationKey, erro
 		keys = append(keys, k)
 	}
 	return keys, rows.Err()
-}
-
-// Prune forgets commands older than the retention, and then the facts of these types that are an hour older still, that no cursor
-// needs any more and that aren't their shard's last row. Of several cursors of a shard the least counts; of a shard without one
-// nothing is forgotten. Both are done in bites of at most limit rows; it returns how many it deleted, so call it until that is 0.
-func (s *Store) Prune(ctx context.Context, retention time.Duration, types []string, cursors []Cursor, limit int) (int64, error) {
-	inbox, err := s.pool.Exec(ctx, pruneInbox, retention, limit)
-	if err != nil {
-		return 0, fmt.Errorf("prune the inbox: %w", err)
-	}
-	if inbox.RowsAffected() == int64(limit) {
-		return inbox.RowsAffected(), nil // rows of the log that the inbox points at stay until it is done
-	}
-	shards, positions := split(cursors)
-	rows, err := s.pool.Exec(ctx, pruneLog, retention, types, shards, positions, limit)
-	if err != nil {
-		return 0, fmt.Errorf("prune the log: %w", err)
-	}
-	return inbox.RowsAffected() + rows.RowsAffected(), nil
 }
 
 // Head returns the head of a product's stream; its Version is 0 where there is none.

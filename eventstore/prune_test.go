@@ -1,6 +1,8 @@
 package eventstore
 
 import (
+	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -28,7 +30,7 @@ func history(t *testing.T, s *Store, age time.Duration, shards ...int16) {
 
 func pruned(t *testing.T, s *Store, types []string, limit int, cursors ...Cursor) (rows int64) {
 	for {
-		n := must[int64](t)(s.Prune(t.Context(), month, types, cursors, limit))
+		n := must[int64](t)(s.Prune(t.Context(), month, types, cursors, limit, Condensing{}))
 		if rows += n; n == 0 {
 			return rows
 		}
@@ -98,7 +100,7 @@ func TestPruneBeginsWithTheInbox(t *testing.T) {
 	s := open(t)
 	history(t, s, month+2*time.Hour, 1)
 	for want := int64(2); want > 0; want-- {
-		if n := must[int64](t)(s.Prune(t.Context(), month, []string{"F"}, []Cursor{{1, 6}}, 1)); n != 1 {
+		if n := must[int64](t)(s.Prune(t.Context(), month, []string{"F"}, []Cursor{{1, 6}}, 1, Condensing{})); n != 1 {
 			t.Errorf("a bite of one took %d", n)
 		}
 		if n := one[int64](t, s, "select count(*) from log"); n != 6 {
@@ -162,7 +164,7 @@ func TestAnIDIsRememberedFromItsAgeOrFromNow(t *testing.T) {
 		return all
 	}
 	later := func(days int) { // what is old in so many days is what is this much younger now
-		must[int64](t)(s.Prune(t.Context(), month-time.Duration(days)*24*time.Hour, nil, nil, 100))
+		must[int64](t)(s.Prune(t.Context(), month-time.Duration(days)*24*time.Hour, nil, nil, 100, Condensing{}))
 	}
 	for _, step := range []struct {
 		days int
@@ -201,5 +203,51 @@ func TestAKnownIDCanBeRememberedLonger(t *testing.T) {
 	})
 	if !Retryable(err) {
 		t.Errorf("an id that was forgotten meanwhile: %v", err)
+	}
+}
+
+// Facts of a product within an hour become one, in the place of the last of them, and are added to as others of that hour get old.
+func TestPruneCondensesFactsByTheHour(t *testing.T) {
+	s := open(t)
+	a, b := inShard(1), inShard(2)
+	counting := Condensing{From: "F", To: "S", Sum: func(facts []Record) ([]byte, error) {
+		total := 0
+		for _, r := range facts {
+			n := 1
+			if r.Type == "S" {
+				if err := json.Unmarshal(r.Data, &n); err != nil {
+					return nil, err
+				}
+			}
+			total += n
+		}
+		return strconv.AppendInt(nil, int64(total), 10), nil
+	}}
+	for range 4 {
+		s.write(t, func(snapshot *Snapshot, c *Changes) {
+			for _, id := range []uuid.UUID{a, b} {
+				event(snapshot, c, id)
+				fact(c, id)
+			}
+		}, a, b)
+	}
+	// Positions 2, 4, 6 and 8 are facts: two in one hour, one in the next, and the last of the shard, which stays.
+	s.exec(t, "update log set at = date_trunc('hour', now() - interval '60 days') + case when pos > 5 then interval '61 minutes' else pos * interval '1 minute' end")
+	prune := func(limit int) {
+		for {
+			n := must[int64](t)(s.Prune(t.Context(), month, []string{"F"}, []Cursor{{1, 99}, {2, 99}}, limit, counting))
+			if n == 0 {
+				return
+			}
+		}
+	}
+	sums := func() string {
+		return one[string](t, s, "select string_agg(shard || ':' || pos || '=' || type || data, ' ' order by shard, pos) from log where version is null")
+	}
+	for _, limit := range []int{1, 100} { // one by one each adds to what is there; once more changes nothing
+		prune(limit)
+		if got, want := sums(), `1:4=S2 1:6=S1 1:8=F{} 2:4=S2 2:6=S1 2:8=F{}`; got != want {
+			t.Fatalf("there are left\n%s, want\n%s", got, want)
+		}
 	}
 }

@@ -194,7 +194,16 @@ func split(cursors []Cursor) (shards []int16, positions []int64) {
 
 // records reads rows of the log.
 func (s *Store) records(ctx context.Context, expected int, sql string, args ...any) ([]Record, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
+	return recordsOf(ctx, s.pool, expected, sql, args...)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func recordsOf(ctx context.Context, q querier, expected int, sql string, args ...any) ([]Record, error) {
+	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func calls(ctx context.Context, s *Store) map[string]func() error {
 		"positions":    func() error { _, err := s.Positions(ctx); return err },
 		"head":         func() error { _, err := s.Head(ctx, uuid.Nil); return err },
 		"expiring":     func() error { _, err := s.Expiring(ctx, 1); return err },
-		"prune":        func() error { _, err := s.Prune(ctx, 1, nil, nil, 1); return err },
+		"prune":        func() error { _, err := s.Prune(ctx, 1, nil, nil, 1, Condensing{}); return err },
 		"letter":       func() error { return s.LetterDone(ctx, "t", 0, 1) },
 		"letters":      func() error { _, err := s.LettersDone(ctx, "t", 0); return err },
 		"due variants": func() error { _, err := s.DueVariants(ctx, 1, 1); return err },

@@ -202,6 +202,19 @@ type (
 	}
 )
 
+// Add adds a refusal for want of stock, or a sum of such. Other events add nothing.
+func (e RequestsRefused) Add(event Event) RequestsRefused {
+	switch event := event.(type) {
+	case ReservationFailed:
+		if event.Reason == InsufficientStock {
+			e.Refusals, e.Quantity = e.Refusals+1, e.Quantity+event.Quantity
+		}
+	case RequestsRefused:
+		e.Refusals, e.Quantity = e.Refusals+event.Refusals, e.Quantity+event.Quantity
+	}
+	return e
+}
+
 // Reason is why a reservation was refused.
 type Reason string
 

@@ -990,9 +990,25 @@ type StockBucket @requiresScopes(scopes: [["stock:history"]]) {
   """
   releasedQuantity: Long!
   """
+  Units released on expiry: a part of ` + "`" + `releasedQuantity` + "`" + `.
+  """
+  expiredQuantity: Long!
+  """
   The net change of the total, with the initial stock.
   """
   adjustedQuantity: Long!
+  """
+  Units asked for in requests that were refused with ` + "`" + `INSUFFICIENT_STOCK` + "`" + `: demand that was turned away.
+  """
+  refusedQuantity: Long!
+  """
+  How many such requests there were.
+  """
+  refusals: Int!
+  """
+  For how many seconds nothing was available, up to now in a bucket that has not ended. Nothing counts before the product was there.
+  """
+  outOfStockSeconds: Int!
   """
   How many movements there were.
   """
@@ -1870,8 +1886,16 @@ func (ec *executionContext) childFields_StockBucket(ctx context.Context, field g
 		return ec.fieldContext_StockBucket_reservedQuantity(ctx, field)
 	case "releasedQuantity":
 		return ec.fieldContext_StockBucket_releasedQuantity(ctx, field)
+	case "expiredQuantity":
+		return ec.fieldContext_StockBucket_expiredQuantity(ctx, field)
 	case "adjustedQuantity":
 		return ec.fieldContext_StockBucket_adjustedQuantity(ctx, field)
+	case "refusedQuantity":
+		return ec.fieldContext_StockBucket_refusedQuantity(ctx, field)
+	case "refusals":
+		return ec.fieldContext_StockBucket_refusals(ctx, field)
+	case "outOfStockSeconds":
+		return ec.fieldContext_StockBucket_outOfStockSeconds(ctx, field)
 	case "movements":
 		return ec.fieldContext_StockBucket_movements(ctx, field)
 	}
@@ -5361,6 +5385,29 @@ func (ec *executionContext) fieldContext_StockBucket_releasedQuantity(_ context.
 	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
 }
 
+func (ec *executionContext) _StockBucket_expiredQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockBucket_expiredQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiredQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockBucket_expiredQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
 func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5382,6 +5429,75 @@ func (ec *executionContext) _StockBucket_adjustedQuantity(ctx context.Context, f
 }
 func (ec *executionContext) fieldContext_StockBucket_adjustedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockBucket_refusedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockBucket_refusedQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RefusedQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockBucket_refusedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockBucket_refusals(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockBucket_refusals(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Refusals, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockBucket_refusals(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockBucket_outOfStockSeconds(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockBucket_outOfStockSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OutOfStockSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockBucket_outOfStockSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockBucket", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func (ec *executionContext) _StockBucket_movements(ctx context.Context, field graphql.CollectedField, obj *model.StockBucket) (ret graphql.Marshaler) {
@@ -9416,8 +9532,28 @@ func (ec *executionContext) _StockBucket(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "expiredQuantity":
+			out.Values[i] = ec._StockBucket_expiredQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "adjustedQuantity":
 			out.Values[i] = ec._StockBucket_adjustedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refusedQuantity":
+			out.Values[i] = ec._StockBucket_refusedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refusals":
+			out.Values[i] = ec._StockBucket_refusals(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "outOfStockSeconds":
+			out.Values[i] = ec._StockBucket_outOfStockSeconds(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -96,6 +96,14 @@ func numberIn(field string, b *read.Bucket) (scalar string, n int64) {
 		return "Long", b.ReservedQuantity
 	case "releasedQuantity":
 		return "Long", b.ReleasedQuantity
+	case "expiredQuantity":
+		return "Long", b.ExpiredQuantity
+	case "refusedQuantity":
+		return "Long", b.RefusedQuantity
+	case "refusals":
+		return "Int", b.Refusals
+	case "outOfStockSeconds":
+		return "Int", b.OutOfStockSeconds
 	case "adjustedQuantity":
 		return "Long", b.AdjustedQuantity
 	case "movements":

@@ -138,17 +138,17 @@ const (
 
 // Bucket is an hour or a day of a product's stock. Levels are of what is available; the lowest and the highest count the opening one too.
 type Bucket struct {
-	Start, End       time.Time
-	Opening, Closing int64 // Closing is the next bucket's Opening
-	Min, Max         int64
-	ReservedQuantity int64
-	ReleasedQuantity int64 // on expiry too
-	ExpiredQuantity  int64 // the part of it that expired
-	AdjustedQuantity int64 // net, with the initial stock
-	RefusedQuantity  int64 // units asked for in requests that were refused for want of stock
-	Refusals         int64 // how many such requests there were
-	OutOfStock       int64 // seconds in which nothing was available, up to now
-	Movements        int64
+	Start, End        time.Time
+	Opening, Closing  int64 // Closing is the next bucket's Opening
+	Min, Max          int64
+	ReservedQuantity  int64
+	ReleasedQuantity  int64 // on expiry too
+	ExpiredQuantity   int64 // the part of it that expired
+	AdjustedQuantity  int64 // net, with the initial stock
+	RefusedQuantity   int64 // units asked for in requests that were refused for want of stock
+	Refusals          int64 // how many such requests there were
+	OutOfStockSeconds int64 // in which nothing was available, up to now
+	Movements         int64
 }
 
 // Timeline returns the buckets of UTC from the one that holds from to the one that ends at to or holds it: as many as that takes, also where
@@ -204,11 +204,11 @@ func (t *timeline) next(start, width int64) Bucket {
 	at, end := secondOf(start), secondOf(start+width)
 	for len(t.hours) > 0 && t.hours[0].Number*view.SecondsPerHour < end {
 		h := &t.hours[0]
-		b.OutOfStock += t.quiet(at, h.Number*view.SecondsPerHour)
+		b.OutOfStockSeconds += t.quiet(at, h.Number*view.SecondsPerHour)
 		b.add(h)
 		t.level, at, t.hours = h.Closing, (h.Number+1)*view.SecondsPerHour, t.hours[1:]
 	}
-	b.OutOfStock += t.quiet(at, end)
+	b.OutOfStockSeconds += t.quiet(at, end)
 	return b
 }
 
@@ -239,7 +239,7 @@ func (b *Bucket) add(h *view.Hour) {
 	b.AdjustedQuantity += h.Adjusted
 	b.RefusedQuantity += h.Refused
 	b.Refusals += h.Refusals
-	b.OutOfStock += h.OutOfStock
+	b.OutOfStockSeconds += h.OutOfStock
 	b.Movements += h.Movements
 }
 

@@ -237,7 +237,7 @@ func checkTimeline(t *rapid.T, l *projectiontest.Log, r *Reader, id uuid.UUID, f
 				want.AdjustedQuantity += m.Delta
 			}
 		}
-		want.OutOfStock = outOfStock(l, id, b.Start, b.End)
+		want.OutOfStockSeconds = outOfStock(l, id, b.Start, b.End)
 		want.Refusals, want.RefusedQuantity = refusals(l, id, b.Start, b.End)
 		if b != want {
 			t.Fatalf("bucket %d: want %+v, got %+v", i, want, b)

@@ -40,32 +40,41 @@ func (s *Store) LoadCheckpoints(ctx context.Context, generation string) (map[int
 	if err := s.db.Collection(checkpointName).FindOne(ctx, ByID(generation)).Decode(&c); err != nil {
 		return nil, fmt.Errorf("read the checkpoints of generation %s: %w", generation, err)
 	}
+	return c.byShard()
+}
+
+func (c *checkpoints) byShard() (map[int16]Checkpoint, error) {
 	byShard := make(map[int16]Checkpoint, len(c.Shards))
 	for key, at := range c.Shards {
 		shard, err := strconv.ParseInt(key, 10, 16)
 		if err != nil || shard < 0 || shard >= eventstore.Shards {
-			return nil, fmt.Errorf("read the checkpoints of generation %s: there is no shard %q", generation, key)
+			return nil, fmt.Errorf("read the checkpoints of generation %s: there is no shard %q", c.ID, key)
 		}
 		byShard[int16(shard)] = at
 	}
 	return byShard, nil
 }
 
-// Checkpoints are the positions below which the read model needs nothing of the log any more, for
-// pruning it.
+// Checkpoints are the positions below which the read model needs nothing of the log any more, for pruning it: of every generation, also of one that is
+// being filled.
 func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
-	g, err := s.Generation(ctx)
+	found, err := s.db.Collection(checkpointName).Find(ctx, bson.D{})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read all checkpoints: %w", err)
 	}
-	shards, err := s.LoadCheckpoints(ctx, g.Name)
-	if err != nil {
-		return nil, err
+	var all []checkpoints
+	if err := found.All(ctx, &all); err != nil {
+		return nil, fmt.Errorf("read all checkpoints: %w", err)
 	}
-	cursors := make([]eventstore.Cursor, 0, len(shards))
-	for n, c := range shards {
-		// The row at the checkpoint proves that the log is the one it was.
-		cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, c.Pos-1)})
+	var cursors []eventstore.Cursor
+	for _, c := range all {
+		byShard, err := c.byShard()
+		if err != nil {
+			return nil, err
+		}
+		for n, at := range byShard {
+			cursors = append(cursors, eventstore.Cursor{Shard: n, Pos: max(0, at.Pos-1)}) // the row at the checkpoint proves that the log is the one it was
+		}
 	}
 	return cursors, nil
 }

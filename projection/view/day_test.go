@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"product-service/eventstore"
 	"product-service/product"
 	"product-service/projection/projectiontest"
 	"product-service/projection/view"
@@ -149,4 +150,55 @@ func checkIdle(t *rapid.T, e *view.Entry) {
 	if today := e.Doc.Today; today.Start != 0 {
 		check(time.Unix(today.Start, 0).UTC(), today.Opening, e.Doc.IdleDays)
 	}
+}
+
+// Ensure that a fold of a log whose refusals were summed up by the hour comes to the same as one of all of them.
+func TestCondensedRefusalsFoldToTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rows, _ := history(t)
+		if len(rows) == 0 {
+			return
+		}
+		old := rapid.IntRange(0, len(rows)).Draw(t, "forgotten")
+		left := append(condensed(t, rows[:old]), rows[old:]...)
+		if len(left) == 0 {
+			return
+		}
+		want, _ := folded(t, rows)
+		got, _ := folded(t, left)
+		if diff := cmp.Diff(want.Doc, got.Doc); diff != "" {
+			t.Fatalf("(-all +condensed)\n%s", diff)
+		}
+		if diff := cmp.Diff(want.Days, got.Days); diff != "" {
+			t.Fatalf("(-all +condensed)\n%s", diff)
+		}
+	})
+}
+
+// condensed is a part of the log whose refusals have been forgotten: of those of an hour there is one row, in the place of the last.
+func condensed(t *rapid.T, rows []eventstore.Record) (left []eventstore.Record) {
+	sums, last := map[int64]product.RequestsRefused{}, map[int64]int64{}
+	for _, r := range rows {
+		if event, err := product.Decode(r.Type, r.Data); err != nil {
+			t.Fatal(err)
+		} else if failed, ok := event.(product.ReservationFailed); ok && failed.Reason == product.InsufficientStock {
+			hour := r.At.Unix() / view.SecondsPerHour
+			sums[hour], last[hour] = sums[hour].Add(event), r.Pos
+		}
+	}
+	for _, r := range rows {
+		if r.Type == product.TypeOf(product.ReservationFailed{}) {
+			hour := r.At.Unix() / view.SecondsPerHour
+			if last[hour] != r.Pos {
+				continue
+			}
+			data, err := product.Encode(sums[hour], product.Origin{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Type, r.Data = product.TypeOf(product.RequestsRefused{}), data
+		}
+		left = append(left, r)
+	}
+	return left
 }

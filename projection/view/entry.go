@@ -36,13 +36,8 @@ func (e *Entry) Fold(r eventstore.Record, event product.Event) (m Movement, ok b
 	case product.ReservationCancelled:
 		m = NewMovement(&e.Doc, r, event)
 		return m, true, e.keep(&m)
-	case product.ReservationFailed:
-		if event.Reason == product.InsufficientStock {
-			e.refuse(r, 1, event.Quantity)
-		}
-		return Movement{}, false, nil
-	case product.RequestsRefused:
-		e.refuse(r, event.Refusals, event.Quantity)
+	case product.ReservationFailed, product.RequestsRefused:
+		e.refuse(r, product.RequestsRefused{}.Add(event))
 		return Movement{}, false, nil
 	}
 	catalogue, changed := e.Doc.fold(r, event)
@@ -60,15 +55,15 @@ func (e *Entry) Fold(r eventstore.Record, event product.Event) (m Movement, ok b
 }
 
 // refuse adds requests that were refused for want of stock. Nothing else of the product changes with them.
-func (e *Entry) refuse(r eventstore.Record, refusals, quantity int64) {
+func (e *Entry) refuse(r eventstore.Record, sum product.RequestsRefused) {
 	d := &e.Doc
-	if d.Since == 0 {
-		return // nobody could see the product
+	if d.Since == 0 || sum.Refusals == 0 {
+		return // nobody could see the product, or it was for another reason
 	}
 	e.advance(r.At.Unix(), d.Available, false)
 	for _, s := range []*Span{&d.Hour, &d.Today} {
-		s.Refusals += refusals
-		s.Refused += quantity
+		s.Refusals += sum.Refusals
+		s.Refused += sum.Quantity
 	}
 	d.Pos, e.Changed = r.Pos, true
 }
