@@ -164,5 +164,5 @@ func (s *Store) ChangeOver(ctx context.Context, from, to string) error {
 	if result.MatchedCount == 0 {
 		return ErrRebuilding
 	}
-	return nil
+	return s.show(ctx, Meta{Generation: to, Schema: view.Schema})
 }

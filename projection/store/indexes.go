@@ -32,8 +32,14 @@ var (
 		{keys: bson.D{{Key: "status", Value: 1}, {Key: "isOrderable", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "_id", Value: 1}}},
 	}
 	movementIndexes = []index{
+		{keys: bson.D{{Key: "product", Value: 1}}}, // for the view of movements
 		{keys: bson.D{{Key: "reservations", Value: 1}}, sparse: true},
 		{keys: bson.D{{Key: "rare", Value: 1}}, sparse: true},
+	}
+	// For the view of days, and for reports over all products.
+	dayIndexes = []index{
+		{keys: bson.D{{Key: "product", Value: 1}, {Key: "day", Value: 1}}},
+		{keys: bson.D{{Key: "day", Value: 1}}},
 	}
 	journalIndexes = []index{
 		{keys: bson.D{{Key: "order", Value: 1}}},
@@ -67,6 +73,9 @@ func (s *Store) index(ctx context.Context, in *mongo.Collection, indexes []index
 // IndexHistory makes the indexes of a generation that a rebuild fills it without.
 func (s *Store) IndexHistory(ctx context.Context, g Generation) error {
 	if err := s.index(ctx, g.Movements, movementIndexes); err != nil {
+		return err
+	}
+	if err := s.index(ctx, g.Days, dayIndexes); err != nil {
 		return err
 	}
 	return s.index(ctx, g.Journal, journalIndexes)

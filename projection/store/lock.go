@@ -130,6 +130,13 @@ func (s *Store) Renew(ctx context.Context, lock *RebuildLock) error {
 // with the checkpoints: a generation that has checkpoints is whole. It drops each generation by its
 // name. Because no name is used twice, a command that arrives late drops nothing of a newer rebuild.
 func (s *Store) DropOthers(ctx context.Context, lock *RebuildLock, keep ...string) error {
+	named, err := s.LoadMeta(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.show(ctx, named); err != nil { // a rebuild that was killed may have left the views behind
+		return err
+	}
 	for _, part := range []struct{ in, field string }{{checkpointName, "_id"}, {parkedName, "generation"}} {
 		in := s.db.Collection(part.in)
 		old, err := others(ctx, in, part.field, keep)

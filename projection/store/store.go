@@ -95,7 +95,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.tidy(ctx, m); err != nil {
 		return err
 	}
-	return s.IndexHistory(ctx, s.Collections(m.Generation))
+	if err := s.IndexHistory(ctx, s.Collections(m.Generation)); err != nil {
+		return err
+	}
+	return s.show(ctx, m)
 }
 
 // CreateGeneration makes a generation's checkpoint, if it isn't there, and the indexes of its

@@ -157,12 +157,21 @@ func (b *Bucket) numbers() [12]struct {
 	}
 }
 
-// levels is how many of the numbers are levels: they are written also where they are 0.
-const levels = 4
+// BucketFields are the names that a bucket's numbers have in documents. The first [Levels] of them are levels: they are written also where they
+// are 0.
+var BucketFields = func() (names []string) {
+	for _, f := range new(Bucket).numbers() {
+		names = append(names, f.name)
+	}
+	return names
+}()
+
+// Levels is how many of a bucket's numbers are levels.
+const Levels = 4
 
 func (b *Bucket) appendTo(to []byte) []byte {
 	for i, f := range b.numbers() {
-		if *f.n != 0 || i < levels {
+		if *f.n != 0 || i < Levels {
 			to = appendNumber(to, f.name, *f.n)
 		}
 	}
