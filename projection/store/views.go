@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"product-service/projection/view"
 )
@@ -53,11 +51,6 @@ const (
 	namespaceNotFound = 26
 	namespaceExists   = 48
 )
-
-func hasCode(err error, code int) bool {
-	var server mongo.ServerError
-	return errors.As(err, &server) && server.HasErrorCode(code)
-}
 
 func stage(name string, what any) bson.D { return bson.D{{Key: name, Value: what}} }
 
