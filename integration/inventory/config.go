@@ -69,9 +69,10 @@ type Config struct {
 	Revalidate time.Duration `env:"INVENTORY_REVALIDATE" envDefault:"30s"`
 	// StaleMax is the age up to which a level is served when the service cannot be asked.
 	StaleMax time.Duration `env:"INVENTORY_STALE_MAX" envDefault:"24h"`
-	// AbsentFor is how long "no such record" is believed.
+	// AbsentFor is how long "no such record" is believed, and how far apart two such answers must be to end a known level.
 	AbsentFor time.Duration `env:"INVENTORY_ABSENT_FOR" envDefault:"3s"`
-	// FailureQuiet is how long a variant isn't asked for again after the service failed to answer for it.
+	// FailureQuiet is how long a variant rests that the service failed to answer for; twice as long with each further failure of its
+	// own, up to BreakerOpen.
 	FailureQuiet time.Duration `env:"INVENTORY_FAILURE_QUIET" envDefault:"1s"`
 
 	// Budget bounds one read with all its attempts, AttemptTimeout each attempt up to the last byte of its body.
@@ -86,7 +87,7 @@ type Config struct {
 	// RetryAfterMax caps what a Retry-After header may ask for.
 	RetryAfterMax time.Duration `env:"INVENTORY_RETRY_AFTER_MAX" envDefault:"30s"`
 
-	// BreakerOpen is how long the breaker stays open between probes (±20 %).
+	// BreakerOpen is how long the breaker stays open between probes (up to 20 % shorter).
 	BreakerOpen time.Duration `env:"INVENTORY_BREAKER_OPEN" envDefault:"3s"`
 	// BreakerCalls is how many calls within 10 s are needed before half of them failing opens the breaker, BreakerRow how many in a row open it regardless.
 	BreakerCalls int `env:"INVENTORY_BREAKER_CALLS" envDefault:"20"`

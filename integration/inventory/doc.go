@@ -9,6 +9,10 @@
 //
 //	hot cache → last known levels → calls in flight → chunks → bulkhead → retry → breaker → attempt timeout → TLS
 //
+// Where to look: ages.go says what may be served, entry.go what is known after something was learnt, blame.go whose fault a
+// failed call is, failure.go how a variant rests, flight.go how one is found that a list fails for, breaker.go and probe.go when the
+// service is given up and how it comes back.
+//
 // Nothing here knows Kafka or MongoDB: events come in through [Reader.Apply], durable levels go through [LastKnown],
 // the queue is a [Queue].
 package inventory

@@ -146,7 +146,7 @@ func TestQuantitylessEventNeverMeansZero(t *testing.T) {
 // TestEventsOfOthersLeaveNoTrace: an event that another instance applies changes what this one holds, and makes nothing durable.
 func TestEventsOfOthersLeaveNoTrace(t *testing.T) {
 	known := newMemory()
-	f := newFixture(t, func(f *fixture) { f.known, f.cfg.CacheSize, f.cfg.SaveDelay = known, 320, time.Millisecond })
+	f := newFixture(t, func(f *fixture) { f.known, f.cfg.CacheSize, f.cfg.SaveDelay = known, 3200, time.Millisecond })
 	ids := f.stock(100)
 	f.read(ids...)
 	for range 2000 {

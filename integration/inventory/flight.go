@@ -201,32 +201,22 @@ func (r *Reader) fetch(ctx context.Context, f *flight) {
 	r.ask(ctx, f, f.ids, how)
 }
 
-// queuePerCall is how many flights may stand in line for each that is under way. More would wait for longer than any
-// reader does.
-const queuePerCall = 5
-
-// admit waits for a place among the calls under way, as long as a reader would. It refuses at once where the line is long.
+// admit waits for a place among the calls under way, as long as a reader would.
 func (r *Reader) admit(ctx context.Context, f *flight) (leave func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.Budget)
 	defer cancel()
-	leave = func() { r.bulkhead.Release(1) }
-	if f.suspect { // their share is small, so that those that are slow don't take the places of the others
-		if r.suspects.Acquire(ctx, 1) != nil {
-			return nil, false
-		}
-		leave = func() { r.bulkhead.Release(1); r.suspects.Release(1) }
+	if !f.suspect {
+		return r.bulkhead.leave, r.bulkhead.enter(ctx)
 	}
-	if r.bulkhead.TryAcquire(1) {
-		return leave, true
+	// The share of suspects is small, so that those that are slow don't take the places of the others.
+	if !r.suspects.enter(ctx) {
+		return nil, false
 	}
-	defer r.queued.Add(-1)
-	if r.queued.Add(1) <= int64(queuePerCall*r.client.cfg.Concurrency) && r.bulkhead.Acquire(ctx, 1) == nil {
-		return leave, true
+	if !r.bulkhead.enter(ctx) {
+		r.suspects.leave()
+		return nil, false
 	}
-	if f.suspect {
-		r.suspects.Release(1)
-	}
-	return nil, false
+	return func() { r.bulkhead.leave(); r.suspects.leave() }, true
 }
 
 // maxSplits bounds the extra calls that look for the variants of a flight that the service fails for.
@@ -262,12 +252,12 @@ func (r *Reader) askApart(ctx context.Context, f *flight, parts [][]uuid.UUID) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	for i, ids := range parts {
-		if i == len(parts)-1 || !r.bulkhead.TryAcquire(1) {
+		if i == len(parts)-1 || !r.bulkhead.tryEnter() {
 			r.ask(ctx, f, ids, asking{})
 			continue
 		}
 		beside.Go(func() {
-			defer r.bulkhead.Release(1)
+			defer r.bulkhead.leave()
 			r.ask(ctx, f, ids, asking{})
 		})
 	}

@@ -47,6 +47,9 @@ func impatient(f *fixture) {
 	f.cfg.FailureQuiet, f.cfg.BreakerOpen = 200*time.Millisecond, 500*time.Millisecond
 }
 
+// slack is what a machine under load may take longer.
+const slack = time.Second
+
 // live says whether a result is what the service says now, or said a moment ago.
 func live(got Result) bool { return got.Outcome == Known && got.Level.Source != StaleFallback }
 
@@ -75,7 +78,7 @@ func TestOneBadVariantCostsOneVariant(t *testing.T) {
 				}
 				eventually(t, "only the bad variant is stale", isolated)
 				misses := 0
-				for range 20 { // through some of the bad one's rests
+				for range 8 { // through some of the bad one's rests
 					if !isolated() {
 						misses++
 					}
@@ -84,7 +87,7 @@ func TestOneBadVariantCostsOneVariant(t *testing.T) {
 					}
 				}
 				if misses > 2 { // a machine under load may time out
-					t.Errorf("%d times in 20 others weren't live", misses)
+					t.Errorf("%d times in 16 others weren't live", misses)
 				}
 				if got := f.read(bad)[0]; got.Outcome != Known || !got.Stale || got.Level.Available != 100 {
 					t.Errorf("the bad one: %+v", got)
@@ -112,7 +115,7 @@ func TestOnlyBadVariantsWanted(t *testing.T) {
 				broken := fault
 				broken.Variants = page
 				f.fault(broken)
-				for end := time.Now().Add(2 * f.cfg.BreakerOpen); time.Now().Before(end); time.Sleep(f.cfg.Revalidate) {
+				for end := time.Now().Add(f.cfg.BreakerOpen); time.Now().Before(end); time.Sleep(f.cfg.Revalidate) {
 					for i, got := range f.read(page...) {
 						if got.Outcome == Known {
 							t.Fatalf("position %d: a level is invented: %+v", i, got)
@@ -121,7 +124,7 @@ func TestOnlyBadVariantsWanted(t *testing.T) {
 				}
 				asked := time.Now()
 				for !live(f.read(healthy)[0]) {
-					if took := time.Since(asked); took > f.cfg.BreakerOpen+time.Second {
+					if took := time.Since(asked); took > f.cfg.BreakerOpen+time.Second+slack {
 						t.Fatalf("a healthy variant isn't live after %s", took)
 					}
 					time.Sleep(5 * time.Millisecond)
@@ -161,7 +164,7 @@ func TestPartOfTheServiceComesBack(t *testing.T) {
 					if !slices.ContainsFunc(got[1:], func(r Result) bool { return !live(r) }) {
 						break
 					}
-					if took := time.Since(well); took > f.cfg.BreakerOpen+time.Second {
+					if took := time.Since(well); took > f.cfg.BreakerOpen+time.Second+slack {
 						t.Fatalf("not live after %s", took)
 					}
 					time.Sleep(5 * time.Millisecond)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 )
 
 // answerMargin is what a read leaves of its caller's deadline, so that a stale answer still gets out in time.
@@ -28,9 +27,8 @@ type Reader struct {
 	now     func() time.Time
 
 	flights  flights
-	bulkhead *semaphore.Weighted
-	suspects *semaphore.Weighted // the share of the bulkhead for variants that failed before
-	queued   atomic.Int64        // flights that wait for the bulkhead
+	bulkhead *gate
+	suspects *gate // the share of the bulkhead for variants that failed before
 	running  atomic.Int64
 
 	refreshes *refreshQueue
@@ -57,7 +55,7 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 		client: client, store: levels, known: known, log: client.log, now: cfg.clock(),
 		ages:     ages{cfg.Fresh, cfg.Revalidate, cfg.StaleMax, cfg.AbsentFor},
 		flights:  flights{byID: map[uuid.UUID]*flight{}},
-		bulkhead: semaphore.NewWeighted(int64(cfg.Concurrency)), suspects: semaphore.NewWeighted(int64(max(1, cfg.Concurrency/4))),
+		bulkhead: newGate(cfg.Concurrency), suspects: newGate(max(1, cfg.Concurrency/4)),
 		refreshes: newRefreshQueue(), canaries: newCanaries(),
 		watchers: watchers{byID: map[uuid.UUID]map[*watcher]struct{}{}},
 	}
