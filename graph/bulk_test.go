@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +21,8 @@ import (
 func TestRowsOfABulkMutationAreDecidedByThemselves(t *testing.T) {
 	c := newCatalogue(2)
 	f := fakesOf(c)
-	var reads, submitted, waited int
+	var reads, submitted int
+	var waited atomic.Bool
 	byIDs := f.byIDs
 	f.byIDs = func(ids []uuid.UUID) ([]*read.Product, error) { reads++; return byIDs(ids) }
 	f.level = func(_ context.Context, id uuid.UUID) inventory.Result {
@@ -28,7 +30,7 @@ func TestRowsOfABulkMutationAreDecidedByThemselves(t *testing.T) {
 	}
 	var order []string
 	f.execute = func(_ context.Context, id, _ uuid.UUID, _ product.Origin, c product.Command) (int64, *product.Refusal, error) {
-		if waited > 0 {
+		if waited.Load() {
 			t.Error("a row was waited for before all were submitted")
 		}
 		submitted++
@@ -39,7 +41,7 @@ func TestRowsOfABulkMutationAreDecidedByThemselves(t *testing.T) {
 		}
 		return int64(submitted), nil, nil
 	}
-	f.waitFor = func(context.Context, uuid.UUID, int64) error { waited = submitted; return nil }
+	f.waitFor = func(context.Context, uuid.UUID, int64) error { waited.Store(true); return nil }
 	a, b := c[0].ID.String(), c[1].ID.String()
 	got := post(t, newTestHandler(t, f), `mutation { bulkAdjustStock(input: {items: [
 		{productId: "`+a+`", delta: 5, reason: "x"}, {productId: "`+a+`", delta: -100, reason: "x"}, {productId: "nobody", total: 5, reason: "x"},
