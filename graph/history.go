@@ -32,6 +32,9 @@ func (r *Resolver) reservation(ctx context.Context, productID, reservationID str
 	return showReservation(&found), nil
 }
 
+// maxTypes is how many types a list of movements can be asked for: each of them, and room for those to come.
+const maxTypes = 20
+
 // movementArgs are the filters of a list of movements.
 type movementArgs struct {
 	from, to *time.Time
@@ -56,6 +59,9 @@ func (r *Resolver) movements(ctx context.Context, productID *string, args moveme
 	filter.From, filter.To = args.from, args.to
 	if args.types != nil && len(args.types) == 0 {
 		return nil, badInput("types is empty; it must have at least one type, or be absent")
+	}
+	if len(args.types) > maxTypes {
+		return nil, badInput("types has %d types; it can have %d", len(args.types), maxTypes)
 	}
 	filter.Types = args.types
 	got, err := r.services.Reads.Movements(ctx, filter, asked)

@@ -323,7 +323,7 @@ type Query {
     orderBy: ProductOrder
   ): ProductConnection!
   """
-  Variants in the order asked, null where there is none with that id.
+  Variants in the order asked, at most 100, null where there is none with that id.
   """
   productVariants(
     """
@@ -341,7 +341,7 @@ type Query {
     id: ID!
   ): Node
   """
-  Several nodes in the order asked, null where there is none with that id.
+  Several nodes in the order asked, at most 100, null where there is none with that id.
   """
   nodes(
     """
@@ -379,7 +379,7 @@ type Query {
     """
     to: DateTime
     """
-    Only of these types.
+    Only of these types, at most 20.
     """
     types: [StockMovementType!]
     """
@@ -400,7 +400,8 @@ type Query {
     before: String
   ): StockMovementConnection! @requiresScopes(scopes: [["stock:history"]])
   """
-  How a product's stock went over time, in whole hours or days of UTC, without gaps. Empty for a product that doesn't exist.
+  How a product's stock went over time, in whole hours or days of UTC, without gaps: at most 366 days of
+  hours, or 3,660 days. Empty for a product that doesn't exist.
   """
   stockTimeline(
     """
@@ -485,7 +486,7 @@ type Subscription {
   """
   stockChanged(
     """
-    The UUIDs of 1 to 100 products, each once.
+    The UUIDs of at least 1 and at most 100 products, each once.
     """
     productIds: [ID!]!
   ): ProductStock
@@ -495,7 +496,7 @@ type Subscription {
   """
   inventoryChanged(
     """
-    The UUIDs of 1 to 100 variants, each once.
+    The UUIDs of at least 1 and at most 100 variants, each once.
     """
     variantIds: [ID!]!
   ): InventoryLevel
@@ -518,7 +519,7 @@ type Product implements Node @key(fields: "id") {
   """
   description: String!
   """
-  Its variants, in the order in which they were added.
+  Its variants, at most 100, in the order in which they were added.
   """
   variants: [ProductVariant!]!
   """
@@ -563,7 +564,7 @@ type Product implements Node @key(fields: "id") {
     """
     to: DateTime
     """
-    Only of these types.
+    Only of these types, at most 20.
     """
     types: [StockMovementType!]
     """
@@ -584,7 +585,8 @@ type Product implements Node @key(fields: "id") {
     before: String
   ): StockMovementConnection @requiresScopes(scopes: [["stock:history"]])
   """
-  How the product's stock went over time, in whole hours or days of UTC, without gaps. Null only beside an error.
+  How the product's stock went over time, in whole hours or days of UTC, without gaps: at most 366 days of
+  hours, or 3,660 days. Null only beside an error.
   """
   stockTimeline(
     """
@@ -658,7 +660,7 @@ type ProductVariant implements Node @key(fields: "id") {
   """
   name: String!
   """
-  What sets it apart from the product's other variants.
+  What sets it apart from the product's other variants, at most 50.
   """
   attributes: [VariantAttribute!]!
   """
@@ -1414,7 +1416,7 @@ type CreateProductPayload {
   """
   version: Int
   """
-  Why the mutation was refused; empty where it wasn't.
+  Why the mutation was refused, at most 110; empty where it wasn't.
   """
   userErrors: [UserError!]!
 }
@@ -1433,7 +1435,7 @@ type UpdateProductPayload {
   """
   version: Int
   """
-  Why the mutation was refused; empty where it wasn't.
+  Why the mutation was refused, at most 10; empty where it wasn't.
   """
   userErrors: [UserError!]!
 }
@@ -1452,7 +1454,7 @@ type AddProductVariantPayload {
   """
   version: Int
   """
-  Why the mutation was refused; empty where it wasn't.
+  Why the mutation was refused, at most 10; empty where it wasn't.
   """
   userErrors: [UserError!]!
 }
@@ -1486,7 +1488,7 @@ type BulkAdjustStockResult {
   """
   version: Int
   """
-  Why the row was refused; empty where it wasn't. Fields are named as in the row.
+  Why the row was refused, at most 10; empty where it wasn't. Fields are named as in the row.
   """
   userErrors: [UserError!]!
 }
@@ -1505,7 +1507,7 @@ type AdjustStockPayload {
   """
   version: Int
   """
-  Why the mutation was refused; empty where it wasn't.
+  Why the mutation was refused, at most 10; empty where it wasn't.
   """
   userErrors: [UserError!]!
 }
@@ -1515,7 +1517,7 @@ A reason why a mutation was refused.
 """
 type UserError {
   """
-  Where in the input the reason lies, from the outside in; empty where it is about the whole.
+  Where in the input the reason lies, from the outside in, at most 10 names; empty where it is about the whole.
   """
   field: [String!]!
   """
@@ -1633,7 +1635,7 @@ type _Service {
 
 extend type Query {
   """
-  Entities in the order asked, for a gateway: null where there is none, null with an error at its place where what is asked for can't be one.
+  Entities in the order asked, at most 100, for a gateway: null where there is none, null with an error at its place where what is asked for can't be one.
   """
   _entities(
     """

@@ -149,7 +149,7 @@ type Product struct {
 	Name string `json:"name"`
 	// What it is.
 	Description string `json:"description"`
-	// Its variants, in the order in which they were added.
+	// Its variants, at most 100, in the order in which they were added.
 	Variants []*ProductVariant `json:"variants"`
 	// The stock of the product, which reservations are taken from.
 	Stock *ProductStock `json:"stock"`
@@ -240,7 +240,7 @@ type ProductVariant struct {
 	Sku string `json:"sku"`
 	// What it is called.
 	Name string `json:"name"`
-	// What sets it apart from the product's other variants.
+	// What sets it apart from the product's other variants, at most 50.
 	Attributes []*VariantAttribute `json:"attributes"`
 	// The product it is a form of.
 	Product *Product `json:"product"`
@@ -368,7 +368,7 @@ type UpdateProductInput struct {
 
 // A reason why a mutation was refused.
 type UserError struct {
-	// Where in the input the reason lies, from the outside in; empty where it is about the whole.
+	// Where in the input the reason lies, from the outside in, at most 10 names; empty where it is about the whole.
 	Field []string `json:"field"`
 	// What was wrong, and what is allowed.
 	Message string `json:"message"`
