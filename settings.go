@@ -59,6 +59,7 @@ type Settings struct {
 func readSettings() (Settings, error) {
 	var s Settings
 	faults, blamed := parse(&s)
+	s.Kafka.InstanceID, s.Leases.Fixed = s.Leases.InstanceID, s.Leases.InstanceID != ""
 	s.Leases.InstanceID = orRandom(s.Leases.InstanceID)
 	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr), checkTLS(s.TLSCert, s.TLSKey),
 		oneOf("LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error"), oneOf("LOG_FORMAT", s.LogFormat, "", "text", "json"),

@@ -24,7 +24,8 @@ type Config struct {
 	Mechanism   string   `env:"KAFKA_SASL_MECHANISM"`                     // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no login
 	User        string   `env:"KAFKA_SASL_USER"`                          //
 	Password    string   `env:"KAFKA_SASL_PASSWORD"`                      // a secret: never printed
-	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"`        // how long command ids are remembered, or as long as the input topics keep messages; older ones are refused
+	InstanceID  string   // of INSTANCE_ID: this instance is a static member of the group; empty: one like any other
+	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"` // how long command ids are remembered, or as long as the input topics keep messages; older ones are refused
 }
 
 // Duration is a time.Duration that can also be written in days: "30d".
@@ -51,6 +52,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 var (
 	legalName   = regexp.MustCompile(`^[A-Za-z0-9._-]*$`) // what Kafka allows in a topic's name
 	mechanisms  = map[string]bool{"": true, mechanismPlain: true, mechanismSCRAM256: true, mechanismSCRAM512: true}
+	longestID   = 200
 	longestName = 249 - len(".dlq") - len("product.reservation_failed")
 )
 
@@ -69,6 +71,8 @@ func (c Config) Validate() error {
 		fault(err != nil || host == "" || portErr != nil || n < 1 || n > 65535, "KAFKA_BROKERS: %q is not a broker; it must be host:port", b)
 	}
 	fault(c.Group == "" || len(c.Group) > 200, "KAFKA_GROUP: it has %d characters; it must have 1 to 200", len(c.Group))
+	fault(!legalName.MatchString(c.InstanceID) || len(c.InstanceID) > longestID || c.InstanceID == "." || c.InstanceID == "..",
+		"INSTANCE_ID: it is %q; it may have up to %d letters, digits, dots, underscores and hyphens", c.InstanceID, longestID)
 	fault(!legalName.MatchString(c.TopicPrefix) || len(c.TopicPrefix) > longestName,
 		"KAFKA_TOPIC_PREFIX: it is %q; it may have up to %d letters, digits, dots, underscores and hyphens", c.TopicPrefix, longestName)
 	fault(c.Partitions < 1 || c.Partitions > 1000, "KAFKA_PARTITIONS: it is %d; it must be 1 to 1000", c.Partitions)

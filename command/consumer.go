@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +27,9 @@ type Consumer struct {
 	letters *deadLetters
 	noted   *queue[notedEvent]
 	homes   *lru.Cache[variantID, home]
-	up      atomic.Bool
 	drain   time.Duration
+	session atomic.Pointer[sarama.ConsumerGroupSession] // nil while this instance isn't a member of the group
+	member  string                                      // its id in the group, as of the last session that ended
 }
 
 // trackedMessages is how far the messages of a partition can run ahead of its oldest unsettled one.
@@ -46,84 +46,6 @@ func NewConsumer(c Config, w Submitter, v VariantFinder, i Inventory, m *KafkaMe
 	m.watch("product_service_kafka_dead_letters_waiting", "Dead letters not written yet; their partitions don't advance.", consumer.letters.queue.waiting)
 	m.watch("product_service_kafka_inventory_events_waiting", "Inventory events committed and not yet passed on inside the service.", consumer.noted.waiting)
 	return consumer, nil
-}
-
-// Ready says whether this instance is a member of its consumer group.
-func (c *Consumer) Ready() bool { return c.up.Load() }
-
-// Run consumes until the context ends; then it waits a few seconds for what is under way, so the writer must still run. It connects
-// again for ever, and returns an error only if the configuration can't be used.
-func (c *Consumer) Run(ctx context.Context) error {
-	config, err := c.config.groupConfig()
-	if err != nil {
-		return fmt.Errorf("configure the consumer: %w", err)
-	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var workers sync.WaitGroup
-	workers.Go(func() { c.letters.run(background) })
-	workers.Go(func() { c.passOn(background) })
-	defer func() {
-		stop()
-		workers.Wait()
-	}()
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		started := time.Now()
-		err := c.join(ctx, config)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(started) > time.Minute {
-			attempt = 0
-		}
-		c.metrics.reconnects.WithLabelValues("group").Inc()
-		c.log.WarnContext(ctx, "the consumer lost Kafka; it connects again", "attempt", attempt, "error", err)
-		pause(ctx, attempt)
-	}
-	return nil
-}
-
-// join is a member of the group until an error or the end of the context.
-func (c *Consumer) join(ctx context.Context, config *sarama.Config) error {
-	group, err := sarama.NewConsumerGroup(c.config.Brokers, c.config.Group, config)
-	if err != nil {
-		return fmt.Errorf("connect to Kafka: %w", err)
-	}
-	var errs sync.WaitGroup
-	errs.Go(func() {
-		for err := range group.Errors() {
-			c.log.WarnContext(ctx, "the consumer had an error and goes on", "error", err)
-		}
-	})
-	defer func() {
-		_ = group.Close() // its errors went through the channel
-		errs.Wait()
-	}()
-	for short := 0; ctx.Err() == nil; {
-		started := time.Now()
-		if err := group.Consume(ctx, c.config.inputs(), c); err != nil {
-			return fmt.Errorf("consume: %w", err)
-		}
-		if short++; time.Since(started) > time.Minute {
-			short = 0
-		}
-		pause(ctx, short)
-	}
-	return nil
-}
-
-// Setup implements sarama.ConsumerGroupHandler.
-func (c *Consumer) Setup(s sarama.ConsumerGroupSession) error {
-	c.up.Store(true)
-	c.metrics.session.Set(1)
-	c.log.InfoContext(s.Context(), "joined the consumer group", "group", c.config.Group, "claims", s.Claims())
-	return nil
-}
-
-// Cleanup implements sarama.ConsumerGroupHandler.
-func (c *Consumer) Cleanup(sarama.ConsumerGroupSession) error {
-	c.up.Store(false)
-	c.metrics.session.Set(0)
-	return nil
 }
 
 // ConsumeClaim implements sarama.ConsumerGroupHandler. A claim of one partition that returned by itself would end the session for all of

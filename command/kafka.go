@@ -36,11 +36,20 @@ const (
 	mechanismSCRAM512 = sarama.SASLTypeSCRAMSHA512
 )
 
-// rebalanceTimeout is how long the group waits for an instance to let go of a partition; drainTimeout is how long a claim waits for
-// its commands under way, and ends well before.
 const (
-	rebalanceTimeout = 60 * time.Second
-	drainTimeout     = 20 * time.Second
+	// rebalanceTimeout is how long the group waits for an instance to let go of a partition. A client must wait longer for the answer to its
+	// joining: one that gives up comes back as another member, for which the group waits anew.
+	rebalanceTimeout = 25 * time.Second
+	readTimeout      = 30 * time.Second
+
+	// drainTimeout is how long a claim waits for its commands under way.
+	drainTimeout = 20 * time.Second
+
+	// sessionTimeout is after how long without a heartbeat a member counts as lost. Brokers allow no less than 6 seconds.
+	sessionTimeout = 7 * time.Second
+
+	// partitionsChecked is how often each member looks for new partitions of its topics.
+	partitionsChecked = 10 * time.Second
 )
 
 // maxLetter is the largest message that is sent or created for: a message that Kafka kept compressed can be larger than its
@@ -66,7 +75,7 @@ func (c Config) base() (*sarama.Config, error) {
 	s := sarama.NewConfig()
 	s.ClientID = "product-service"
 	s.Version = sarama.V2_8_0_0 // the oldest broker that is supported
-	s.Net.DialTimeout, s.Net.ReadTimeout, s.Net.WriteTimeout = 5*time.Second, 30*time.Second, 30*time.Second
+	s.Net.DialTimeout, s.Net.ReadTimeout, s.Net.WriteTimeout = 5*time.Second, readTimeout, 30*time.Second
 	s.Metadata.RefreshFrequency = time.Minute
 	s.Metadata.Full = false // only the topics in use
 	if c.TLS {
@@ -94,8 +103,10 @@ func (c Config) groupConfig() (*sarama.Config, error) {
 	s.Consumer.Offsets.AutoCommit.Interval = 500 * time.Millisecond // of what was marked, and only committed work is marked
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	s.Consumer.Group.Rebalance.Timeout = rebalanceTimeout
-	s.Consumer.Group.Session.Timeout = 10 * time.Second
+	s.Consumer.Group.Session.Timeout = sessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = time.Second // a member learns of a rebalance with its next heartbeat
+	s.Consumer.Group.InstanceId = c.InstanceID
+	s.Metadata.RefreshFrequency = partitionsChecked
 	return s, nil
 }
 

@@ -22,7 +22,8 @@ type Lease struct {
 
 // LeasesConfig says how work is shared among instances.
 type LeasesConfig struct {
-	InstanceID string         `env:"INSTANCE_ID"`               // shown as the owner of leases, with a random part behind it
+	InstanceID string         `env:"INSTANCE_ID"` // of this instance alone, and the same over restarts; then what it held when it was killed is its own again at once
+	Fixed      bool           // INSTANCE_ID was set
 	TTL        time.Duration  `env:"LEASE_TTL" envDefault:"5s"` // how long the work of a lost instance waits for another
 	Roles      map[string]int // each role's number of shards
 }
@@ -41,8 +42,11 @@ func (c LeasesConfig) Validate() error {
 type Leases struct {
 	store  *Store
 	config LeasesConfig
-	owner  string // unique: what a process that died left behind isn't its successor's, whatever they are called
+	owner  string // unique: tells this process from the one before it, whatever they are called
 	log    *slog.Logger
+
+	begun   bool      // the first beat was
+	doubled time.Time // when it was last told that another process has the id of this one
 
 	mu      sync.Mutex
 	held    map[string][]Lease
@@ -75,6 +79,8 @@ func (l *Leases) Changed() <-chan struct{} {
 
 var (
 	createLeases     = statement("create_leases")
+	inheritLeases    = statement("inherit_leases")
+	readDouble       = statement("read_double")
 	renewLeases      = statement("renew_leases")
 	releaseLeases    = statement("release_leases")
 	checkpointLeases = statement("checkpoint_leases")
@@ -85,9 +91,8 @@ var (
 func (l *Leases) Run(ctx context.Context) error {
 	every := time.NewTicker(l.config.TTL / 4)
 	defer every.Stop()
-	created := false
 	for {
-		err := l.beat(ctx, &created)
+		err := l.beat(ctx)
 		if err != nil && ctx.Err() == nil {
 			l.log.WarnContext(ctx, "leases could not be renewed; they run out unless the next try succeeds", "error", err, "time_to_live", l.config.TTL)
 		}
@@ -99,18 +104,15 @@ func (l *Leases) Run(ctx context.Context) error {
 	}
 }
 
-func (l *Leases) beat(ctx context.Context, created *bool) error {
+func (l *Leases) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.config.TTL/2)
 	defer cancel()
 	roles, shards := make([]string, 0, len(l.config.Roles)), make([]int32, 0, len(l.config.Roles))
 	for role, n := range l.config.Roles {
 		roles, shards = append(roles, role), append(shards, int32(n))
 	}
-	if !*created {
-		if _, err := l.store.pool.Exec(ctx, createLeases, roles, shards); err != nil {
-			return fmt.Errorf("create leases: %w", err)
-		}
-		*created = true
+	if err := l.begin(ctx, roles, shards); err != nil {
+		return err
 	}
 	asked := time.Now()
 	rows, err := l.store.pool.Query(ctx, renewLeases, l.owner, l.config.TTL, roles, shards)
@@ -129,6 +131,41 @@ func (l *Leases) beat(ctx context.Context, created *bool) error {
 		return fmt.Errorf("renew leases: %w", err)
 	}
 	l.take(held, asked.Add(l.config.TTL))
+	return l.lookForDouble(ctx)
+}
+
+// begin is what comes before the first beat: the leases are there, and what a process with the same fixed id left behind is free. That process is
+// dead; if it isn't, the epochs of those who own its leases next fence it.
+func (l *Leases) begin(ctx context.Context, roles []string, shards []int32) error {
+	if l.begun {
+		return nil
+	}
+	if _, err := l.store.pool.Exec(ctx, createLeases, roles, shards); err != nil {
+		return fmt.Errorf("create leases: %w", err)
+	}
+	if l.config.Fixed {
+		if _, err := l.store.pool.Exec(ctx, inheritLeases, l.owner, l.config.InstanceID+"/"); err != nil {
+			return fmt.Errorf("take over the leases of the process before: %w", err)
+		}
+	}
+	l.begun = true
+	return nil
+}
+
+// lookForDouble tells of another living process with this one's fixed id: each took over what the other held when it started.
+func (l *Leases) lookForDouble(ctx context.Context) error {
+	if !l.config.Fixed || time.Since(l.doubled) < time.Minute {
+		return nil
+	}
+	var double bool
+	if err := l.store.pool.QueryRow(ctx, readDouble, l.owner, l.config.InstanceID+"/").Scan(&double); err != nil {
+		return fmt.Errorf("look for another process with this INSTANCE_ID: %w", err)
+	}
+	if double {
+		l.doubled = time.Now()
+		l.log.ErrorContext(ctx, "another process is running with the INSTANCE_ID of this one; they share the work, and each takes over the other's when it starts. "+
+			"Give each instance another INSTANCE_ID", "instance_id", l.config.InstanceID)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,18 +14,17 @@ import (
 // instance is one that beats when told to.
 type instance struct {
 	*Leases
-	t       *testing.T
-	created bool
+	t *testing.T
 }
 
 func newInstance(t *testing.T, s *Store, ttl time.Duration) *instance {
 	c := LeasesConfig{InstanceID: "same", TTL: ttl, Roles: map[string]int{"relay": Shards, "sweeper": 1}}
-	return &instance{Leases: NewLeases(s, c, slog.New(slog.DiscardHandler)), t: t}
+	return &instance{NewLeases(s, c, slog.New(slog.DiscardHandler)), t}
 }
 
 func (i *instance) beats() {
 	i.t.Helper()
-	if err := i.beat(i.t.Context(), &i.created); err != nil {
+	if err := i.beat(i.t.Context()); err != nil {
 		i.t.Fatal(err)
 	}
 }
@@ -301,5 +301,72 @@ func TestLeasesConfigValidate(t *testing.T) {
 	}
 	if a, b := NewLeases(nil, LeasesConfig{}, nil), NewLeases(nil, LeasesConfig{}, nil); a.owner == b.owner || a.owner == "" || uuid.Validate(a.owner[1:]) != nil {
 		t.Errorf("two owners are %q and %q", a.owner, b.owner)
+	}
+}
+
+// fixed is an instance with an id of its own; one that beats no more is as good as killed.
+func fixed(t *testing.T, s *Store, id string, log *slog.Logger) *instance {
+	c := LeasesConfig{InstanceID: id, Fixed: true, TTL: time.Minute, Roles: map[string]int{"relay": Shards, "sweeper": 1}}
+	return &instance{NewLeases(s, c, log), t}
+}
+
+func TestAnInstanceWithAFixedIDTakesItsLeasesOverAtOnce(t *testing.T) {
+	s := open(t)
+	quiet := slog.New(slog.DiscardHandler)
+	a, b := fixed(t, s, "a", quiet), fixed(t, s, "b", quiet)
+	for range 2 {
+		a.beats()
+		b.beats()
+	}
+	if got := partition(t, "relay", a, b); !slices.Equal(got, []int{16, 16}) {
+		t.Fatalf("two hold %v", got)
+	}
+	before := a.Held("relay") // and now a is killed
+	again := fixed(t, s, "a", quiet)
+	again.beats()
+	if got := partition(t, "relay", again, b); !slices.Equal(got, []int{16, 16}) {
+		t.Errorf("after its first beat it and the other hold %v", got)
+	}
+	again.beats()
+	b.beats()
+	if got := partition(t, "relay", again, b); !slices.Equal(got, []int{16, 16}) {
+		t.Errorf("the dead one counts: the two hold %v", got)
+	}
+	for i := range before {
+		before[i].Pos = 100
+	}
+	if moved := must[[]int16](t)(s.Checkpoint(t.Context(), "relay", before)); len(moved) != 0 {
+		t.Errorf("the process before moves the checkpoints of %v", moved)
+	}
+	c := fixed(t, s, "c", quiet)
+	c.beats()
+	c.holds(0, "relay") // nobody else's are free
+}
+
+func TestALeaseOfAnInstanceWithoutAFixedIDRunsOut(t *testing.T) {
+	s := open(t)
+	a, b := newInstance(t, s, time.Minute), newInstance(t, s, time.Minute)
+	a.beats()
+	b.beats()
+	b.holds(0, "relay")
+}
+
+func TestTwoProcessesWithOneFixedIDShareTheWorkAndSaySo(t *testing.T) {
+	s := open(t)
+	var said, quiet strings.Builder
+	a := fixed(t, s, "a", slog.New(slog.NewTextHandler(&said, nil)))
+	b := fixed(t, s, "a", slog.New(slog.NewTextHandler(&quiet, nil)))
+	a.beats()
+	b.beats()
+	a.beats()
+	b.beats()
+	a.beats()
+	if got := partition(t, "relay", a, b); !slices.Equal(got, []int{16, 16}) {
+		t.Errorf("the two hold %v", got)
+	}
+	for _, log := range []*strings.Builder{&said, &quiet} {
+		if n := strings.Count(log.String(), "another process is running with the INSTANCE_ID of this one"); n != 1 {
+			t.Errorf("it was said %d times: %s", n, log)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -10,7 +11,10 @@ import (
 const defaultPartitions = 8
 
 // KafkaBroker is a broker in this process that speaks Kafka's protocol, with consumer groups.
-type KafkaBroker struct{ cluster *kfake.Cluster }
+type KafkaBroker struct {
+	cluster *kfake.Cluster
+	stop    context.CancelFunc
+}
 
 // StartKafka starts a broker on loopback: on the port given, or on a free one. With a dir, topics, records and committed
 // offsets live there and survive a restart; without, in memory.
@@ -26,7 +30,13 @@ func StartKafka(dir string, port ...int) (*KafkaBroker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the Kafka broker: %w", err)
 	}
-	b := &KafkaBroker{cluster: cluster}
+	ctx, stop := context.WithCancel(context.Background())
+	if err := watchMembers(ctx, cluster); err != nil {
+		stop()
+		cluster.Close()
+		return nil, fmt.Errorf("start the Kafka broker: %w", err)
+	}
+	b := &KafkaBroker{cluster: cluster, stop: stop}
 	cluster.ControlKey(int16(kmsg.OffsetFetch), b.fetchOffsetsOfUnknownGroup)
 	return b, nil
 }
@@ -102,4 +112,7 @@ func ungrouped(g kmsg.OffsetFetchResponseGroup) []kmsg.OffsetFetchResponseTopic 
 func (b *KafkaBroker) Brokers() []string { return b.cluster.ListenAddrs() }
 
 // Close stops the broker; what it keeps in a directory is complete then.
-func (b *KafkaBroker) Close() { b.cluster.Close() }
+func (b *KafkaBroker) Close() {
+	b.stop()
+	b.cluster.Close()
+}
