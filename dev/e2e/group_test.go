@@ -35,7 +35,7 @@ func (w *world) consumed() error {
 	return nil
 }
 
-// evict takes every member out of the consumer group, as the broker does by itself with those it hasn't heard of for ten
+// evict takes every member out of the consumer group, as the broker does by itself with those it hasn't heard of for seven
 // seconds: for tests that kill the only instance many times.
 func (w *world) evict() {
 	w.t.Helper()

@@ -69,6 +69,7 @@ type saga struct {
 	client   sarama.Client
 	admin    sarama.ClusterAdmin
 	producer sarama.SyncProducer
+	heard    []sarama.PartitionConsumer
 
 	mu       sync.Mutex
 	outcomes []outcome
@@ -108,7 +109,12 @@ func (w *world) sagas() *saga {
 		w.t.Fatal(err)
 	}
 	s := &saga{t: w.t, prefix: w.prefix, client: client, admin: admin, producer: producer, next: map[string]int64{}}
-	w.t.Cleanup(func() { _ = errors.Join(producer.Close(), consumer.Close(), client.Close()) })
+	w.t.Cleanup(func() {
+		for _, from := range s.heard {
+			_ = from.Close()
+		}
+		_ = errors.Join(producer.Close(), consumer.Close(), client.Close())
+	})
 	for _, topic := range []string{reserved, failed} {
 		s.listen(consumer, topic)
 	}
@@ -126,6 +132,7 @@ func (s *saga) listen(consumer sarama.Consumer, topic string) {
 		if err != nil {
 			s.t.Fatalf("consume %s: %v", topic, err)
 		}
+		s.heard = append(s.heard, from)
 		go func() {
 			for m := range from.Messages() {
 				s.take(topic, m)
