@@ -98,19 +98,36 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 		}
 	}
 	if err := b.write(ctx, p); err != nil {
+		b.store.TellChanges(b.into, p.touched()...) // some of it may have been written, now or when it arrives
 		return err
 	}
-	changed := make([]view.Change, 0, len(p.entries))
 	for id, e := range p.entries {
 		if e.Changed {
 			b.store.Waiting.Wake(e.Doc.ID)
-			changed = append(changed, view.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version})
 		}
 		e.Written()
 		b.cache.put(id, e)
 	}
-	b.store.TellChanges(b.into, changed...)
+	b.store.TellChanges(b.into, p.written()...)
 	return nil
+}
+
+// touched are the products of the page, of which it isn't known how far they are.
+func (p *page) touched() []view.Change {
+	all := make([]view.Change, 0, len(p.entries))
+	for id := range p.entries {
+		all = append(all, view.Change{ProductID: id})
+	}
+	return all
+}
+
+// written are the products of the page, each as far as it is: also those that it found further, as a former owner may have written them.
+func (p *page) written() []view.Change {
+	all := make([]view.Change, 0, len(p.entries))
+	for id, e := range p.entries {
+		all = append(all, view.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version})
+	}
+	return all
 }
 
 // add folds a row in. A row that can't be decoded parks its product.

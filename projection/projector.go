@@ -18,6 +18,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +55,7 @@ type Projector struct {
 	logger  *slog.Logger
 	metrics *metrics
 	live    *subscription
+	held    atomic.Pointer[holding]
 	pace    store.Pace
 
 	rebuilds sync.WaitGroup
@@ -67,8 +69,47 @@ func NewProjector(
 	if err != nil {
 		return nil, err
 	}
-	return &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m,
-		pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}, nil
+	p := &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m,
+		pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}
+	s.SetSole(p.sole)
+	return p, nil
+}
+
+// holding is what a projector folds in: all shards of a generation, each under the epoch of its lease.
+type holding struct {
+	generation string
+	epochs     [eventstore.Shards]int64
+}
+
+// sole says whether this projector alone writes a generation: it has taken every shard over, and its leases hold.
+func (p *Projector) sole(generation string) bool {
+	h := p.held.Load()
+	if h == nil || h.generation != generation {
+		return false
+	}
+	leases := p.leases.Held(Role)
+	for _, l := range leases {
+		if h.epochs[l.Shard] != l.Epoch {
+			return false
+		}
+	}
+	return len(leases) == eventstore.Shards
+}
+
+// hold notes what is folded in from now on.
+func (p *Projector) hold() {
+	h := &holding{generation: p.live.into.Name}
+	for n, s := range p.live.shards {
+		if !s.folds() {
+			p.held.Store(nil)
+			return
+		}
+		h.epochs[n] = s.at.Epoch
+	}
+	if len(p.live.shards) < eventstore.Shards {
+		h = nil
+	}
+	p.held.Store(h)
 }
 
 // Run projects until the context ends, and finishes its page first. It logs whatever fails meanwhile
@@ -193,5 +234,7 @@ func (p *Projector) Poll(ctx context.Context) (rows int, full bool, err error) {
 	if p.live == nil || p.live.into.Name != g.Name {
 		p.live = newSubscription(p.store, g, p.log, p.logger, p.metrics)
 	}
-	return p.live.poll(ctx, p.leases.Held(Role))
+	rows, full, err = p.live.poll(ctx, p.leases.Held(Role))
+	p.hold()
+	return rows, full, err
 }

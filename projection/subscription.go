@@ -91,6 +91,7 @@ func (sub *subscription) adopt(ctx context.Context, leases []eventstore.Lease) e
 			return err
 		}
 		maps.Copy(held, begun)
+		sub.store.TellMissed() // others may have written before
 	}
 	stopped := 0
 	for _, s := range held {

@@ -292,3 +292,22 @@ func (l *Leases) Held(role string) []eventstore.Lease {
 	}
 	return held
 }
+
+// Lose has another instance take a shard.
+func (l *Leases) Lose(shard int16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Of = []int16{}
+	for n := range int16(eventstore.Shards) {
+		if n != shard {
+			l.Of = append(l.Of, n)
+		}
+	}
+}
+
+// Take makes this instance the owner of all shards, under a new epoch.
+func (l *Leases) Take(epoch int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Epoch, l.Of = epoch, nil
+}

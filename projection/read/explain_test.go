@@ -25,6 +25,7 @@ func TestReadsUseIndexes(t *testing.T) {
 	var finds []bson.Raw
 	url, database := stack.Mongo(t)
 	plain := projectiontest.Configured(t, url, database)
+	plain.ReadCache = 0 // what is kept needs no query
 	s, err := store.OpenMonitored(t.Context(), plain, &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
 		if e.CommandName == "find" {
 			mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"product-service/product"
+	"product-service/projection/store"
 	"product-service/projection/view"
 )
 
@@ -73,12 +74,15 @@ func (r *Reader) Products(ctx context.Context, where ProductFilter, order Produc
 	if err != nil {
 		return Page[Product]{}, err
 	}
-	walk := productWalk{reader: r, filter: filter, order: order, key: key, page: page}
 	asked, err := json.Marshal([]any{where, order, page})
 	if err != nil {
 		return Page[Product]{}, fmt.Errorf("write a filter: %w", err)
 	}
-	return r.lists.Do(ctx, string(asked), walk.list)
+	if known, ok := r.kept.page(string(asked)); ok {
+		return known, nil
+	}
+	walk := productWalk{reader: r, where: where, filter: filter, order: order, key: key, page: page, asked: string(asked)}
+	return r.lists.Do(ctx, walk.asked, walk.list)
 }
 
 // list reads the page.
@@ -90,21 +94,43 @@ func (w productWalk) list(ctx context.Context) (Page[Product], error) {
 		return Page[Product]{}, err
 	}
 	w.in = g.Products
+	since := w.reader.kept.begin()
 	docs, err := w.read(ctx)
 	if err != nil {
 		return Page[Product]{}, err
 	}
+	products := w.reader.keep(g, since, docs)
 	edges := make([]Edge[Product], len(docs))
 	for i := range docs {
-		edges[i] = Edge[Product]{Cursor: w.cursor(&docs[i]), Node: productOf(&docs[i])}
+		edges[i] = Edge[Product]{Cursor: w.cursor(&docs[i]), Node: *products[i]}
 	}
 	result := paged(w.page, edges)
 	if w.page.Count {
-		if result.Total, err = g.Products.CountDocuments(ctx, w.filter); err != nil {
-			return Page[Product]{}, fmt.Errorf("count products: %w", err)
+		if result.Total, err = w.count(ctx, g); err != nil {
+			return Page[Product]{}, err
 		}
 	}
+	w.reader.kept.keepPage(g.Name, w.asked, since, result)
 	return result, nil
+}
+
+// count counts the whole list. The count is kept as a page of the list is: one that is empty.
+func (w productWalk) count(ctx context.Context, g store.Generation) (int64, error) {
+	filter, err := json.Marshal(w.where)
+	if err != nil {
+		return 0, fmt.Errorf("write a filter: %w", err)
+	}
+	asked := "count " + string(filter)
+	if known, ok := w.reader.kept.page(asked); ok {
+		return known.Total, nil
+	}
+	since := w.reader.kept.begin()
+	total, err := g.Products.CountDocuments(ctx, w.filter)
+	if err != nil {
+		return 0, fmt.Errorf("count products: %w", err)
+	}
+	w.reader.kept.keepPage(g.Name, asked, since, Page[Product]{Total: total})
+	return total, nil
 }
 
 func (w ProductFilter) filter() (bson.D, error) {
@@ -183,6 +209,8 @@ func microsOf(t *time.Time) *int64 {
 type productWalk struct {
 	reader *Reader
 	in     *mongo.Collection
+	asked  string // what is asked for, as a key
+	where  ProductFilter
 	filter bson.D
 	order  ProductOrder
 	key    string

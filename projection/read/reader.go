@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,11 +86,12 @@ type Reader struct {
 	store       *store.Store
 	correlation func(context.Context) string
 	now         func() time.Time
+	kept        *kept
 
 	lists    store.Flights[Page[Product]]
 	single   store.Flights[*Product]
-	several  store.Flights[[]*Product]
-	variants store.Flights[[]*Variant]
+	several  store.Flights[map[uuid.UUID]*Product]
+	variants store.Flights[map[uuid.UUID]*Variant]
 }
 
 // NewReader returns a reader. correlation gives the id of the request a read belongs to, which MongoDB's log and profiler then show; it may be nil.
@@ -97,11 +99,14 @@ func NewReader(s *store.Store, correlation func(context.Context) string) *Reader
 	if correlation == nil {
 		correlation = func(context.Context) string { return "" }
 	}
-	return &Reader{store: s, correlation: correlation, now: time.Now}
+	return &Reader{store: s, correlation: correlation, now: time.Now, kept: newKept(s)}
 }
 
 // Product returns a product.
 func (r *Reader) Product(ctx context.Context, id uuid.UUID) (p Product, ok bool, err error) {
+	if known := r.kept.one(id); known != nil {
+		return *known, true, nil
+	}
 	found, err := r.single.Do(ctx, id.String(), func(ctx context.Context) (*Product, error) { return r.product(ctx, id) })
 	if err != nil || found == nil {
 		return Product{}, false, err
@@ -116,12 +121,23 @@ func (r *Reader) product(ctx context.Context, id uuid.UUID) (*Product, error) {
 	if err != nil {
 		return nil, err
 	}
+	since := r.kept.begin()
 	d, ok, err := r.document(ctx, g, id, shown)
 	if err != nil || !ok || d.Status != view.Active {
 		return nil, err
 	}
-	p := productOf(&d)
-	return &p, nil
+	return r.keep(g, since, []view.Document{d})[0], nil
+}
+
+// keep shows documents, and keeps what they show.
+func (r *Reader) keep(g store.Generation, since uint64, docs []view.Document) []*Product {
+	products := make([]*Product, len(docs))
+	for i := range docs {
+		p := productOf(&docs[i])
+		products[i] = &p
+	}
+	r.kept.keep(g.Name, since, docs, products)
+	return products
 }
 
 // document reads a product whatever its status.
@@ -147,30 +163,51 @@ func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product
 	if len(ids) > MaxIDs {
 		return nil, ErrTooMany
 	}
-	return r.several.Do(ctx, fmt.Sprint(ids), func(ctx context.Context) ([]*Product, error) { return r.productsByIDs(ctx, ids) })
+	found, missing := r.kept.find(ids)
+	if len(missing) > 0 {
+		read, err := r.several.Do(ctx, fmt.Sprint(missing), func(ctx context.Context) (map[uuid.UUID]*Product, error) { return r.productsByIDs(ctx, missing) })
+		if err != nil {
+			return nil, err
+		}
+		found = joined(found, read)
+	}
+	products := make([]*Product, len(ids))
+	for i, id := range ids {
+		products[i] = found[id]
+	}
+	return products, nil
 }
 
-func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
+func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Product, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, err := r.store.Generation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]*Product, len(ids))
+	since := r.kept.begin()
+	var docs []view.Document
 	if err := store.Find(ctx, r.store, g.Products, distinct(ids), shown, func(d view.Document) {
 		if d.Status == view.Active {
-			p := productOf(&d)
-			found[d.ID] = &p
+			docs = append(docs, d)
 		}
 	}); err != nil {
 		return nil, fmt.Errorf("read products: %w", err)
 	}
-	products := make([]*Product, len(ids))
-	for i, id := range ids {
-		products[i] = found[id.String()]
+	found := make(map[uuid.UUID]*Product, len(docs))
+	for _, p := range r.keep(g, since, docs) {
+		found[p.ID] = p
 	}
-	return products, nil
+	return found, nil
+}
+
+// joined is what two maps hold; the second is shared, and only read.
+func joined[V any](own, shared map[uuid.UUID]V) map[uuid.UUID]V {
+	if len(own) == 0 {
+		return shared
+	}
+	maps.Copy(own, shared)
+	return own
 }
 
 // Variants returns variants in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
@@ -178,22 +215,31 @@ func (r *Reader) Variants(ctx context.Context, ids []uuid.UUID) ([]*Variant, err
 	if len(ids) > MaxIDs {
 		return nil, ErrTooMany
 	}
-	if len(ids) == 0 {
-		return []*Variant{}, nil
+	found, missing := r.kept.findVariants(ids)
+	if len(missing) > 0 {
+		read, err := r.variants.Do(ctx, fmt.Sprint(missing), func(ctx context.Context) (map[uuid.UUID]*Variant, error) { return r.variantsByIDs(ctx, missing) })
+		if err != nil {
+			return nil, err
+		}
+		found = joined(found, read)
 	}
-	return r.variants.Do(ctx, fmt.Sprint(ids), func(ctx context.Context) ([]*Variant, error) { return r.variantsByIDs(ctx, ids) })
+	variants := make([]*Variant, len(ids))
+	for i, id := range ids {
+		variants[i] = found[id]
+	}
+	return variants, nil
 }
 
-func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Variant, error) {
-	variants := make([]*Variant, len(ids))
+func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Variant, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, err := r.store.Generation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	filter := bson.D{{Key: "variants.id", Value: bson.D{{Key: "$in", Value: distinct(ids)}}}}
-	cursor, err := g.Products.Find(ctx, filter, r.many(ctx).SetProjection(bson.D{{Key: "status", Value: 1}, {Key: "variants", Value: 1}}))
+	since := r.kept.begin()
+	filter := bson.D{{Key: "status", Value: view.Active}, {Key: "variants.id", Value: bson.D{{Key: "$in", Value: distinct(ids)}}}}
+	cursor, err := g.Products.Find(ctx, filter, r.many(ctx).SetProjection(shown))
 	if err != nil {
 		return nil, fmt.Errorf("read variants: %w", err)
 	}
@@ -202,30 +248,32 @@ func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Variant
 		return nil, fmt.Errorf("read variants: %w", err)
 	}
 	found := map[uuid.UUID]*Variant{}
-	for _, d := range docs {
-		if d.Status == view.Active {
-			for _, v := range productOf(&d).Variants {
-				found[v.ID] = &v
-			}
+	for _, p := range r.keep(g, since, docs) {
+		for i := range p.Variants {
+			found[p.Variants[i].ID] = &p.Variants[i]
 		}
 	}
-	for i, id := range ids {
-		variants[i] = found[id]
-	}
-	return variants, nil
+	return found, nil
 }
 
 // WaitFor waits until the product is projected up to a version. It returns [ErrNotYet] when it takes longer than the configured time, and
 // the context's error when that ends first.
 func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error {
+	if known := r.kept.one(id); known != nil && known.Version >= version {
+		return nil
+	}
 	woken, leave := r.store.Waiting.Join(id.String())
 	defer leave()
 	deadline := time.NewTimer(r.store.Config.WaitTimeout)
 	defer deadline.Stop()
 	for pause := (store.Pace{Least: 25 * time.Millisecond, Most: 200 * time.Millisecond}); ; {
 		reached, err := r.version(ctx, id)
-		if err != nil || reached >= version {
+		if err != nil {
 			return err
+		}
+		if reached >= version {
+			r.kept.reached(id, reached)
+			return nil
 		}
 		poll := time.NewTimer(pause.Next(false))
 		select {

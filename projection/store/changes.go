@@ -13,6 +13,7 @@ import (
 type Changes struct {
 	mu          sync.Mutex
 	subscribers map[int]func([]view.Change)
+	hearers     []func([]view.Change)
 	last        int
 	begun       chan struct{}                // gets a value with a subscriber
 	told        *lru.Cache[uuid.UUID, int64] // up to which position of a product: what this process writes comes to it again
@@ -49,6 +50,14 @@ func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	}
 }
 
+// Hear has changes told as Subscribe does, but only what comes up here anyway: for its sake nobody
+// asks what other instances do.
+func (c *Changes) Hear(changed func([]view.Change)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hearers = append(c.hearers, changed)
+}
+
 // TellChanges tells subscribers of changes that this process made to a generation, where that is
 // the one that is read.
 func (s *Store) TellChanges(in Generation, changes ...view.Change) {
@@ -80,6 +89,9 @@ func (c *Changes) tell(changes []view.Change) {
 		return
 	}
 	for _, changed := range c.subscribers {
+		changed(news)
+	}
+	for _, changed := range c.hearers {
 		changed(news)
 	}
 }

@@ -20,13 +20,14 @@ type Config struct {
 	WriteTimeout time.Duration `env:"PROJECTION_WRITE_TIMEOUT" envDefault:"30s"` // of one command of the projector
 	WaitTimeout  time.Duration `env:"PROJECTION_WAIT_TIMEOUT" envDefault:"2s"`   // how long a read waits for a version that isn't projected yet
 
-	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`   // rows of the log folded at once when nothing lags
-	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"` // … when much does
-	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"` // of documents the projector keeps, so as not to read them again
-	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`      // the least time from page to page when nothing lags: fewer, larger writes
-	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"` // the slowest pace of asking an idle log for news
-	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`   // how often idle shards say up to when they are complete
-	Retry      time.Duration `env:"PROJECTION_RETRY" envDefault:"1s"`       // the longest pause before a failed page is tried again
+	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`        // rows of the log folded at once when nothing lags
+	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"`      // … when much does
+	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"`      // of documents the projector keeps, so as not to read them again
+	ReadCache  int           `env:"PROJECTION_READ_CACHE" envDefault:"16777216"` // of products that readers keep, where no other instance projects; 0: none
+	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`           // the least time from page to page when nothing lags: fewer, larger writes
+	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"`      // the slowest pace of asking an idle log for news
+	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`        // how often idle shards say up to when they are complete
+	Retry      time.Duration `env:"PROJECTION_RETRY" envDefault:"1s"`            // the longest pause before a failed page is tried again
 }
 
 // Validate returns every fault of the configuration.
@@ -68,6 +69,9 @@ func (c Config) Validate() error {
 	}
 	if c.CacheBytes < 1<<20 {
 		fault("PROJECTION_CACHE", "it is %d; it must be 1048576 bytes or more", c.CacheBytes)
+	}
+	if c.ReadCache < 0 {
+		fault("PROJECTION_READ_CACHE", "it is %d; it must be a number of bytes, or 0 to keep nothing", c.ReadCache)
 	}
 	return errors.Join(faults...)
 }

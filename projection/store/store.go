@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -41,6 +42,7 @@ type Store struct {
 	Waiting Waiters
 	Changes *Changes
 
+	sole  atomic.Pointer[func(generation string) bool]
 	looks Flights[use] // for the generation in use
 
 	mu    sync.Mutex
