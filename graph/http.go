@@ -39,15 +39,16 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 		return nil, errors.New("nothing says who callers are")
 	}
 	s.Levels = agingLevels{s.Levels, s.LevelsFresh}
+	resolver, err := NewResolver(s)
+	if err != nil {
+		return nil, err
+	}
 	present := presenter{log}
-	resolver := &Resolver{services: s, subscriptions: newSubscriptions(s, c.SubscriptionInterval, present)}
+	resolver.subscriptions = newSubscriptions(s, c.SubscriptionInterval, present)
 	schema := generated.NewExecutableSchema(generated.Config{Resolvers: resolver})
 	metrics := newMetrics(reg)
 	admission, err := newAdmission(c, metrics, log)
 	if err != nil {
-		return nil, err
-	}
-	if resolver.scopes, err = scopesOf(schema.Schema()); err != nil {
 		return nil, err
 	}
 	h := &handler{

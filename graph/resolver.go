@@ -103,3 +103,9 @@ type Resolver struct {
 	scopes        scopes
 	subscriptions *subscriptions
 }
+
+// NewResolver returns what answers each field, for the generated code. It fails only where the schema's scopes can't be read.
+func NewResolver(s Services) (*Resolver, error) {
+	scopes, err := scopesOf(schemaWithoutDefer())
+	return &Resolver{services: s, scopes: scopes}, err
+}

@@ -25,7 +25,7 @@ usage: go run ./dev/bench [flags]
   -rounds N       how often each throughput is measured; the median counts (default 3)
   -commands N     how many commands a round has (default 300000, with -quick 10000)
   -json           the report as JSON on standard output; progress stays on standard error
-  -server FILE    a server binary to run instead of building this one
+  -server FILE    a server binary to run instead of building this one; the family graphql compares it with this one
   -outage D       how long the Inventory Service is away and slow in the family inventory (default 30s, with -quick 5s)
   -profile DIR    write CPU and heap profiles of the server under each load there
   -timeout D      end after this time at the latest (default 30m)
@@ -49,6 +49,7 @@ var families = []struct {
 	{"projection", measureProjection},
 	{"inventory", measureInventory},
 	{"history", measureHistory},
+	{"graphql", measureGraphQL},
 }
 
 // flags is the command line.
