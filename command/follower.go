@@ -21,11 +21,12 @@ type InventoryLog interface {
 	Positions(ctx context.Context) ([eventstore.Shards]int64, error)
 }
 
-// InventoryFollower tells its instance of each inventory event that is committed to the log after the follower's start, in
-// order per product. Every instance runs one: it feeds what an instance has for itself, such as the levels in its memory.
+// InventoryFollower tells its instance of each inventory event that is committed to the log after the
+// follower's start, in order per product. Every instance runs one: it feeds what an instance has for
+// itself, such as the levels in its memory.
 //
-// It reads the log and not the topic, because the log alone knows which events count: an eventId that came before with
-// other content, or an event about a variant that isn't ours, is not in it.
+// It reads the log and not the topic, because the log alone knows which events count: an eventId that
+// came before with other content, or an event about a variant that isn't ours, is not in it.
 type InventoryFollower struct {
 	log    InventoryLog
 	wake   <-chan struct{} // a hint that this instance has committed something

@@ -28,8 +28,8 @@ func (l *shakyLog) InventoryTail(ctx context.Context, cursors []eventstore.Curso
 	return l.fakeLog.InventoryTail(ctx, cursors, limit)
 }
 
-// Ensure that every instance is told of what the log takes in after its start, in order, once, and also of what came while
-// the log couldn't be read.
+// Ensure that every instance is told of what the log takes in after its start, in order, once, and also
+// of what came while the log couldn't be read.
 func TestEveryInstanceFollowsTheInventoryEventsOfTheLog(t *testing.T) {
 	l := &shakyLog{fakeLog: newFakeLog()}
 	p := id(productX)
@@ -72,8 +72,9 @@ func (l begins) Positions(ctx context.Context) ([eventstore.Shards]int64, error)
 	return tips, err
 }
 
-// Ensure that an eventId that came before with another content is a dead letter and nothing else: it isn't passed on, and not in the
-// log, so that no instance and no webhook hears of it. The same event again is passed on again, as after a crash.
+// Ensure that an eventId that came before with another content is a dead letter and nothing else: it
+// isn't passed on, and not in the log, so that no instance and no webhook hears of it. The same event
+// again is passed on again, as after a crash.
 func TestAnInventoryEventIDWithAnotherContentChangesNothing(t *testing.T) {
 	store := openStore(t)
 	w := startWriter(t, store, quick)

@@ -14,8 +14,8 @@ import (
 	"product-service/dev/simulator"
 )
 
-// TestLevelsAsTheServiceMayWriteThem reads one level in the forms that JSON and ISO 8601 allow, and refuses what isn't one, alone and in
-// a list, where it is a fault of its own.
+// TestLevelsAsTheServiceMayWriteThem reads one level in the forms that JSON and ISO 8601 allow, and
+// refuses what isn't one, alone and in a list, where it is a fault of its own.
 func TestLevelsAsTheServiceMayWriteThem(t *testing.T) {
 	id, other := uuid.New(), uuid.New()
 	item := func(change func(string) string) string {
@@ -77,7 +77,8 @@ func TestLevelsAsTheServiceMayWriteThem(t *testing.T) {
 	}
 }
 
-// TestTheLatestAnswerCounts: a level that the service stamps earlier than the one before is what it has now.
+// TestTheLatestAnswerCounts: a level that the service stamps earlier than the one before is what it has
+// now.
 func TestTheLatestAnswerCounts(t *testing.T) {
 	known := newMemory()
 	f := newFixture(t, func(f *fixture) { f.clock, f.known, f.cfg.SaveDelay = newClock(), known, time.Millisecond })
@@ -107,8 +108,8 @@ type answers404 struct {
 	contentType, body string
 }
 
-// TestA404ThatIsNoAnswerSaysNothing: only a 404 of the service itself, for a variant alone, says that there is no record. Any other
-// leaves what is known as it is, and the variant unknown where nothing is.
+// TestA404ThatIsNoAnswerSaysNothing: only a 404 of the service itself, for a variant alone, says that
+// there is no record. Any other leaves what is known as it is, and the variant unknown where nothing is.
 func TestA404ThatIsNoAnswerSaysNothing(t *testing.T) {
 	for name, says := range map[string]answers404{
 		"a gateway's page": {"text/html", "<html>404 page not found</html>"},
@@ -149,8 +150,9 @@ func TestA404ThatIsNoAnswerSaysNothing(t *testing.T) {
 	}
 }
 
-// TestAnAbsenceIsConfirmed: a level is let go only when the service says twice, some seconds apart, that it has no record. In between
-// it is shown as stale, and the service is asked no more than for any absence. What was never known is absent at once.
+// TestAnAbsenceIsConfirmed: a level is let go only when the service says twice, some seconds apart, that
+// it has no record. In between it is shown as stale, and the service is asked no more than for any
+// absence. What was never known is absent at once.
 func TestAnAbsenceIsConfirmed(t *testing.T) {
 	for _, n := range []int{1, 2} { // 404 of the one, and missing in a list
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -187,7 +189,8 @@ func TestAnAbsenceIsConfirmed(t *testing.T) {
 	}
 }
 
-// TestAnAbsenceTakenBack: a record that was missing once is there again, and what was known all along goes on.
+// TestAnAbsenceTakenBack: a record that was missing once is there again, and what was known all along
+// goes on.
 func TestAnAbsenceTakenBack(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
 	ids := f.stock(2)
@@ -202,7 +205,8 @@ func TestAnAbsenceTakenBack(t *testing.T) {
 	}
 }
 
-// TestAnAbsenceAfterARestart: a level that only the durable store knows is not let go for one absence either.
+// TestAnAbsenceAfterARestart: a level that only the durable store knows is not let go for one absence
+// either.
 func TestAnAbsenceAfterARestart(t *testing.T) {
 	known := newMemory()
 	f := newFixture(t, func(f *fixture) { f.clock, f.known, f.cfg.SaveDelay = newClock(), known, time.Millisecond })

@@ -9,8 +9,9 @@ import (
 	"net/http"
 )
 
-// blame says where the fault of an attempt may lie. Everything that is decided about a failed call follows from it: whether the
-// breaker counts it, whether a list is asked again in halves, and which variants rest.
+// blame says where the fault of an attempt may lie. Everything that is decided about a failed call
+// follows from it: whether the breaker counts it, whether a list is asked again in halves, and which
+// variants rest.
 type blame uint8
 
 const (
@@ -32,8 +33,8 @@ func (b blame) divisible() bool { return b == blameRequest || b == blameUnclear 
 // answered says whether the service has answered, so that it is there.
 func (b blame) answered() bool { return b == blameNobody || b == blameRequest || b == blameRefusal }
 
-// blameOf says where the fault lies. status is that of the answer, 0 for none; err says why there is no answer or why it can't be
-// used, and a statusError in it stands for a status.
+// blameOf says where the fault lies. status is that of the answer, 0 for none; err says why there is no
+// answer or why it can't be used, and a statusError in it stands for a status.
 func blameOf(status int, err error) blame {
 	if code := new(statusError); errors.As(err, code) {
 		status, err = code.code, nil

@@ -63,7 +63,8 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// TestBreakerIsConvincedByControl: failures that may be the variants' open it only when a control call fails too.
+// TestBreakerIsConvincedByControl: failures that may be the variants' open it only when a control call
+// fails too.
 func TestBreakerIsConvincedByControl(t *testing.T) {
 	f := newFixture(t, nil)
 	b := f.client.reads

@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// breaker stops calls to a service that fails (https://martinfowler.com/bliki/CircuitBreaker.html). It counts each attempt by
-// whose fault it may be, and opens only when it is convinced that the service is at fault: before it opens over failures that
-// may be those of the variants asked for, a control call for another variant must have failed too.
+// breaker stops calls to a service that fails (https://martinfowler.com/bliki/CircuitBreaker.html). It
+// counts each attempt by whose fault it may be, and opens only when it is convinced that the service is
+// at fault: before it opens over failures that may be those of the variants asked for, a control call for
+// another variant must have failed too.
 type breaker struct {
 	cb     *gobreaker.CircuitBreaker[struct{}]
 	cfg    Config
@@ -23,7 +24,8 @@ type breaker struct {
 	state  atomic.Int32  // gobreaker.State as the last change said
 	closes atomic.Uint32 // how often it has closed after an outage
 
-	// control makes the control call and says whether the service answered. nil: there is none, and each failure counts.
+	// control makes the control call and says whether the service answered. nil: there is none, and each
+	// failure counts.
 	control     func() bool
 	controlling singleflight.Group
 	controlled  atomic.Int64 // when a control call was answered last, unix nanoseconds
@@ -112,7 +114,8 @@ func (b *breaker) count(request func() error) error {
 	return err
 }
 
-// convince opens the breaker if the service is at fault, and begins a new row of failures if it answers for others.
+// convince opens the breaker if the service is at fault, and begins a new row of failures if it answers
+// for others.
 func (b *breaker) convince(whose blame) {
 	if whose != blameService && b.answersOthers() {
 		_ = b.count(func() error { return nil })

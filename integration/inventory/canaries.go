@@ -14,8 +14,8 @@ const (
 	canariesAreFew = 8 // so few that the one asked for may well be the one at fault
 )
 
-// canaries are some variants that were wanted lately, and how the service answered for them: what a control call or a probe
-// asks for. Bounded; safe for concurrent use.
+// canaries are some variants that were wanted lately, and how the service answered for them: what a
+// control call or a probe asks for. Bounded; safe for concurrent use.
 type canaries struct {
 	mu   sync.Mutex
 	now  uint64 // counts what is noted
@@ -114,9 +114,9 @@ func (c *canaries) any() bool {
 	return false
 }
 
-// forProbe are the variants to probe with: first those that haven't failed since they were answered for or wanted, then those that
-// were ever answered for, and of these the one whose failure is longest ago, so that each probe asks for others than the last. One
-// is enough, unless few are known.
+// forProbe are the variants to probe with: first those that haven't failed since they were answered for
+// or wanted, then those that were ever answered for, and of these the one whose failure is longest ago,
+// so that each probe asks for others than the last. One is enough, unless few are known.
 func (c *canaries) forProbe() []uuid.UUID {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,8 @@ import (
 // idBytes is what one variant adds to the URL of a list: 36 characters and a comma.
 const idBytes = 37
 
-// ErrRefused marks a request that the service will not take however often it is repeated (a 4xx but 408, 425, 429).
+// ErrRefused marks a request that the service will not take however often it is repeated (a 4xx but 408,
+// 425, 429).
 var ErrRefused = errors.New("inventory service refused the request")
 
 var (
@@ -48,8 +49,8 @@ func (e statusError) Is(target error) bool {
 	return target == ErrRefused && e.code < 500 && !retryable(&http.Response{StatusCode: e.code}, nil)
 }
 
-// Client makes the calls: GET /inventory, GET /inventory/{id} and POST /inventory, each attempt bounded in time and
-// size and watched by a breaker. Reader and Initializer share one. Safe for concurrent use.
+// Client makes the calls: GET /inventory, GET /inventory/{id} and POST /inventory, each attempt bounded
+// in time and size and watched by a breaker. Reader and Initializer share one. Safe for concurrent use.
 type Client struct {
 	cfg       Config
 	base      string
@@ -66,8 +67,8 @@ type Client struct {
 	log       *slog.Logger
 }
 
-// NewClient validates cfg and prepares the transport; nothing is dialled yet. Errors: faults of the configuration,
-// certificates that cannot be read. reg may be nil.
+// NewClient validates cfg and prepares the transport; nothing is dialled yet. Errors: faults of the
+// configuration, certificates that cannot be read. reg may be nil.
 func NewClient(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -111,7 +112,8 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	case req.URL.Host != c.origin.Host || req.URL.Scheme != c.origin.Scheme:
 		return fmt.Errorf("%w: %d to another host", errRedirect, answered)
 	case req.Method != first.Method:
-		// Followed as browsers do it the request would lose its body, and the answer to the GET pass for the POST's.
+		// Followed as browsers do it the request would lose its body, and the answer to the GET pass for
+		// the POST's.
 		return fmt.Errorf("%w: %d to %s would turn the %s into a %s", errRedirect, answered, req.URL.Path, first.Method, req.Method)
 	case len(via) > 3:
 		return fmt.Errorf("%w: more than 3 in a row", errRedirect)
@@ -163,8 +165,8 @@ func (c *Client) call(op string, ids int, how asking) *call {
 	return k
 }
 
-// levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries. blameOf says whose fault an
-// error is.
+// levels asks for the levels of ids (no duplicates, at most one chunk) with one call and its retries.
+// blameOf says whose fault an error is.
 func (c *Client) levels(ctx context.Context, ids []uuid.UUID, how asking) (answer, error) {
 	if len(ids) == 1 {
 		return c.level(ctx, ids[0], how)
@@ -228,13 +230,15 @@ func (c *Client) level(ctx context.Context, id uuid.UUID, how asking) (answer, e
 	}
 }
 
-// fromService says whether an answer is the service's own: it speaks JSON, and gateways in front of it speak HTML or plain text.
+// fromService says whether an answer is the service's own: it speaks JSON, and gateways in front of it
+// speak HTML or plain text.
 func fromService(resp *http.Response, body []byte) bool {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json")) && (len(body) == 0 || ijson.IsObject(body))
 }
 
-// do makes the call and returns the final status; 4xx are statuses, everything that got no usable answer is an error.
+// do makes the call and returns the final status; 4xx are statuses, everything that got no usable answer
+// is an error.
 func (c *Client) do(ctx context.Context, k *call, method, target string, body any, header http.Header) (int, error) {
 	var raw any
 	if body != nil {

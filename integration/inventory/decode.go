@@ -12,7 +12,8 @@ import (
 )
 
 var (
-	// errUndecodable marks a body that isn't what the service promises: somebody else answered, or something broke it.
+	// errUndecodable marks a body that isn't what the service promises: somebody else answered, or
+	// something broke it.
 	errUndecodable = errors.New("undecodable answer")
 	// errItem marks a level that can't be read in an answer that can: a fault of its variant alone.
 	errItem     = errors.New("unreadable level")
@@ -108,13 +109,14 @@ func timeOf(text ijson.String) (time.Time, error) {
 type answer struct {
 	levels map[uuid.UUID]Level
 	faulty map[uuid.UUID]error // items that name their variant and cannot be read otherwise
-	// nameless is set when an item doesn't even name its variant: then a variant that wasn't found may be that one,
-	// and its absence is not known.
+	// nameless is set when an item doesn't even name its variant: then a variant that wasn't found may be
+	// that one, and its absence is not known.
 	nameless error
 }
 
-// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant only, and a list in which none
-// can be read is an answer too; variants nobody asked for are left out by the caller; of two items for a variant the newer counts.
+// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant
+// only, and a list in which none can be read is an answer too; variants nobody asked for are left out by
+// the caller; of two items for a variant the newer counts.
 func decodeList(body []byte) (answer, error) {
 	items, err := ijson.Elements(body)
 	if err != nil {
@@ -144,7 +146,8 @@ func (a *answer) add(text []byte) {
 	}
 }
 
-// decodeItem reads one level; when that fails it still returns the variant's id if the item names it. The error wraps errItem.
+// decodeItem reads one level; when that fails it still returns the variant's id if the item names it. The
+// error wraps errItem.
 func decodeItem(text []byte) (Level, uuid.UUID, error) {
 	var parsed item
 	if err := ijson.Unmarshal(text, &parsed); err != nil {
@@ -158,8 +161,8 @@ func decodeItem(text []byte) (Level, uuid.UUID, error) {
 	return level, level.VariantID, nil
 }
 
-// decodeOne reads the body of GET /inventory/{id}, which must be about that variant. The error wraps errItem where the body is an
-// object, and errUndecodable where it is something else altogether.
+// decodeOne reads the body of GET /inventory/{id}, which must be about that variant. The error wraps
+// errItem where the body is an object, and errUndecodable where it is something else altogether.
 func decodeOne(body []byte, want uuid.UUID) (Level, error) {
 	if !ijson.IsObject(body) {
 		return Level{}, fmt.Errorf("%w: not an object", errUndecodable)
@@ -174,8 +177,9 @@ func decodeOne(body []byte, want uuid.UUID) (Level, error) {
 	return level, nil
 }
 
-// decodeCreated reads the answer to a creation. That it names the variant is what tells the service from a gateway that
-// answers for it; a record whose level cannot be read is made all the same, and has a zero Level here.
+// decodeCreated reads the answer to a creation. That it names the variant is what tells the service from
+// a gateway that answers for it; a record whose level cannot be read is made all the same, and has a zero
+// Level here.
 func decodeCreated(body []byte, want uuid.UUID) (Level, error) {
 	level, id, err := decodeItem(body)
 	if id != want {

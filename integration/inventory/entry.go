@@ -14,8 +14,9 @@ type entry struct {
 	askedAt time.Time // when the latest answer was asked for (zero: there was none)
 	newest  time.Time // the latest UpdatedAt of all that was learnt: an event that isn't later is old news
 
-	// The service answered that it has no record: to what was asked first, and last, since it said otherwise (zero: it has one).
-	// While a level is known the absence is in doubt; once it is confirmed no level is known any more.
+	// The service answered that it has no record: to what was asked first, and last, since it said
+	// otherwise (zero: it has one). While a level is known the absence is in doubt; once it is confirmed
+	// no level is known any more.
 	absentSince, absentAt time.Time
 
 	changed  time.Time // an event of this time said "changed" without saying to what (zero: none)
@@ -38,9 +39,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// mergeAnswer gives what is known after an answer with a level. What the service says now is what it has: of two answers
-// the one asked for later counts, whatever their UpdatedAt. Against the level of an event UpdatedAt decides. An answer that is
-// older than that event still confirms it: the service, asked just now, has nothing newer.
+// mergeAnswer gives what is known after an answer with a level. What the service says now is what it has:
+// of two answers the one asked for later counts, whatever their UpdatedAt. Against the level of an event
+// UpdatedAt decides. An answer that is older than that event still confirms it: the service, asked just
+// now, has nothing newer.
 func mergeAnswer(cur *entry, level Level, askedAt time.Time) *entry {
 	if cur == nil {
 		return &entry{level: level, known: true, askedAt: askedAt, newest: level.UpdatedAt}
@@ -65,8 +67,8 @@ func mergeAnswer(cur *entry, level Level, askedAt time.Time) *entry {
 	return &next
 }
 
-// mergeAbsence gives what is known after the service answered that it has no record. It takes a second such answer, asked
-// for at least confirmAfter later, to let go of a level.
+// mergeAbsence gives what is known after the service answered that it has no record. It takes a second
+// such answer, asked for at least confirmAfter later, to let go of a level.
 func mergeAbsence(cur *entry, id uuid.UUID, askedAt time.Time, confirmAfter time.Duration) *entry {
 	if cur == nil {
 		return &entry{level: Level{VariantID: id}, askedAt: askedAt, absentSince: askedAt, absentAt: askedAt}
@@ -88,7 +90,8 @@ func mergeAbsence(cur *entry, id uuid.UUID, askedAt time.Time, confirmAfter time
 	return &next
 }
 
-// mergeEvent gives what is known after an event stated a level: an event counts if it is newer than all that was learnt.
+// mergeEvent gives what is known after an event stated a level: an event counts if it is newer than all
+// that was learnt.
 func mergeEvent(cur *entry, level Level) *entry {
 	if cur == nil {
 		return &entry{level: level, known: true, newest: level.UpdatedAt}
@@ -106,8 +109,8 @@ func mergeEvent(cur *entry, level Level) *entry {
 	return &next
 }
 
-// mergeStored gives what is known with the durable level: it fills a gap, and an absence that was answered before it was
-// looked for is in doubt then.
+// mergeStored gives what is known with the durable level: it fills a gap, and an absence that was
+// answered before it was looked for is in doubt then.
 func mergeStored(cur *entry, level Level) *entry {
 	switch {
 	case cur == nil:
@@ -120,7 +123,8 @@ func mergeStored(cur *entry, level Level) *entry {
 	return &next
 }
 
-// mergeChanged gives what is known after an event said, at a time, that something has changed, and came in at now.
+// mergeChanged gives what is known after an event said, at a time, that something has changed, and came
+// in at now.
 func mergeChanged(cur *entry, at, now time.Time) *entry {
 	if cur == nil || !at.After(later(cur.since(), cur.changed)) {
 		return cur

@@ -34,8 +34,8 @@ type Event struct {
 // ErrEvent marks a message that is no inventory event; the error says what is wrong and what is allowed.
 var ErrEvent = errors.New("unreadable inventory event")
 
-// ParseEvent reads an event. headerType is the type that the message's headers name (ce_type), or ""; it counts where
-// the body has no type. All faults of the body are named at once, wrapped in ErrEvent.
+// ParseEvent reads an event. headerType is the type that the message's headers name (ce_type), or ""; it
+// counts where the body has no type. All faults of the body are named at once, wrapped in ErrEvent.
 func ParseEvent(body []byte, headerType string) (Event, error) {
 	var raw struct {
 		ID        ijson.String  `json:"eventId"`
@@ -92,8 +92,8 @@ func eventType(inBody ijson.String, inHeader string) (EventType, error) {
 	return "", fmt.Errorf("is %.60q: allowed, in the body or as header ce_type, are %s, %s and %s", named, OutOfStockEvent, LowStockEvent, BackInStockEvent)
 }
 
-// Level is the level that the event states, and whether it states one: only out-of-stock means 0, another event
-// without a quantity (or back-in-stock with none left) says no more than "ask again".
+// Level is the level that the event states, and whether it states one: only out-of-stock means 0, another
+// event without a quantity (or back-in-stock with none left) says no more than "ask again".
 func (e Event) Level(now time.Time) (Level, bool) {
 	level := Level{VariantID: e.VariantID, UpdatedAt: e.At, FetchedAt: e.At, Source: FromEvent}
 	if now.Before(e.At) {
@@ -114,13 +114,14 @@ func (e Event) Level(now time.Time) (Level, bool) {
 	return level, true
 }
 
-// Apply takes an event about one of our variants into what is known and makes it durable: newer timestamps win, whatever
-// their source. An event that states no level makes the held one be asked for again: if somebody watches the
-// variant, behind and as soon as the service answers. Applying an event twice changes nothing.
+// Apply takes an event about one of our variants into what is known and makes it durable: newer
+// timestamps win, whatever their source. An event that states no level makes the held one be asked for
+// again: if somebody watches the variant, behind and as soon as the service answers. Applying an event
+// twice changes nothing.
 func (r *Reader) Apply(ctx context.Context, e Event) { r.apply(ctx, e, true) }
 
-// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody watches,
-// and makes nothing durable. It is for the events that another instance applies.
+// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody
+// watches, and makes nothing durable. It is for the events that another instance applies.
 func (r *Reader) ApplyHeld(ctx context.Context, e Event) { r.apply(ctx, e, false) }
 
 func (r *Reader) apply(ctx context.Context, e Event, durable bool) {

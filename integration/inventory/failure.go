@@ -11,8 +11,8 @@ type failure struct {
 	until time.Time // it rests: nobody asks for it before
 	alone int       // how often in a row the fault was its own: its item couldn't be read, or the call for it alone failed
 
-	// among is how many variants the failed call asked for, any of which may be at fault; 0: this one isn't suspected of failing
-	// calls. Next time it is asked for among half as many.
+	// among is how many variants the failed call asked for, any of which may be at fault; 0: this one
+	// isn't suspected of failing calls. Next time it is asked for among half as many.
 	among int
 
 	outage uint32 // closes of the breaker so far: what failed before it closed last may have been the outage
@@ -39,7 +39,8 @@ func (r *Reader) failureOf(at *slot) *failure {
 	return f
 }
 
-// fail notes that a variant was asked for in vain. ownFault: that says something about this variant, not about the service alone.
+// fail notes that a variant was asked for in vain. ownFault: that says something about this variant, not
+// about the service alone.
 func (r *Reader) fail(at *slot, ownFault bool, among int) *failure {
 	next := &failure{at: r.now(), among: among, outage: r.client.reads.closes.Load()}
 	if before := r.failureOf(at); before != nil {
@@ -53,9 +54,10 @@ func (r *Reader) fail(at *slot, ownFault bool, among int) *failure {
 	return next
 }
 
-// rest is for how long a variant isn't asked for: up to FailureQuiet at first, twice as long with each further failure of its own, but
-// not longer than the breaker would be open; with jitter, so that those that failed together come back apart. One that failed among
-// others is most likely not at fault, and comes back soon.
+// rest is for how long a variant isn't asked for: up to FailureQuiet at first, twice as long with each
+// further failure of its own, but not longer than the breaker would be open; with jitter, so that those
+// that failed together come back apart. One that failed among others is most likely not at fault, and
+// comes back soon.
 func (c Config) rest(alone, among int) time.Duration {
 	longest := c.FailureQuiet
 	switch {

@@ -13,8 +13,8 @@ import (
 
 var errShed = errors.New("shed: too many calls under way")
 
-// flight is one load of up to a chunk of variants, joined by every read that wants one of them meanwhile. It runs
-// detached: no caller's end is its end.
+// flight is one load of up to a chunk of variants, joined by every read that wants one of them meanwhile.
+// It runs detached: no caller's end is its end.
 type flight struct {
 	ids     []uuid.UUID
 	suspect bool          // calls with these variants failed before: they are asked for apart from all others
@@ -66,8 +66,8 @@ func (t *flights) close() {
 	t.mu.Unlock()
 }
 
-// start launches flights for ids: one a chunk of those that are well, and apart from them, in smaller parts, those that failed. The
-// caller holds the lock.
+// start launches flights for ids: one a chunk of those that are well, and apart from them, in smaller
+// parts, those that failed. The caller holds the lock.
 func (t *flights) start(ctx context.Context, r *Reader, ids []uuid.UUID, refused error) (started []*flight) {
 	type kind struct {
 		suspect  bool
@@ -149,8 +149,8 @@ func (r *Reader) run(ctx context.Context, f *flight) {
 	r.flights.finish(f)
 }
 
-// settle keeps what is to be remembered of the variants that got no answer, and says whether a durable level may have to stand in for
-// one of the flight's.
+// settle keeps what is to be remembered of the variants that got no answer, and says whether a durable
+// level may have to stand in for one of the flight's.
 func (r *Reader) settle(f *flight) (wanting bool) {
 	logged := false
 	for _, id := range f.ids {
@@ -194,8 +194,8 @@ func (r *Reader) fetch(ctx context.Context, f *flight) {
 	f.calls.Store(maxSplits)
 	how := asking{retries: r.client.cfg.Retries}
 	if f.suspect {
-		// One that failed alone and fails again says nothing new about the service; where it has answered for others before, a
-		// control call can tell.
+		// One that failed alone and fails again says nothing new about the service; where it has answered
+		// for others before, a control call can tell.
 		how = asking{uncounted: len(f.ids) == 1 && !r.canaries.any()}
 	}
 	r.ask(ctx, f, f.ids, how)
@@ -222,7 +222,8 @@ func (r *Reader) admit(ctx context.Context, f *flight) (leave func(), ok bool) {
 // maxSplits bounds the extra calls that look for the variants of a flight that the service fails for.
 const maxSplits = 16
 
-// ask makes one call for ids, and further ones for parts of them if it fails in a way that one of them may be the reason for.
+// ask makes one call for ids, and further ones for parts of them if it fails in a way that one of them
+// may be the reason for.
 func (r *Reader) ask(ctx context.Context, f *flight, ids []uuid.UUID, how asking) {
 	askedAt := r.now()
 	got, err := r.client.levels(ctx, ids, how)
@@ -263,13 +264,13 @@ func (r *Reader) askApart(ctx context.Context, f *flight, parts [][]uuid.UUID) {
 	}
 }
 
-// splitSlow is into how many parts a list is split that wasn't answered in time: more than two, since each further step of the search
-// would take as long again.
+// splitSlow is into how many parts a list is split that wasn't answered in time: more than two, since
+// each further step of the search would take as long again.
 const splitSlow = 8
 
-// split says in how many parts to go on looking for the variant at fault now; 0 for not at all: then the next read of these variants
-// does, for it is remembered among how many each of them failed. Where the service hasn't answered anybody lately the budget of
-// retries pays for it, and it is asked in halves.
+// split says in how many parts to go on looking for the variant at fault now; 0 for not at all: then the
+// next read of these variants does, for it is remembered among how many each of them failed. Where the
+// service hasn't answered anybody lately the budget of retries pays for it, and it is asked in halves.
 func (r *Reader) split(ctx context.Context, f *flight, ids int, err error) (parts int) {
 	whose := blameOf(0, err)
 	deadline, bounded := ctx.Deadline()

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// queuePerCall is how many flights may stand in line for each that is under way. More would wait for longer than any
-// reader does.
+// queuePerCall is how many flights may stand in line for each that is under way. More would wait for
+// longer than any reader does.
 const queuePerCall = 5
 
 // gate bounds how many flights are under way at a time, and how many wait for that.

@@ -12,7 +12,8 @@ import (
 	"product-service/dev/simulator"
 )
 
-// itemFaults are all ways in which the service can fail for some of its variants while it answers for the others.
+// itemFaults are all ways in which the service can fail for some of its variants while it answers for the
+// others.
 var itemFaults = []simulator.Fault{
 	{Mode: simulator.Unreadable, As: "negative"},
 	{Mode: simulator.Unreadable, As: "fraction"},
@@ -56,8 +57,9 @@ func live(got Result) bool { return got.Outcome == Known && got.Level.Source != 
 // breakerMoved says whether the breaker has ever left its closed state.
 func (f *fixture) breakerMoved() bool { return strings.Contains(f.logs.String(), "breaker changed") }
 
-// TestOneBadVariantCostsOneVariant lets the service fail for one variant of a page of 1, 2 and 40, in each way: the others of the page
-// are live again soon, another product's is live all along, the bad one keeps its last known level, and the breaker stays closed.
+// TestOneBadVariantCostsOneVariant lets the service fail for one variant of a page of 1, 2 and 40, in
+// each way: the others of the page are live again soon, another product's is live all along, the bad one
+// keeps its last known level, and the breaker stays closed.
 func TestOneBadVariantCostsOneVariant(t *testing.T) {
 	for _, fault := range itemFaults {
 		for _, n := range []int{1, 2, 40} {
@@ -102,8 +104,9 @@ func TestOneBadVariantCostsOneVariant(t *testing.T) {
 	}
 }
 
-// TestOnlyBadVariantsWanted: of a service that has answered for nothing yet only bad variants are wanted for a while; then a healthy
-// one, which is live at once, or where the service might as well have been away, as soon as it was probed.
+// TestOnlyBadVariantsWanted: of a service that has answered for nothing yet only bad variants are wanted
+// for a while; then a healthy one, which is live at once, or where the service might as well have been
+// away, as soon as it was probed.
 func TestOnlyBadVariantsWanted(t *testing.T) {
 	for _, fault := range itemFaults {
 		for _, n := range []int{1, 2, 40} {
@@ -140,8 +143,9 @@ func TestOnlyBadVariantsWanted(t *testing.T) {
 	}
 }
 
-// TestPartOfTheServiceComesBack: after an outage the service answers again for all but the variants that were wanted last, or for one
-// of them alone. What it answers for is live within the breaker's time and a second.
+// TestPartOfTheServiceComesBack: after an outage the service answers again for all but the variants that
+// were wanted last, or for one of them alone. What it answers for is live within the breaker's time and a
+// second.
 func TestPartOfTheServiceComesBack(t *testing.T) {
 	for _, n := range []int{2, 40} {
 		for _, rest := range []simulator.Fault{{Mode: simulator.Fail}, {Mode: simulator.Slow}, {Mode: simulator.Unreadable}} {
@@ -174,7 +178,8 @@ func TestPartOfTheServiceComesBack(t *testing.T) {
 	}
 }
 
-// TestAllLevelsUnreadable: a list in which none can be read is an answer. The breaker stays closed, and others are live.
+// TestAllLevelsUnreadable: a list in which none can be read is an answer. The breaker stays closed, and
+// others are live.
 func TestAllLevelsUnreadable(t *testing.T) {
 	f := newFixture(t, impatient)
 	ids := f.stock(41)
@@ -192,7 +197,8 @@ func TestAllLevelsUnreadable(t *testing.T) {
 	}
 }
 
-// TestBadVariantsRest: the calls that a bad variant costs become few, and those it costs while it is looked for are bounded.
+// TestBadVariantsRest: the calls that a bad variant costs become few, and those it costs while it is
+// looked for are bounded.
 func TestBadVariantsRest(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock(); f.cfg.Retries = 0 })
 	ids := f.stock(40)

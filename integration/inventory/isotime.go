@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// isoTime are the forms of ISO 8601 for an instant: a date (of the calendar, the week or the year), a time with as many parts as it
-// has, and an offset from UTC, each in the basic or the extended form.
+// isoTime are the forms of ISO 8601 for an instant: a date (of the calendar, the week or the year), a
+// time with as many parts as it has, and an offset from UTC, each in the basic or the extended form.
 var isoTime = regexp.MustCompile(`^(\d{4})(?:-?(\d\d)-?(\d\d)|-?W(\d\d)-?([1-7])|-?(\d{3}))` +
 	`[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d))?)?(?:[.,](\d+))?` +
 	`(?:([Zz])|([+-])(\d\d)(?::?(\d\d))?)?$`)
@@ -35,8 +35,9 @@ const (
 
 const isoAllowed = "allowed is an ISO 8601 time with its offset from UTC, such as 2026-01-02T03:04:05Z or 2026-01-02T03:04:05.678+0100"
 
-// parseTime reads an ISO 8601 date and time with an offset from UTC. Without an offset it is refused: it would name an hour of some
-// place. A fraction is of the last part there is, and cut to nanoseconds; 24:00 and second 60 are those after them.
+// parseTime reads an ISO 8601 date and time with an offset from UTC. Without an offset it is refused: it
+// would name an hour of some place. A fraction is of the last part there is, and cut to nanoseconds;
+// 24:00 and second 60 are those after them.
 func parseTime(text string) (time.Time, error) {
 	m := isoTime.FindStringSubmatch(strings.ReplaceAll(text, "\u2212", "-")) // ISO 8601 takes the minus sign too
 	switch {

@@ -23,8 +23,8 @@ const (
 	saveBacklog = 20_000
 )
 
-// saver makes levels durable behind the reads: newest per variant, in batches, kept until they are saved. Past its
-// bound it drops variants: memory still has them, and their next change brings them back.
+// saver makes levels durable behind the reads: newest per variant, in batches, kept until they are saved.
+// Past its bound it drops variants: memory still has them, and their next change brings them back.
 type saver struct {
 	to      LastKnown
 	delay   time.Duration
@@ -114,8 +114,8 @@ func (s *saver) flush(ctx context.Context) bool {
 	}
 }
 
-// loadLastKnown reads the durable levels of the flight's variants that memory knows no level of, once a flight, and once
-// a variant and process if there is none.
+// loadLastKnown reads the durable levels of the flight's variants that memory knows no level of, once a
+// flight, and once a variant and process if there is none.
 func (r *Reader) loadLastKnown(f *flight) {
 	f.load.Do(func() {
 		defer close(f.loaded)

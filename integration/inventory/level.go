@@ -43,8 +43,9 @@ type Level struct {
 // Age is how long ago the level was known to hold, never negative.
 func (l Level) Age(now time.Time) time.Duration { return max(0, now.Sub(l.FetchedAt)) }
 
-// Supersedes says whether l is to be kept rather than held, both of one variant. Of two answers the one that was fetched later
-// counts, whatever the service stamped them with; between an event and anything else UpdatedAt decides.
+// Supersedes says whether l is to be kept rather than held, both of one variant. Of two answers the one
+// that was fetched later counts, whatever the service stamped them with; between an event and anything
+// else UpdatedAt decides.
 func (l Level) Supersedes(held Level) bool {
 	if l.Source != FromEvent && held.Source != FromEvent {
 		return !l.FetchedAt.Before(held.FetchedAt)
@@ -65,7 +66,8 @@ func (l Level) sameFacts(o Level) bool { return l.sameStock(o) && l.UpdatedAt.Eq
 // Outcome says which of three things a Result holds.
 type Outcome uint8
 
-// The outcomes of reading one variant. The zero Outcome is Unavailable, so that a Result nobody filled claims nothing.
+// The outcomes of reading one variant. The zero Outcome is Unavailable, so that a Result nobody filled
+// claims nothing.
 const (
 	Unavailable Outcome = iota // not known and could not be asked; never means 0
 	Known                      // Level is set, fresh or stale

@@ -9,8 +9,8 @@ import (
 	"product-service/correlation"
 )
 
-// probeWhileOpen asks, behind and at the breaker's pace, whether the service is back whenever the breaker has opened:
-// no user's request is ever the probe.
+// probeWhileOpen asks, behind and at the breaker's pace, whether the service is back whenever the breaker
+// has opened: no user's request is ever the probe.
 func (r *Reader) probeWhileOpen() {
 	for {
 		select {
@@ -33,7 +33,8 @@ func (r *Reader) probeWhileOpen() {
 	}
 }
 
-// probe lets the breaker know whether the service answers for any of a few variants. It returns false once the reader is closed.
+// probe lets the breaker know whether the service answers for any of a few variants. It returns false
+// once the reader is closed.
 func (r *Reader) probe(ctx context.Context) bool {
 	ids := r.canaries.forProbe()
 	if len(ids) == 0 || r.client.held() != nil {
@@ -50,7 +51,8 @@ func (r *Reader) probe(ctx context.Context) bool {
 	return r.ctx.Err() == nil
 }
 
-// control makes a control call: it says whether the service answers for a variant that it answered for before.
+// control makes a control call: it says whether the service answers for a variant that it answered for
+// before.
 func (r *Reader) control() bool {
 	id, ok := r.canaries.forControl()
 	return ok && r.callFor(correlation.WithID(r.ctx, uuid.NewString()), "control", id).answered()

@@ -15,8 +15,9 @@ var (
 	errNotKnown = errors.New("no answer")
 )
 
-// pendingRead is the part of one read that memory alone could not answer. Its steps: decide which variants to wait for,
-// join the flights that will answer for them, wait, and fall back to what is held for those that bring nothing in time.
+// pendingRead is the part of one read that memory alone could not answer. Its steps: decide which
+// variants to wait for, join the flights that will answer for them, wait, and fall back to what is held
+// for those that bring nothing in time.
 type pendingRead struct {
 	reader *Reader
 	ids    []uuid.UUID
@@ -63,7 +64,8 @@ func (p *pendingRead) notToAsk(i int, refused error) error {
 	return refused
 }
 
-// want notes for the next probe what is wanted while nobody may ask: of what was never asked for in vain, it has a chance.
+// want notes for the next probe what is wanted while nobody may ask: of what was never asked for in vain,
+// it has a chance.
 func (p *pendingRead) want(wanted []int) {
 	for _, i := range wanted {
 		if p.reader.failureOf(p.reader.store.find(&p.ids[i])) == nil {
@@ -73,8 +75,9 @@ func (p *pendingRead) want(wanted []int) {
 	}
 }
 
-// join gives each of the positions the flight that will answer it, starting those that nobody has started. What came in
-// since the caller looked is not asked for again: a flight leaves its answer in the store before it leaves the table.
+// join gives each of the positions the flight that will answer it, starting those that nobody has
+// started. What came in since the caller looked is not asked for again: a flight leaves its answer in the
+// store before it leaves the table.
 func (t *flights) join(ctx context.Context, p *pendingRead, positions []int, refused error) []awaited {
 	r, now := p.reader, p.reader.now()
 	var mine []uuid.UUID
@@ -104,7 +107,8 @@ func (t *flights) join(ctx context.Context, p *pendingRead, positions []int, ref
 	return joined
 }
 
-// wait collects the flights' answers. Variants with a stale level to show wait for StaleWait, the others for Budget.
+// wait collects the flights' answers. Variants with a stale level to show wait for StaleWait, the others
+// for Budget.
 func (p *pendingRead) wait(ctx context.Context, all []awaited) {
 	cfg := p.reader.client.cfg
 	patience := cfg.Budget
@@ -136,7 +140,8 @@ func (p *pendingRead) wait(ctx context.Context, all []awaited) {
 	}
 }
 
-// waitLong waits for a variant with nothing in memory: the service or the durable level, whichever comes first.
+// waitLong waits for a variant with nothing in memory: the service or the durable level, whichever comes
+// first.
 func (p *pendingRead) waitLong(ctx context.Context, a awaited) {
 	select {
 	case <-a.flight.done:

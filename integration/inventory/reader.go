@@ -12,7 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// answerMargin is what a read leaves of its caller's deadline, so that a stale answer still gets out in time.
+// answerMargin is what a read leaves of its caller's deadline, so that a stale answer still gets out in
+// time.
 const answerMargin = 20 * time.Millisecond
 
 // Reader answers what is known about the stock of variants. Safe for concurrent use.
@@ -71,8 +72,8 @@ func NewReader(client *Client, known LastKnown, reg prometheus.Registerer) (*Rea
 	return r, nil
 }
 
-// Close ends what runs behind and saves what is not durable yet, which takes at most 10 s. Reads that come later are
-// answered Unavailable, events are ignored. Closing again does nothing.
+// Close ends what runs behind and saves what is not durable yet, which takes at most 10 s. Reads that
+// come later are answered Unavailable, events are ignored. Closing again does nothing.
 func (r *Reader) Close() {
 	r.flights.close()
 	r.stop()
@@ -91,9 +92,10 @@ func (r *Reader) Level(ctx context.Context, id uuid.UUID, maxStaleness time.Dura
 	return r.Levels(ctx, []uuid.UUID{id}, maxStaleness)[0]
 }
 
-// Levels returns one Result for each of ids, in their order. It returns within Config.Budget and a little before ctx's
-// deadline; a ctx that ends early yields stale or unavailable results, to this caller only. maxStaleness bounds the age
-// of what may be served without the service's answer, known absence too (0: as configured; use 1 ns for "only what was just asked").
+// Levels returns one Result for each of ids, in their order. It returns within Config.Budget and a little
+// before ctx's deadline; a ctx that ends early yields stale or unavailable results, to this caller only.
+// maxStaleness bounds the age of what may be served without the service's answer, known absence too (0:
+// as configured; use 1 ns for "only what was just asked").
 func (r *Reader) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []Result {
 	out := make([]Result, len(ids))
 	r.open.RLock()
@@ -154,8 +156,8 @@ func fallback(level Level) Result {
 	return Result{Level: level, Outcome: Known, Stale: true}
 }
 
-// refreshBehind asks for levels that were served already. Where nobody may ask, or the last to ask got no answer, the
-// results say so.
+// refreshBehind asks for levels that were served already. Where nobody may ask, or the last to ask got no
+// answer, the results say so.
 func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions []int, out []Result) {
 	refused, now := r.client.available() != nil, r.now()
 	wanted := make([]uuid.UUID, 0, len(positions))
@@ -171,8 +173,8 @@ func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions [
 	r.refreshes.add(ctx, false, wanted...)
 }
 
-// learn merges what was learnt about one variant into the store and tells watchers. A variant of which nothing is held is left so
-// unless create; then at is nil.
+// learn merges what was learnt about one variant into the store and tells watchers. A variant of which
+// nothing is held is left so unless create; then at is nil.
 func (r *Reader) learn(id uuid.UUID, create bool, merge func(*entry) *entry) (at *slot, after *entry, changed bool) {
 	at, before, after := r.store.change(id, create, merge)
 	if at == nil || after == nil || !after.known {
@@ -185,7 +187,8 @@ func (r *Reader) learn(id uuid.UUID, create bool, merge func(*entry) *entry) (at
 	return at, after, changed
 }
 
-// putAnswer takes in a level that the service answered with, makes it durable, and returns what is known now.
+// putAnswer takes in a level that the service answered with, makes it durable, and returns what is known
+// now.
 func (r *Reader) putAnswer(level Level, askedAt time.Time) *entry {
 	at, after, changed := r.learn(level.VariantID, true, func(cur *entry) *entry {
 		return mergeAnswer(cur, r.inOurTime(level, cur), askedAt)
@@ -204,8 +207,8 @@ func (r *Reader) putAbsence(id uuid.UUID, askedAt time.Time) *entry {
 	return after
 }
 
-// inOurTime keeps a clock that runs ahead from winning for ever: what comes from it is as new as now, and no newer than
-// what is held where it says the same.
+// inOurTime keeps a clock that runs ahead from winning for ever: what comes from it is as new as now, and
+// no newer than what is held where it says the same.
 func (r *Reader) inOurTime(level Level, held *entry) Level {
 	now := r.now()
 	if !level.UpdatedAt.After(now.Add(clockSkew)) {

@@ -25,8 +25,9 @@ func (q refreshRequest) context() context.Context {
 	return correlation.WithTraceparent(correlation.WithID(context.Background(), q.correlation), q.trace)
 }
 
-// refreshQueue holds the variants to ask for without anybody waiting, each once however many ask for it. It needs no bound:
-// readers ask for what is held in memory and only while the service answers, events for what is watched.
+// refreshQueue holds the variants to ask for without anybody waiting, each once however many ask for it.
+// It needs no bound: readers ask for what is held in memory and only while the service answers, events
+// for what is watched.
 type refreshQueue struct {
 	mu      sync.Mutex
 	pending map[uuid.UUID]refreshRequest
@@ -112,8 +113,9 @@ func (r *Reader) refreshPending() {
 	}
 }
 
-// refresh asks for variants and returns when they are answered. What an event asked for in vain comes back after a
-// rest, as long as somebody watches it; what a reader asked for the next reader will ask for again.
+// refresh asks for variants and returns when they are answered. What an event asked for in vain comes
+// back after a rest, as long as somebody watches it; what a reader asked for the next reader will ask for
+// again.
 func (r *Reader) refresh(requests map[uuid.UUID]refreshRequest) {
 	var failed []uuid.UUID
 	rest := r.client.cfg.FailureQuiet / 2
@@ -141,8 +143,8 @@ func (r *Reader) refresh(requests map[uuid.UUID]refreshRequest) {
 	})
 }
 
-// startRefresh starts loads that nobody waits for, of those variants that still need it. A load that is under way does
-// for a reader's request; an event's goes back, to be asked for after it.
+// startRefresh starts loads that nobody waits for, of those variants that still need it. A load that is
+// under way does for a reader's request; an event's goes back, to be asked for after it.
 func (t *flights) startRefresh(r *Reader, requests map[uuid.UUID]refreshRequest) []*flight {
 	now := r.now()
 	var first *refreshRequest

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// slot is the one place of a variant. The caches hold slots, not levels: whatever they lose or delay, a level read
-// through them is never older than one read before.
+// slot is the one place of a variant. The caches hold slots, not levels: whatever they lose or delay, a
+// level read through them is never older than one read before.
 type slot struct {
 	id      uuid.UUID
 	cur     atomic.Pointer[entry]   // nil: nothing known
@@ -25,12 +25,13 @@ type slot struct {
 
 const storeShards = 32
 
-// hotEvery is how many reads that missed the hot cache offer it the slot once: it may be slow to take one or refuse it
-// for hotter ones, and each offer allocates.
+// hotEvery is how many reads that missed the hot cache offer it the slot once: it may be slow to take one
+// or refuse it for hotter ones, and each offer allocates.
 const hotEvery = 16
 
-// store holds what is known of each variant: bounded and synchronous. Eviction is CLOCK (second chance), an LRU whose
-// reads take no lock. A ristretto cache in front finds the slots of hot variants without the shard's lock.
+// store holds what is known of each variant: bounded and synchronous. Eviction is CLOCK (second chance),
+// an LRU whose reads take no lock. A ristretto cache in front finds the slots of hot variants without the
+// shard's lock.
 type store struct {
 	hot    *ristretto.Cache[[]byte, *slot]
 	shards [storeShards]shard
@@ -59,7 +60,8 @@ func newStore(size int) (*store, error) {
 	return s, nil
 }
 
-// hashID maps the 128 bits of an id one to one onto ristretto's pair of hashes, so that no two ids are taken for each other.
+// hashID maps the 128 bits of an id one to one onto ristretto's pair of hashes, so that no two ids are
+// taken for each other.
 func hashID(id []byte) (uint64, uint64) {
 	high, low := binary.LittleEndian.Uint64(id), binary.LittleEndian.Uint64(id[8:])
 	const odd = 0x9E3779B97F4A7C15
@@ -71,7 +73,8 @@ func (s *store) shardOf(id *uuid.UUID) *shard {
 	return &s.shards[hash>>59]
 }
 
-// find returns the variant's slot or nil. id must not live on the caller's stack alone: it is the cache's key.
+// find returns the variant's slot or nil. id must not live on the caller's stack alone: it is the cache's
+// key.
 func (s *store) find(id *uuid.UUID) *slot {
 	if found, ok := s.hot.Get(id[:]); ok && !found.dead.Load() {
 		found.touch()
@@ -110,8 +113,9 @@ func (s *slot) hasLevel() bool {
 	return e != nil && e.known
 }
 
-// change applies merge to the variant's entry under its shard's lock and returns the slot with the entries before and after.
-// merge returning its argument leaves things as they are; a variant without a slot gets one only if create.
+// change applies merge to the variant's entry under its shard's lock and returns the slot with the
+// entries before and after. merge returning its argument leaves things as they are; a variant without a
+// slot gets one only if create.
 func (s *store) change(id uuid.UUID, create bool, merge func(*entry) *entry) (at *slot, before, after *entry) {
 	sh := s.shardOf(&id)
 	sh.mu.Lock()

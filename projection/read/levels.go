@@ -16,8 +16,8 @@ import (
 // levelsName is the collection of the last known levels of the Inventory Service.
 const levelsName = "levels"
 
-// Levels keeps the last known levels of the Inventory Service. No rebuild touches them: the log doesn't hold them.
-// It implements [inventory.LastKnown].
+// Levels keeps the last known levels of the Inventory Service. No rebuild touches them: the log doesn't
+// hold them. It implements [inventory.LastKnown].
 type Levels struct{ store *store.Store }
 
 // NewLevels returns the levels kept in a store.
@@ -52,9 +52,10 @@ func (l *Levels) Load(ctx context.Context, ids []uuid.UUID) ([]inventory.Level, 
 
 // Save keeps each level unless what it has is later, as [inventory.Level.Supersedes] says.
 //
-// Where some documents were not replaced those that are missing are made, and then it tries again: between the two another instance
-// may have made one of an older level. It doesn't upsert by the guarded filter: the duplicate key of a document that stays would be
-// an error, at which FerretDB leaves out the operations behind it.
+// Where some documents were not replaced those that are missing are made, and then it tries again:
+// between the two another instance may have made one of an older level. It doesn't upsert by the guarded
+// filter: the duplicate key of a document that stays would be an error, at which FerretDB leaves out the
+// operations behind it.
 func (l *Levels) Save(ctx context.Context, levels []inventory.Level) error {
 	var replace, create []mongo.WriteModel
 	for _, known := range newest(levels) {

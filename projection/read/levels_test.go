@@ -12,8 +12,8 @@ import (
 	"product-service/projection/projectiontest"
 )
 
-// Ensure that of two levels the one stays that supersedes the other, whichever is saved last: an answer over an answer that was
-// fetched earlier, whatever their stamps, and by its stamp against an event.
+// Ensure that of two levels the one stays that supersedes the other, whichever is saved last: an answer
+// over an answer that was fetched earlier, whatever their stamps, and by its stamp against an event.
 func TestLevels(t *testing.T) {
 	s := projectiontest.Open(t)
 	levels := NewLevels(s)
@@ -57,7 +57,8 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// Ensure that an answer replaces an earlier one in the durable levels although the service stamped it earlier.
+// Ensure that an answer replaces an earlier one in the durable levels although the service stamped it
+// earlier.
 func TestADurableLevelIsWhatTheServiceSaidLast(t *testing.T) {
 	s := projectiontest.Open(t)
 	levels, id := NewLevels(s), projectiontest.ID(0xbb, 1)
