@@ -108,7 +108,7 @@ func explain(err error, start int) error {
 	if fault, ok := errors.AsType[*json.SemanticError](err); ok {
 		at := "it"
 		if fault.JSONPointer != "" {
-			at = cut(string(fault.JSONPointer.LastToken()))
+			at = cut(fault.JSONPointer.LastToken())
 		}
 		what := "is of a wrong kind or form"
 		if fault.JSONKind != 0 {

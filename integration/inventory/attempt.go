@@ -49,7 +49,7 @@ func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	var resp *http.Response
 	var err error
 	attempt := func() blame {
-		resp, err = a.once(req, c)
+		resp, err = a.once(req, c) //nolint:bodyclose // its body is in memory, and closed by who made the call
 		return c.blame(resp, err)
 	}
 	if c.breaker == nil {

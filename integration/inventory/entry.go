@@ -23,9 +23,6 @@ type entry struct {
 	askSince time.Time // when that event came in: an answer asked for later clears it
 }
 
-// absent says that the service has no record, as far as is known.
-func (e *entry) absent() bool { return !e.known && !e.absentAt.IsZero() }
-
 // doubtful says that a level is known which the service, asked once since, said it has no record of.
 func (e *entry) doubtful() bool { return e.known && !e.absentAt.IsZero() }
 
