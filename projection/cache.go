@@ -9,7 +9,7 @@ import (
 	"product-service/projection/view"
 )
 
-// cache keeps entries between pages, the least recently used going first. It belongs to one worker.
+// cache keeps entries between pages. The least recently used goes first. It belongs to one goroutine.
 type cache struct {
 	lru   *simplelru.LRU[uuid.UUID, *view.Entry]
 	limit int // bytes, estimated
@@ -23,7 +23,7 @@ func newCache(limit int) *cache {
 	return c
 }
 
-// take removes an entry: what is being changed isn't in the cache until it is written.
+// take removes an entry, which isn't in the cache while it is being changed.
 func (c *cache) take(id uuid.UUID) *view.Entry {
 	e, _ := c.lru.Peek(id)
 	c.lru.Remove(id)

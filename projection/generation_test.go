@@ -185,7 +185,7 @@ func trade(ctx context.Context, l *projectiontest.Log) {
 	}
 }
 
-// follow is a follower of a generation that takes every shard up under an epoch and folds one page
+// follow is a subscription of a generation that takes every shard up under an epoch and folds one page
 // of some rows.
 func follow(t *testing.T, s *store.Store, l *projectiontest.Log, generation string, epoch int64, rows int) *subscription {
 	t.Helper()

@@ -13,11 +13,12 @@ import (
 )
 
 // journal says up to which position of each shard the movements are in the journal. That is where a
-// segment ends: who adds the next one meets on its name with whoever does so at the same time.
+// segment ends. Two processes that add the next segment at the same time give it the same name, so
+// that only one of them can.
 type journal map[int16]int64
 
-// begin finds out how far the journal of shards is, which is at least as far as from: somebody may
-// have come further who then couldn't write the checkpoints.
+// begin finds out how far the journal of shards is. That may be further than their checkpoints, which
+// are given as from: an owner before may have added to it and not have moved the checkpoint.
 func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16]int64) error {
 	for shard, pos := range from {
 		_, end, err := journalEnd(ctx, in, shard, pos)
@@ -29,9 +30,9 @@ func (j journal) begin(ctx context.Context, in *mongo.Collection, from map[int16
 	return nil
 }
 
-// journalEnd reads the segments of a shard from the last one back to the one that a position is in,
-// or that ends before it, and returns the position where they end and the id of the one that it
-// came to. It goes back in ever longer steps: some servers sort all of a range.
+// journalEnd reads the segments of a shard from the last one back to the one that a position is in, or
+// that ends before the position. It returns the id of that segment, and the position where the last
+// one ends. It goes back in ever longer steps, for servers that sort all of a range.
 func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int64) (first string, end int64, err error) {
 	first, end = view.SegmentID(shard, 0), pos
 	from, until := pos, view.SegmentID(shard+1, 0)
@@ -45,8 +46,8 @@ func journalEnd(ctx context.Context, in *mongo.Collection, shard int16, pos int6
 	}
 }
 
-// lastSegments reads the segments of a stretch from the last one back to the first before a place,
-// and returns that and the last position in any.
+// lastSegments reads the segments between two ids from the last one back to the first that comes
+// before a third. It returns the id of that segment, and the last position in any.
 func lastSegments(ctx context.Context, in *mongo.Collection, from, until, before string) (found string, last int64, err error) {
 	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: from}, {Key: "$lt", Value: until}}}}
 	o := options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "last", Value: 1}}).SetBatchSize(100)
@@ -66,8 +67,8 @@ func lastSegments(ctx context.Context, in *mongo.Collection, from, until, before
 	return "", last, c.Err()
 }
 
-// segments reads those with an id from lo up to but without hi, in order. One that can't be decoded
-// has no rows.
+// segments reads the segments with an id from lo up to but without hi, in order. A segment that can't
+// be decoded comes without rows.
 func (b *builder) segments(ctx context.Context, lo, hi string) iter.Seq2[*view.Segment, error] {
 	const page = 200
 	return func(yield func(*view.Segment, error) bool) {

@@ -12,9 +12,9 @@ import (
 	"product-service/projection/view"
 )
 
-// JournalCheck holds the journal of a shard against its log, up to the checkpoint: there it must
-// have everything. What lies beyond is left to the projector, but for the rows of segments that
-// begin before it and end after it.
+// JournalCheck holds the journal of a shard against its log. Up to the checkpoint the journal must
+// have everything. What lies beyond is left to the projector, but for the rows of segments that begin
+// before the checkpoint and end after it.
 type JournalCheck struct {
 	builder *builder
 	shard   int16
@@ -29,7 +29,7 @@ type JournalCheck struct {
 	bad     []Gap
 }
 
-// Gap is a part of a journal. No segment reaches over its ends.
+// Gap is a part of a journal in which something is wrong. No segment reaches over its ends.
 type Gap struct {
 	from, to int64           // it begins behind from, and to is the last of it
 	beyond   []view.Movement // rows of its segments that are beyond the checkpoint, as the log has them
@@ -82,7 +82,7 @@ func (b *builder) checkJournal(ctx context.Context, shard int16, pages func(rows
 	return c, nil
 }
 
-// movements are those that belong in the journal, made from the log alone.
+// movements are the movements that belong in the journal, made from the log alone.
 func (c *JournalCheck) movements(ctx context.Context) iter.Seq2[view.Movement, error] {
 	return func(yield func(view.Movement, error) bool) {
 		stocks, at := map[uuid.UUID]product.Product{}, eventstore.Cursor{Shard: c.shard}
@@ -168,8 +168,9 @@ func (c *JournalCheck) meet(m *view.Movement) error {
 	return nil
 }
 
-// surplus takes what comes before a movement of the log, or all that is left: the log has none of
-// it. What a product that is parked, or whose log can't be read, has there isn't judged.
+// surplus takes what the journal has before a movement of the log, or all that it has left: the log
+// comes to none of that. Movements of products that are parked, or whose log can't be read, aren't
+// judged.
 func (c *JournalCheck) surplus(before *view.Movement) {
 	for next := c.open.Peek(); next != nil && (before == nil || next.Pos < before.Pos); next = c.open.Peek() {
 		m := c.open.Next()
@@ -179,7 +180,7 @@ func (c *JournalCheck) surplus(before *view.Movement) {
 	}
 }
 
-// bound ends a stretch where no segment is open.
+// bound ends a part where no segment is open. The part is a gap if something is wrong in it.
 func (c *JournalCheck) bound(pos int64) {
 	if s := c.now; s.faults > 0 {
 		s.to = pos

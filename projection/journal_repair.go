@@ -13,9 +13,9 @@ import (
 	"product-service/projection/view"
 )
 
-// repairJournal writes the stretches that are wrong as the log has them. Readers miss nothing
-// meanwhile that was there. Segments that begin where one began before keep their names, so that a
-// projector that is behind still meets them.
+// repairJournal writes the gaps as the log has them. Readers miss nothing meanwhile that was there. A
+// segment keeps its name where one began before, so that a projector that is behind still finds that
+// name taken.
 func (b *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
 	if len(c.bad) == 0 {
 		return nil
@@ -48,7 +48,7 @@ func (b *builder) repairJournal(ctx context.Context, c *JournalCheck) error {
 	return nil
 }
 
-// journalRepair is a stretch that is being written again.
+// journalRepair is a gap that is being written again.
 type journalRepair struct {
 	builder *builder
 	part    *Gap
@@ -93,7 +93,7 @@ func (w *journalRepair) flush(ctx context.Context) error {
 	return w.builder.replaceAll(ctx, w.builder.into.Journal, segmentModels(full))
 }
 
-// end writes what is left, and only then removes what has no place any more.
+// end writes what is left, and only then deletes the segments that have no place any more.
 func (w *journalRepair) end(ctx context.Context) error {
 	for i := range w.part.beyond {
 		if err := w.add(ctx, &w.part.beyond[i]); err != nil {

@@ -14,9 +14,9 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that mending leaves what a projector has written beyond its checkpoint: another goes on
+// Ensure that a repair leaves what a projector has written beyond its checkpoint: another goes on
 // behind that.
-func TestMendingEndsAtTheCheckpoint(t *testing.T) {
+func TestRepairEndsAtTheCheckpoint(t *testing.T) {
 	for name, gap := range map[string]time.Duration{"a segment over the checkpoint": time.Millisecond, "a segment behind it": time.Second} {
 		t.Run(name, func(t *testing.T) {
 			s := projectiontest.Open(t)
@@ -62,7 +62,7 @@ func TestMendingEndsAtTheCheckpoint(t *testing.T) {
 }
 
 // Ensure that the journal has every movement of a product that was parked, also of the rows that
-// were passed over in a page whose checkpoint was never written, whoever folds the product anew.
+// were passed over in a page whose checkpoint was never written, whoever repairs the product.
 func TestParkedProductMissesNothingInTheJournal(t *testing.T) {
 	for name, next := range map[string]func(t *testing.T, s *store.Store, l *projectiontest.Log, bad uuid.UUID){
 		"the next projector": func(*testing.T, *store.Store, *projectiontest.Log, uuid.UUID) {},

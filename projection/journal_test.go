@@ -9,7 +9,8 @@ import (
 	"product-service/projection/store"
 )
 
-// twins are two followers of the first generation that hold all shards and stand where the log ends.
+// twins are two subscriptions to the first generation that hold all shards and stand where the log
+// ends.
 func twins(t *testing.T, s *store.Store, l *projectiontest.Log) (a, b *subscription) {
 	t.Helper()
 	g, err := s.Generation(t.Context())

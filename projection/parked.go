@@ -25,8 +25,8 @@ func (b *builder) park(ctx context.Context, r eventstore.Record, why error) erro
 	return nil
 }
 
-// loadParked reads which products are set aside, and returns those that were and aren't any more:
-// others have folded them anew.
+// loadParked reads which products are parked, and returns those that another process has repaired
+// since that was last read.
 func (b *builder) loadParked(ctx context.Context) (released []uuid.UUID, err error) {
 	products, err := b.store.Parked(ctx, b.into.Name)
 	if err != nil {

@@ -27,14 +27,14 @@ func (b *builder) repairProduct(ctx context.Context, id uuid.UUID) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("fold product %s anew: %w", id, err)
+		return fmt.Errorf("repair product %s: %w", id, err)
 	}
 	b.store.Waiting.Wake(id.String())
 	b.store.TellChanges(b.into, view.Change{ProductID: id})
 	return nil
 }
 
-// productRepair is a product that is being folded anew.
+// productRepair is a product that is being repaired: the fold of its part of the log.
 type productRepair struct {
 	*view.Entry
 	missed  *missed // nil: it wasn't parked
@@ -44,40 +44,40 @@ type productRepair struct {
 }
 
 func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
-	a := &productRepair{Entry: view.NewEntry(id)}
+	repair := &productRepair{Entry: view.NewEntry(id)}
 	old, err := b.into.Products.FindOne(ctx, store.ByID(id.String())).Raw()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
 	if err == nil { // it may be damaged: no more of it is looked at than its guard
 		rev, _ := old.Lookup("rev").AsInt64OK()
-		a.Loaded, a.Doc.Rev = 0, rev+1
+		repair.Loaded, repair.Doc.Rev = 0, rev+1
 	}
 	if from := b.parked[id]; from > 0 {
-		if a.missed, err = b.missedBy(ctx, id, from); err != nil {
+		if repair.missed, err = b.missedBy(ctx, id, from); err != nil {
 			return err
 		}
 	}
-	if err := b.foldLog(ctx, id, a); err != nil {
+	if err := b.foldLog(ctx, id, repair); err != nil {
 		return err
 	}
-	if err := b.replaceBlocks(ctx, a.Entry); err != nil {
+	if err := b.replaceBlocks(ctx, repair.Entry); err != nil {
 		return err
 	}
-	if err := b.addToJournal(ctx, id, a.skipped); err != nil {
+	if err := b.addToJournal(ctx, id, repair.skipped); err != nil {
 		return err
 	}
-	if err := b.replaceAll(ctx, b.into.Days, dayModels(a.Days)); err != nil {
+	if err := b.replaceAll(ctx, b.into.Days, dayModels(repair.Days)); err != nil {
 		return err
 	}
-	if err := b.deleteStray(ctx, id, a.Entry); err != nil {
+	if err := b.deleteStray(ctx, id, repair.Entry); err != nil {
 		return err
 	}
-	if err := b.replaceProduct(ctx, id, a, old); err != nil {
+	if err := b.replaceProduct(ctx, id, repair, old); err != nil {
 		return err
 	}
-	if a.bad != nil {
-		return b.park(ctx, *a.bad, a.why)
+	if repair.bad != nil {
+		return b.park(ctx, *repair.bad, repair.why)
 	}
 	return b.unpark(ctx, id)
 }
@@ -85,8 +85,8 @@ func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 // blocksAtOnce is how many blocks of a product are gathered before they are written.
 const blocksAtOnce = 1000
 
-// foldLog folds the product's part of the log, up to the first row that can't be.
-func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) error {
+// foldLog folds the product's part of the log, up to the first row that can't be folded in.
+func (b *builder) foldLog(ctx context.Context, id uuid.UUID, repair *productRepair) error {
 	for r, err := range b.log.ProductRecords(ctx, id) {
 		if err != nil {
 			return err
@@ -95,22 +95,22 @@ func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) e
 			continue
 		}
 		event, err := product.Decode(r.Type, r.Data)
-		if err == nil && r.Version > 0 && r.Version != a.Doc.Version+1 {
-			err = fmt.Errorf("the log has version %d after %d", r.Version, a.Doc.Version)
+		if err == nil && r.Version > 0 && r.Version != repair.Doc.Version+1 {
+			err = fmt.Errorf("the log has version %d after %d", r.Version, repair.Doc.Version)
 		}
 		if err != nil {
-			a.bad, a.why = &r, err
+			repair.bad, repair.why = &r, err
 			return nil
 		}
-		m, _, err := a.Fold(r, event)
+		m, _, err := repair.Fold(r, event)
 		if err != nil {
 			return err
 		}
-		if m.Type.Visible() && a.missed.has(m.Pos) {
-			a.skipped.Add(&m)
+		if m.Type.Visible() && repair.missed.has(m.Pos) {
+			repair.skipped.Add(&m)
 		}
-		if len(a.Blocks) >= blocksAtOnce {
-			if err := b.replaceBlocks(ctx, a.Entry); err != nil {
+		if len(repair.Blocks) >= blocksAtOnce {
+			if err := b.replaceBlocks(ctx, repair.Entry); err != nil {
 				return err
 			}
 		}
@@ -118,11 +118,11 @@ func (b *builder) foldLog(ctx context.Context, id uuid.UUID, a *productRepair) e
 	return nil
 }
 
-// missed says which movements of a product that was parked the journal lacks: those the projector
+// missed says which movements of a parked product the journal lacks: those that the projector has
 // passed over, and won't see again.
 type missed struct {
 	from, to int64
-	there    map[int64]bool // but these: somebody has added them
+	there    map[int64]bool // but these: another process has added them
 }
 
 func (m *missed) has(pos int64) bool {
@@ -167,8 +167,8 @@ func (b *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
 	return b.replaceAll(ctx, b.into.Movements, models)
 }
 
-// addToJournal adds to the journal what was passed over while the product was parked. Where another
-// does the same it is done again, with what is left.
+// addToJournal adds to the journal what was passed over while the product was parked. It is stale
+// where another process does the same: the next attempt adds what is then left.
 func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.Segments) error {
 	for _, s := range skipped {
 		s.ID = view.AddedID(s.ID, id)
@@ -180,29 +180,30 @@ func (b *builder) addToJournal(ctx context.Context, id uuid.UUID, skipped view.S
 	return err
 }
 
-// replaceProduct writes the product if it is still as it was read: else somebody folded on meanwhile. One without events has no document.
-func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, a *productRepair, old bson.Raw) error {
+// replaceProduct writes the product if it is still as it was read; else a projector has folded on
+// meanwhile, which is stale. A product without events has no document.
+func (b *builder) replaceProduct(ctx context.Context, id uuid.UUID, repair *productRepair, old bson.Raw) error {
 	in := b.into.Products
 	switch {
-	case old == nil && a.Doc.Version == 0 && a.bad == nil:
+	case old == nil && repair.Doc.Version == 0 && repair.bad == nil:
 		return b.eventless(ctx, id)
-	case old == nil && a.Doc.Version == 0:
+	case old == nil && repair.Doc.Version == 0:
 		return nil
 	case old == nil:
-		if _, err := in.InsertOne(ctx, &a.Doc); mongo.IsDuplicateKeyError(err) {
+		if _, err := in.InsertOne(ctx, &repair.Doc); mongo.IsDuplicateKeyError(err) {
 			return errStale
 		} else if err != nil {
 			return err
 		}
 		return nil
-	case a.Doc.Version == 0:
+	case repair.Doc.Version == 0:
 		result, err := in.DeleteOne(ctx, guardRaw(old))
 		if err == nil && result.DeletedCount == 0 {
 			err = errStale
 		}
 		return err
 	}
-	result, err := in.ReplaceOne(ctx, guardRaw(old), &a.Doc)
+	result, err := in.ReplaceOne(ctx, guardRaw(old), &repair.Doc)
 	if err == nil && result.MatchedCount == 0 {
 		err = errStale
 	}

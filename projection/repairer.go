@@ -14,8 +14,9 @@ import (
 	"product-service/projection/store"
 )
 
-// Repairer writes single products and the journals of shards again as the log has them, in one
-// generation and beside the projectors that write to it. It belongs to one goroutine.
+// Repairer makes the documents of single products and the journals of shards again, as the log has
+// them. It works in one generation, beside the projectors that write to that. It belongs to one
+// goroutine.
 type Repairer struct{ builder *builder }
 
 // NewRepairer prepares to repair a generation. It reads which products are parked there.
@@ -41,8 +42,8 @@ func (r *Repairer) Parked() []uuid.UUID { return slices.Collect(maps.Keys(r.buil
 // IsParked says whether a product is one of them.
 func (r *Repairer) IsParked(id uuid.UUID) bool { return r.builder.parked[id] > 0 }
 
-// SameLog returns an error where the log isn't the one that was projected, as another or a restored
-// one isn't: a repair would take away what it lacks.
+// SameLog returns an error where the log isn't the one that was projected, as after a restore. A
+// repair would then take away what this log lacks.
 func (r *Repairer) SameLog(ctx context.Context) error {
 	saved, err := r.builder.store.LoadCheckpoints(ctx, r.builder.into.Name)
 	if err != nil {
@@ -64,13 +65,13 @@ func (r *Repairer) SameLog(ctx context.Context) error {
 	return nil
 }
 
-// Product makes a product's documents anew from its part of the log, whatever they were. It is
-// parked after that where its log can't be folded to its end, and else isn't any more.
+// Product repairs a product: it makes the product's documents anew from its part of the log,
+// whatever they were. The product is parked after that if its log can't be folded to its end.
 func (r *Repairer) Product(ctx context.Context, id uuid.UUID) error {
 	return r.builder.repairProduct(ctx, id)
 }
 
-// Stray returns those names of blocks of movements that don't belong to a product of this version.
+// Stray returns those of the names of blocks of movements that a product of this version doesn't have.
 func (r *Repairer) Stray(ctx context.Context, id uuid.UUID, version int64, names []string) ([]string, error) {
 	return r.builder.stray(ctx, id, version, names)
 }
@@ -81,8 +82,8 @@ func (r *Repairer) CheckJournal(ctx context.Context, shard int16, pages func(row
 	return r.builder.checkJournal(ctx, shard, pages)
 }
 
-// Journal writes what a check found wrong with the journal of a shard as the log has it, and
-// nothing where the log can't be read.
+// Journal repairs the journal of a shard where a check found gaps. It does nothing where the check
+// couldn't read the log.
 func (r *Repairer) Journal(ctx context.Context, c *JournalCheck) error {
 	if !c.Readable() {
 		return nil

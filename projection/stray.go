@@ -13,8 +13,8 @@ import (
 	"product-service/projection/view"
 )
 
-// stray returns the names of blocks that don't belong to a product of this version. A cancellation
-// is looked for in the log as it is now: a block is written after it.
+// stray returns the names of blocks that a product of this version doesn't have. It looks for
+// cancellations in the log as it is now, because a block is written after its row.
 func (b *builder) stray(ctx context.Context, id uuid.UUID, version int64, names []string) ([]string, error) {
 	var stray []string
 	var places []eventstore.Cursor
@@ -43,8 +43,8 @@ func (b *builder) stray(ctx context.Context, id uuid.UUID, version int64, names 
 	return append(stray, slices.Sorted(maps.Values(cancellations))...), nil
 }
 
-// deleteStray removes blocks and days that the log doesn't account for. Blocks of cancellations it
-// has no guard for: it asks the log again, which has got those that somebody wrote meanwhile.
+// deleteStray deletes blocks and days that the log doesn't come to. No guard protects the blocks of
+// cancellations: so it asks the log again, which has those that another process wrote meanwhile.
 func (b *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) error {
 	for names, err := range store.IDPages(ctx, b.into.Movements, e.Doc.ID+".", e.Doc.ID+"0") {
 		if err != nil {

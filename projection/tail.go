@@ -9,20 +9,21 @@ import (
 	"product-service/eventstore"
 )
 
-// batch is a page of the log as it was read.
+// batch is a page of the log: its rows, and where they were read from.
 type batch struct {
 	cursors []eventstore.Cursor // where it began in each shard, in the order it was read in
 	limit   int
 	records []eventstore.Record
-	// Up to when shards were settled before it was read: it has all rows up to then of those that it came to the end of.
+	// Up to when shards were settled before it was read: it has all rows up to then of those that
+	// it came to the end of.
 	settled map[int16]time.Time
 	err     error
 }
 
-// full says that there may be more.
+// full says whether the log may have more.
 func (r *batch) full() bool { return len(r.records) >= r.limit }
 
-// ended are the shards it came to the end of.
+// ended are the cursors of the shards that the page came to the end of.
 func (r *batch) ended() []eventstore.Cursor {
 	if !r.full() {
 		return r.cursors
@@ -60,8 +61,8 @@ func (sub *subscription) cursors() []eventstore.Cursor {
 	return slices.Concat(cursors[first:], cursors[:first])
 }
 
-// read reads what follows in the shards that are held. While a full page is written the next one is
-// read: the two are the work of two databases.
+// read reads a page of what follows in the shards that are leased. While a full page is written the
+// next one is read, because PostgreSQL and MongoDB can work at the same time.
 func (sub *subscription) read(ctx context.Context) *batch {
 	cursors := sub.cursors()
 	var r *batch
@@ -104,7 +105,7 @@ func (sub *subscription) readFrom(ctx context.Context, cursors []eventstore.Curs
 	return r
 }
 
-// due says whether to ask up to when the shards are settled: it is time to, or lists over all
+// due says whether to ask up to when the shards are settled: a heartbeat has passed, or lists over all
 // products don't show yet what is projected.
 func (sub *subscription) due() bool {
 	latest, complete := int64(0), int64(math.MaxInt64)

@@ -24,7 +24,8 @@ func (b *builder) write(ctx context.Context, p *page) error {
 			products = append(products, productModel(e))
 		}
 	}
-	// The group ends no write early: one that was given up may still arrive, after the page has been folded again.
+	// The group ends no write early: one that was given up may still arrive, after the page has
+	// been folded again.
 	var group errgroup.Group
 	group.SetLimit(2)
 	group.Go(func() error {
