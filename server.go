@@ -127,14 +127,34 @@ type server struct {
 	metrics *prometheus.Registry
 }
 
+const (
+	memoryLimit      = 112 << 20 // of the heap: with the program itself, under 150 MB
+	connectionMemory = 24 << 10  // of a client that stays connected, with what it follows
+)
+
+// growMemory lets the heap grow with the connections that stay open: what they hold isn't garbage, and to look for some in it would
+// take all the CPU.
+func growMemory(ctx context.Context, connections func() int) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			debug.SetMemoryLimit(memoryLimit + int64(connections())*connectionMemory)
+		}
+	}
+}
+
 // shutdownLimit is how long a stopping server may take in all.
 const shutdownLimit = 30 * time.Second
 
 func serve(*flag.FlagSet) func(context.Context, *server) error {
 	return func(ctx context.Context, s *server) (err error) {
 		if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-			debug.SetGCPercent(200)         // batches are short-lived garbage: collecting half as often is worth a few megabytes
-			debug.SetMemoryLimit(112 << 20) // with the program itself, under 150 MB
+			debug.SetGCPercent(200) // batches are short-lived garbage: collecting half as often is worth a few megabytes
+			debug.SetMemoryLimit(memoryLimit)
 		}
 		life := newLifecycle(s.log)
 		defer func() { err = errors.Join(err, life.stop(shutdownLimit)) }()
@@ -334,6 +354,9 @@ func (s *server) listen(ctx context.Context, life *lifecycle, ready *health, doc
 	life.start("admin", admin)
 	life.start("http", clients)
 	life.start("subscriptions", api.Run)
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		life.start("memory limit", func(ctx context.Context) error { return growMemory(ctx, api.Connections) })
+	}
 	s.log.Info("serving", "graphql", fmt.Sprintf("http://%s/graphql", addr), "admin", fmt.Sprintf("http://%s", adminAddr))
 	return nil
 }

@@ -77,6 +77,12 @@ func (c *connections) remove(gone *connection) {
 	}
 }
 
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
 // drain ends all connections, and cuts those that haven't ended with ctx.
 func (c *connections) drain(ctx context.Context) {
 	c.mu.Lock()

@@ -59,6 +59,9 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 	return &API{Handler: edge(c, s.Gate, "", present, h, http.MethodGet, http.MethodHead, http.MethodPost), inner: h, subscriptions: resolver.subscriptions}, nil
 }
 
+// Connections is how many WebSockets and event streams are open.
+func (a *API) Connections() int { return a.inner.connections.count() }
+
 // Run lets clients follow what changes until ctx ends. Then it completes what they follow and closes their connections, within some
 // seconds. Without it subscriptions begin, and nothing comes.
 func (a *API) Run(ctx context.Context) error {

@@ -50,6 +50,7 @@ var families = []struct {
 	{"inventory", measureInventory},
 	{"history", measureHistory},
 	{"graphql", measureGraphQL},
+	{"live", measureLive},
 }
 
 // flags is the command line.
@@ -82,11 +83,15 @@ type sizes struct {
 	pairs  int           // of growth
 	paced  time.Duration // of paced loads
 	live   int           // commands/s beside which the read model's lag is measured
+
+	sockets, subscribers int // that are open at once
 }
 
 var (
-	fullSizes  = sizes{flood: 300_000, bare: 200_000, naive: 5_000, stream: 1_000_000, held: 10_000, pairs: 5, paced: 30 * time.Second, live: 10_000}
-	quickSizes = sizes{flood: 10_000, bare: 10_000, naive: 500, stream: 10_000, held: 1_000, pairs: 3, paced: 3 * time.Second, live: 200}
+	fullSizes = sizes{flood: 300_000, bare: 200_000, naive: 5_000, stream: 1_000_000, held: 10_000, pairs: 5, paced: 30 * time.Second, live: 10_000,
+		sockets: 10_000, subscribers: 1_000}
+	quickSizes = sizes{flood: 10_000, bare: 10_000, naive: 500, stream: 10_000, held: 1_000, pairs: 3, paced: 3 * time.Second, live: 200,
+		sockets: 200, subscribers: 50}
 )
 
 func main() {
