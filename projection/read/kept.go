@@ -29,6 +29,7 @@ type kept struct {
 	changes    uint64          // how many there were
 	dropped    [stripes]uint64 // the number of the last change of a product of each stripe
 	missed     uint64          // the number of the last change of everything
+	seen       time.Time       // pages that were read before it may lack what clients know
 	products   shelf[uuid.UUID, *keptProduct]
 	variants   map[uuid.UUID]uuid.UUID // the products that variants belong to, of those kept
 	pages      shelf[string, *keptPage]
@@ -47,9 +48,8 @@ type keptProduct struct {
 
 // keptPage is a page by the ids on it: its products are those kept.
 type keptPage struct {
-	page    Page[uuid.UUID]
-	changes uint64
-	read    time.Time
+	page Page[uuid.UUID]
+	read readStart // when that began
 }
 
 // shelf holds values of some size in all, those used least recently going first.
@@ -147,11 +147,16 @@ func (k *kept) usable() bool {
 	return true
 }
 
-// begin returns the number of changes there were before a read: what is read may be kept if none comes to it.
-func (k *kept) begin() uint64 {
+// readStart says when a read began: what is read may be kept if no change comes to it.
+type readStart struct {
+	changes uint64 // that there were before
+	at      time.Time
+}
+
+func (k *kept) begin() readStart {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.changes
+	return readStart{k.changes, k.now()}
 }
 
 // find returns the products kept of those asked for, and the ids of the others.
@@ -227,7 +232,7 @@ func (k *kept) variant(id uuid.UUID) *Variant {
 }
 
 // keep takes in what was read of a generation since a number of changes.
-func (k *kept) keep(generation string, since uint64, docs []view.Document, products []*Product) {
+func (k *kept) keep(generation string, since readStart, docs []view.Document, products []*Product) {
 	if k.store.Config.ReadCache == 0 {
 		return
 	}
@@ -245,7 +250,7 @@ func (k *kept) keep(generation string, since uint64, docs []view.Document, produ
 			k.changes++
 			k.products.lru.Remove(p.ID)
 		}
-		if k.missed > since || k.dropped[stripeOf(p.ID)] > since || (ok && !newer && (d.Pos != known.pos || d.Rev != known.rev)) {
+		if k.missed > since.changes || k.dropped[stripeOf(p.ID)] > since.changes || (ok && !newer && (d.Pos != known.pos || d.Rev != known.rev)) {
 			continue
 		}
 		k.products.put(p.ID, &keptProduct{product: p, pos: d.Pos, rev: d.Rev, read: read})
@@ -256,6 +261,24 @@ func (k *kept) keep(generation string, since uint64, docs []view.Document, produ
 			k.variants[p.Variants[j].ID] = p.ID
 		}
 	}
+}
+
+// has says whether a product is kept at a version or a later one. A client that is told so may look for it in lists: those that were read before it was may
+// lack it.
+func (k *kept) has(id uuid.UUID, version int64) bool {
+	if !k.usable() {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.get(id)
+	if p == nil || p.Version < version {
+		return false
+	}
+	if known, _ := k.products.lru.Peek(id); known.read.After(k.seen) {
+		k.seen = known.read
+	}
+	return true
 }
 
 // reached notes that a product was seen at a version.
@@ -280,7 +303,7 @@ func (k *kept) page(asked string) (page Page[Product], ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	known, ok := k.pages.lru.Get(asked)
-	if !ok || known.changes != k.changes || k.now().Sub(known.read) > keptAge {
+	if !ok || known.read.changes != k.changes || known.read.at.Before(k.seen) || k.now().Sub(known.read.at) > keptAge {
 		return page, false
 	}
 	page = Page[Product]{Edges: make([]Edge[Product], len(known.page.Edges)), HasNext: known.page.HasNext, HasPrevious: known.page.HasPrevious, Total: known.page.Total}
@@ -295,7 +318,7 @@ func (k *kept) page(asked string) (page Page[Product], ok bool) {
 }
 
 // keepPage takes in a page that was read of a generation since a number of changes.
-func (k *kept) keepPage(generation, asked string, since uint64, page Page[Product]) {
+func (k *kept) keepPage(generation, asked string, since readStart, page Page[Product]) {
 	if k.store.Config.ReadCache == 0 {
 		return
 	}
@@ -303,10 +326,9 @@ func (k *kept) keepPage(generation, asked string, since uint64, page Page[Produc
 	for i := range page.Edges {
 		ids[i] = Edge[uuid.UUID]{Cursor: page.Edges[i].Cursor, Node: page.Edges[i].Node.ID}
 	}
-	read := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if generation == k.generation && k.changes == since {
-		k.pages.put(asked, &keptPage{Page[uuid.UUID]{Edges: ids, HasNext: page.HasNext, HasPrevious: page.HasPrevious, Total: page.Total}, since, read})
+	if generation == k.generation && k.changes == since.changes {
+		k.pages.put(asked, &keptPage{Page[uuid.UUID]{Edges: ids, HasNext: page.HasNext, HasPrevious: page.HasPrevious, Total: page.Total}, since})
 	}
 }

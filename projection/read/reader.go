@@ -130,7 +130,7 @@ func (r *Reader) product(ctx context.Context, id uuid.UUID) (*Product, error) {
 }
 
 // keep shows documents, and keeps what they show.
-func (r *Reader) keep(g store.Generation, since uint64, docs []view.Document) []*Product {
+func (r *Reader) keep(g store.Generation, since readStart, docs []view.Document) []*Product {
 	products := make([]*Product, len(docs))
 	for i := range docs {
 		p := productOf(&docs[i])
@@ -259,7 +259,7 @@ func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 // WaitFor waits until the product is projected up to a version. It returns [ErrNotYet] when it takes longer than the configured time, and
 // the context's error when that ends first.
 func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error {
-	if known := r.kept.one(id); known != nil && known.Version >= version {
+	if r.kept.has(id, version) {
 		return nil
 	}
 	woken, leave := r.store.Waiting.Join(id.String())
