@@ -56,9 +56,9 @@ func TestEntitiesAreReadTogether(t *testing.T) {
 	var names []string
 	for _, entity := range got.Data["_entities"].([]any) {
 		e, _ := entity.(map[string]any)
-		names = append(names, fmt.Sprintf("%v %v%v", e["__typename"], e["name"], e["sku"]))
+		names = append(names, fmt.Sprintf("%v: %v%v", e["__typename"], e["name"], e["sku"]))
 	}
-	want := []string{"ProductVariant <nil>" + variant.SKU, "Product Product 1<nil>", "<nil> <nil><nil>", "Product Product 0<nil>", "Product Product 1<nil>", "<nil> <nil><nil>"}
+	want := []string{"ProductVariant: <nil>" + variant.SKU, "Product: Product 1<nil>", "<nil>: <nil><nil>", "Product: Product 0<nil>", "Product: Product 1<nil>", "<nil>: <nil><nil>"}
 	if diff := cmp.Diff(want, names); diff != "" || len(got.Errors) > 0 {
 		t.Errorf("entities (-want +got):\n%s\n%v", diff, got.Errors)
 	}

@@ -37,6 +37,10 @@ func coerceVariables(schema *ast.Schema, op *ast.OperationDefinition, given map[
 	return coerced, nil
 }
 
+// maxValues is more than any list of the schema can have: those say in their own words how many that are. It keeps what a list costs before
+// that within what its length in a document costs.
+const maxValues = 200
+
 type coercion struct{ schema *ast.Schema }
 
 func (in coercion) value(t *ast.Type, v any, at string) (any, error) {
@@ -69,6 +73,9 @@ func (in coercion) list(t *ast.Type, v any, at string) (any, error) {
 	if !ok {
 		item, err := in.value(t.Elem, v, at)
 		return []any{item}, err
+	}
+	if len(items) > maxValues {
+		return nil, badInput("%s has %d values; it can have %d", at, len(items), maxValues)
 	}
 	coerced := make([]any, len(items))
 	for i, item := range items {

@@ -14,7 +14,7 @@ type EntityResolver interface {
 	Entities(ctx context.Context, representations []map[string]any) ([]model.Entity, error)
 }
 
-func (ec *executionContext) __resolve_entities(ctx context.Context, representations []map[string]any) []model.Entity {
+func (ec *executionContext) __resolve_entities(ctx context.Context, representations []map[string]any) []model.Entity { //nolint:staticcheck // the name that gqlgen calls
 	found, err := ec.Resolvers.Query().(EntityResolver).Entities(ctx, representations)
 	if err != nil {
 		ec.Error(ctx, err)
@@ -23,7 +23,7 @@ func (ec *executionContext) __resolve_entities(ctx context.Context, representati
 	return found
 }
 
-func (ec *executionContext) __resolve__service(context.Context) (model.Service, error) {
+func (ec *executionContext) __resolve__service(context.Context) (model.Service, error) { //nolint:staticcheck // the name that gqlgen calls
 	return model.Service{Sdl: subgraph()}, nil
 }
 
