@@ -51,6 +51,7 @@ var families = []struct {
 	{"history", measureHistory},
 	{"graphql", measureGraphQL},
 	{"live", measureLive},
+	{"restart", measureRestart},
 }
 
 // flags is the command line.

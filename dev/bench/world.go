@@ -30,8 +30,9 @@ type world struct {
 	store    *eventstore.Store
 	child    *child // nil while no server runs
 
-	projecting bool // the server that runs has a projector
-	folded     int  // rows that earlier servers projected
+	instance   string // INSTANCE_ID of its servers
+	projecting bool   // the server that runs has a projector
+	folded     int    // rows that earlier servers projected
 }
 
 // cleanup is how long dropping a world may take.
@@ -145,7 +146,7 @@ func (w *world) start(ctx context.Context, projector bool) (err error) {
 	w.child, err = startChild(ctx, w.b, map[string]string{
 		"POSTGRES_URL": w.postgres, "MONGODB_URL": w.b.servers.mongo, "MONGODB_DATABASE": w.name,
 		"KAFKA_BROKERS": strings.Join(w.b.servers.brokers, ","), "KAFKA_TOPIC_PREFIX": w.name + ".", "KAFKA_GROUP": w.name,
-		"PROJECTION_ENABLED": fmt.Sprint(projector),
+		"PROJECTION_ENABLED": fmt.Sprint(projector), "INSTANCE_ID": w.instance,
 	})
 	return err
 }
