@@ -34,12 +34,6 @@ type Outbox interface {
 	Positions(ctx context.Context) ([eventstore.Shards]int64, error)
 }
 
-// LeaseHolder says which shards are this instance's; eventstore.Leases does.
-type LeaseHolder interface {
-	Held(role string) []eventstore.Lease
-	Changed() <-chan struct{}
-}
-
 // pageSender is what the relay needs of a sender.
 type pageSender interface {
 	send(context.Context, []*sarama.ProducerMessage) ([]bool, error)
@@ -164,19 +158,6 @@ func (r *Relay) page(ctx context.Context) (int, error) {
 		r.metrics.relayAge.Set(0)
 	}
 	return len(records), nil
-}
-
-// withGrace returns a context that ends some time after ctx does.
-func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(relayGrace):
-			cancel()
-		case <-longer.Done():
-		}
-	})
-	return longer, func() { stop(); cancel() }
 }
 
 // cursors takes over what has changed of the leases, and returns where each shard that is held stands.

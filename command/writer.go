@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -173,13 +172,4 @@ func (w *Writer) halve(ctx context.Context, batch []*Request, err error) {
 	}
 	w.process(ctx, batch[:len(batch)/2])
 	w.process(ctx, batch[len(batch)/2:])
-}
-
-// pause waits before the next attempt: longer each time, up to 2 s, and never all instances equally long.
-func pause(ctx context.Context, attempt int) {
-	longest := min(2*time.Second, 10*time.Millisecond<<min(attempt, 10))
-	select {
-	case <-ctx.Done():
-	case <-time.After(longest/2 + rand.N(longest/2+1)):
-	}
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Command is something asked of one product. The set is closed: every type is in this file, and has its rule in decide.go.
+// Command is something asked of one product. The set is closed: every type is in this file, and has its rule in decide.go, or in
+// catalogue.go where it is about what is shown and sold.
 type Command interface{ decide(State) Decision }
 
 // The commands of a booking saga, and of the service itself when a hold expires. None of them fails: whatever they find is
