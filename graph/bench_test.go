@@ -36,18 +36,28 @@ func BenchmarkYearByHour(b *testing.B) {
 	}
 }
 
-// A page of 20 products with 2 variants each and their levels, from memory: what the API itself costs.
+// A page of 20 products with 2 variants each and their levels, from memory: what the API itself costs, by its plan and in the generated code.
 func BenchmarkPage(b *testing.B) {
-	h := newTestHandler(b, fakesOf(newCatalogue(20)))
+	c := newCatalogue(20)
+	page, _ := c.page(read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 20})
+	f := fakesOf(c)
+	f.page = func(read.ProductFilter, read.ProductOrder, read.Range) (read.Page[read.Product], error) {
+		return page, nil
+	}
 	body := `{"query":"{products(first:20){nodes{id name isOrderable stockStatus stock{total reserved available} variants{id sku inventory{availableQuantity status isStale}}} pageInfo{hasNextPage endCursor}}}"}`
-	b.ReportAllocs()
-	for b.Loop() {
-		r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))
-		r.Header.Set("Content-Type", "application/json")
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != http.StatusOK || w.Body.Len() < 1000 {
-			b.Fatalf("%d %s", w.Code, w.Body)
-		}
+	for _, way := range []string{"on", "off"} {
+		b.Run("plan="+way, func(b *testing.B) {
+			h := newTestHandler(b, f, "GRAPHQL_PLAN", way)
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != http.StatusOK || w.Body.Len() < 1000 {
+					b.Fatalf("%d %s", w.Code, w.Body)
+				}
+			}
+		})
 	}
 }
