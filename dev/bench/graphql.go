@@ -35,7 +35,6 @@ func (b *bench) readers() int {
 type entrant struct {
 	name     string
 	binary   string
-	args     []string
 	settings map[string]string
 	on       *readWorld
 }

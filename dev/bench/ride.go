@@ -131,7 +131,7 @@ func wire(address string, use func(ask func(body []byte) error) error) error {
 				chunked = true
 			}
 		}
-		var body io.Reader = io.LimitReader(in, int64(length))
+		body := io.LimitReader(in, int64(length))
 		switch {
 		case chunked:
 			body = httputil.NewChunkedReader(in)

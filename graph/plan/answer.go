@@ -218,17 +218,15 @@ func (a *answer) where() ast.Path {
 }
 
 // safely calls f, and makes its panic the error of what is being written.
-func (a *answer) safely(f func()) (whole bool) {
+func (a *answer) safely(f func()) {
 	depth := len(a.path)
 	defer func() {
 		if cause := recover(); cause != nil {
-			whole = false
 			a.path = a.path[:depth]
 			a.errors = append(a.errors, a.Present(a.ctx, gqlerror.WrapPath(a.where(), fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))))
 		}
 	}()
 	f()
-	return true
 }
 
 // readLevel reads the level of a variant into the answer. It says whether there is one.

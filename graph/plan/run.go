@@ -103,7 +103,8 @@ func join(answers []answer) *graphql.Response {
 		if i > 0 {
 			data = append(data, ',')
 		}
-		data = append(append(model.AppendString(data, answers[i].root.Key), ':'), answers[i].text...)
+		data = append(model.AppendString(data, answers[i].root.Key), ':')
+		data = append(data, answers[i].text...)
 	}
 	response.Data = append(data, '}')
 	return response

@@ -137,7 +137,7 @@ func TestNothingIsKeptBesideAnotherProjector(t *testing.T) {
 
 // Ensure that what a process without a lease writes, as a repair does, shows in time.
 func TestNothingIsKeptForLong(t *testing.T) {
-	s, _, _, _, _ := counted(t, 2)
+	s, _, _, _, reads := counted(t, 2)
 	r, id := NewReader(s, nil), projectiontest.ID(0xaa, 0)
 	later := time.Duration(0)
 	r.kept.now = func() time.Time { return time.Now().Add(later) }
@@ -148,15 +148,16 @@ func TestNothingIsKeptForLong(t *testing.T) {
 	if _, err := s.Collections("1").Products.UpdateOne(t.Context(), bson.D{{Key: "_id", Value: id.String()}}, set); err != nil {
 		t.Fatal(err)
 	}
+	before := reads.Load()
 	later = keptAge + time.Second
-	if p, _, err := r.Product(t.Context(), id); err != nil || p.Name != "Repaired" {
+	if p, _, err := r.Product(t.Context(), id); err != nil || p.Name != "Repaired" || reads.Load() != before+1 {
 		t.Errorf("%q, %v", p.Name, err)
 	}
 }
 
 // Ensure that what is kept is bounded, with the variants that lead to it.
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	s, _, _, _, _ := counted(t, 30)
+	s, _, _, _, reads := counted(t, 30)
 	s.Config.ReadCache = 16 << 10
 	r := NewReader(s, nil)
 	for n := range 30 {
@@ -168,6 +169,9 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 		}
 	}
 	k := r.kept
+	if reads.Load() == 0 {
+		t.Error("nothing was read")
+	}
 	if n := k.products.lru.Len(); k.products.used > k.products.limit || k.pages.used > k.pages.limit || n == 0 || n == 30 {
 		t.Errorf("%d products of %d bytes, pages of %d bytes", n, k.products.used, k.pages.used)
 	}
