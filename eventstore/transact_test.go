@@ -147,6 +147,9 @@ func TestSnapshotHasWhatTheKeysName(t *testing.T) {
 	changed := hold
 	changed.Held, changed.State, changed.ExpiresAt = 0, "RELEASED", time.Time{}
 	if err := s.Transact(t.Context(), keys, func(got *Snapshot, c *Changes) error {
+		if entry.AgeFrom = got.Inbox[command].AgeFrom; time.Since(entry.AgeFrom).Abs() > time.Minute {
+			t.Errorf("the command's age counts from %s, want from now", entry.AgeFrom)
+		}
 		if want := map[uuid.UUID]InboxEntry{command: entry}; !maps.Equal(got.Inbox, want) {
 			t.Errorf("the inbox is %v, want %v", got.Inbox, want)
 		}
