@@ -14,6 +14,7 @@ func (s *server) routes(api http.Handler, gate *graph.Gate, reader *read.Reader)
 	return map[string]http.Handler{
 		"/graphql":                span("graphql", api),
 		"/export/stock-movements": graph.Export(s.Graph, gate, reader, s.log),
+		"/export/stock-days":      graph.ExportDays(s.Graph, gate, reader, s.log),
 		"GET /{$}":                explorer,
 		"GET /explorer/":          explorer,
 	}

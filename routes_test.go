@@ -21,6 +21,7 @@ import (
 var decidedRoutes = map[string]string{
 	"/graphql":                "",
 	"/export/stock-movements": auth.StockHistory,
+	"/export/stock-days":      auth.StockHistory,
 	"GET /{$}":                "",
 	"GET /explorer/":          "",
 }

@@ -139,6 +139,7 @@ func TestPagesOfAllowedOriginsMayAsk(t *testing.T) {
 	for path, h := range map[string]http.Handler{
 		"/graphql":                newTestHandler(t, &fakes{}, settings...),
 		"/export/stock-movements": Export(testConfig(t, settings...), everybody(t), nil, slog.New(slog.DiscardHandler)),
+		"/export/stock-days":      ExportDays(testConfig(t, settings...), everybody(t), nil, slog.New(slog.DiscardHandler)),
 	} {
 		ask := func(origin string) http.Header {
 			r := httptest.NewRequest(http.MethodOptions, path, nil)

@@ -20,22 +20,30 @@ func (r *Reader) Export(ctx context.Context, where MovementFilter, after Movemen
 	if after != (MovementID{}) && where.ProductID != uuid.Nil && where.ProductID != after.ProductID {
 		return fmt.Errorf("movement %s.%d isn't one of product %s: %w", after.ProductID, after.Version, where.ProductID, ErrBadRange)
 	}
+	return r.throughout(ctx, func(g store.Generation) (refused bool, err error) {
+		err = r.export(ctx, g, where, after, func(row *view.Movement) error {
+			after = MovementID{row.Product, row.Version}
+			shown := movementOf(row)
+			err := each(&shown)
+			refused = err != nil
+			return err
+		})
+		return refused, err
+	})
+}
+
+// throughout reads a list to its end. A generation that is dropped meanwhile has no more rows, or fails; its successor has the same
+// rows, and read goes on in it where it was. What refused a row is the caller's error, whatever becomes of the generation.
+func (r *Reader) throughout(ctx context.Context, read func(store.Generation) (refused bool, err error)) error {
 	g, err := r.store.Generation(ctx)
 	if err != nil {
 		return err
 	}
 	for {
-		var refused error
-		err = r.export(ctx, g, where, after, func(row *view.Movement) error {
-			after = MovementID{row.Product, row.Version}
-			shown := movementOf(row)
-			refused = each(&shown)
-			return refused
-		})
-		if refused != nil || (err != nil && ctx.Err() != nil) {
+		refused, err := read(g)
+		if refused || (err != nil && ctx.Err() != nil) {
 			return err
 		}
-		// A generation that is dropped while it is read has no more movements, or fails. Its successor has the same.
 		switch dropped := r.whole(g)(ctx); {
 		case dropped == nil:
 			return err

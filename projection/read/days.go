@@ -1,0 +1,286 @@
+package read
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"product-service/projection/store"
+	"product-service/projection/view"
+)
+
+// Day is a day (UTC) of a product.
+type Day struct {
+	Bucket
+
+	ProductID uuid.UUID
+	// Name is the product's name when the day was over. A day in which nothing happened has the name of the next one in which
+	// something did.
+	Name string
+}
+
+// DayFilter says which days a list holds.
+type DayFilter struct {
+	ProductID uuid.UUID  // uuid.Nil: of all products
+	From, To  *time.Time // the days that overlap the span from this instant up to but without that one; nil: open
+}
+
+// DayID names a day of a product.
+type DayID struct {
+	ProductID uuid.UUID
+	Day       time.Time // its midnight
+}
+
+// productPage is how many products are read at once for their days.
+const productPage = 200
+
+// ExportDays calls each with every day of a list, by product and day, and stops at its first error. Each product has its days from
+// the one it was created in up to now, also those in which nothing happened. With after it goes on behind that day. A list over all
+// products ends with the day of the watermark, as [Reader.Export] does; its last day goes on. It returns [ErrBadRange] where after
+// is a day of another product than the list's.
+func (r *Reader) ExportDays(ctx context.Context, where DayFilter, after DayID, each func(*Day) error) error {
+	if after != (DayID{}) && where.ProductID != uuid.Nil && where.ProductID != after.ProductID {
+		return fmt.Errorf("a day of product %s isn't one of product %s: %w", after.ProductID, where.ProductID, ErrBadRange)
+	}
+	return r.throughout(ctx, func(g store.Generation) (refused bool, err error) {
+		err = r.days(ctx, g, where, after, func(d *Day) error {
+			after = DayID{d.ProductID, d.Start}
+			err := each(d)
+			refused = err != nil
+			return err
+		})
+		return refused, err
+	})
+}
+
+// days goes through a list in one generation.
+func (r *Reader) days(ctx context.Context, g store.Generation, where DayFilter, after DayID, each func(*Day) error) error {
+	now := r.now()
+	first, end, err := r.daySpan(ctx, g, where, now)
+	if err != nil || first >= end {
+		return err
+	}
+	from := ""
+	if after != (DayID{}) {
+		from = after.ProductID.String()
+	}
+	for {
+		page, err := r.dayProducts(ctx, g, where.ProductID, from)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		stored, err := r.storedDays(ctx, g, page, first, end)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			w := dayWriter{each: each, at: first, end: end, now: now.Unix()}
+			if page[i].ID == after.ProductID.String() {
+				w.at = max(first, dayOf(after.Day)+1)
+			}
+			if err = w.product(ctx, g, &page[i], stored); err != nil {
+				break
+			}
+		}
+		if err = errors.Join(err, stored.close(ctx)); err != nil {
+			return err
+		}
+		from = page[len(page)-1].ID + "!" // just above it: no id is the beginning of another
+	}
+}
+
+func dayOf(t time.Time) int64 { return floor(t.Unix(), view.SecondsPerDay) / view.SecondsPerDay }
+
+// daySpan are the first day of a list and the one behind its last.
+func (r *Reader) daySpan(ctx context.Context, g store.Generation, where DayFilter, now time.Time) (first, end int64, err error) {
+	end = dayOf(now) + 1
+	if where.From != nil {
+		first = max(first, dayOf(*where.From))
+	}
+	if where.To != nil {
+		end = min(end, dayOf(where.To.Add(-time.Microsecond))+1)
+	}
+	if where.From != nil && where.To != nil && !where.To.After(*where.From) {
+		return 0, 0, nil
+	}
+	if where.ProductID == uuid.Nil {
+		_, watermark, err := r.projected(ctx, g)
+		if err != nil {
+			return 0, 0, err
+		}
+		end = min(end, dayOf(view.TimeOf(watermark))+1)
+	}
+	return first, end, nil
+}
+
+// dayProducts reads a page of the products whose days are listed, in order, from an id on.
+func (r *Reader) dayProducts(ctx context.Context, g store.Generation, only uuid.UUID, from string) ([]view.Document, error) {
+	span := bson.D{{Key: "$gte", Value: from}}
+	if only != uuid.Nil {
+		span = bson.D{{Key: "$gte", Value: max(from, only.String())}, {Key: "$lte", Value: only.String()}}
+	}
+	fields := bson.D{{Key: "name", Value: 1}, {Key: "sinceAt", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "today", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
+	page := int64(productPage)
+	if !r.store.Server.Indexes { // each page costs a read of all days
+		page *= 50
+	}
+	cursor, err := g.Products.Find(ctx, append(store.ByID(span), bson.E{Key: "status", Value: view.Active}),
+		r.many(ctx).SetSort(store.IDOnly).SetProjection(fields).SetLimit(page))
+	if err != nil {
+		return nil, fmt.Errorf("read the products of days: %w", err)
+	}
+	var docs []view.Document
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, fmt.Errorf("read the products of days: %w", err)
+	}
+	return docs, nil
+}
+
+// dayCursor goes through the stored days of a page of products: those in which something happened.
+type dayCursor struct {
+	*mongo.Cursor
+	ahead *view.Day // it was read, and is of a product to come
+}
+
+var (
+	byProductAndDay = bson.D{{Key: "product", Value: 1}, {Key: "day", Value: 1}}
+	dayFields       = bson.D{{Key: "hours", Value: 0}}
+)
+
+func (r *Reader) storedDays(ctx context.Context, g store.Generation, products []view.Document, first, end int64) (*dayCursor, error) {
+	ids := make(bson.A, len(products))
+	for i := range products {
+		ids[i] = products[i].ID
+	}
+	days := bson.D{{Key: "$gte", Value: view.Midnight(first)}, {Key: "$lt", Value: view.Midnight(end)}}
+	cursor, err := g.Days.Find(ctx, bson.D{{Key: "product", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "day", Value: days}},
+		r.many(ctx).SetSort(byProductAndDay).SetProjection(dayFields).SetBatchSize(4000))
+	if err != nil {
+		return nil, fmt.Errorf("read days: %w", err)
+	}
+	return &dayCursor{Cursor: cursor}, nil
+}
+
+// next is the next day of a product, nil behind its last.
+func (c *dayCursor) next(ctx context.Context, product string) (*view.Day, error) {
+	for {
+		if c.ahead == nil {
+			if !c.Next(ctx) {
+				return nil, c.Err()
+			}
+			c.ahead = &view.Day{}
+			if err := c.Decode(c.ahead); err != nil {
+				return nil, fmt.Errorf("read a day: %w", err)
+			}
+		}
+		if c.ahead.Product > product {
+			return nil, nil
+		}
+		d := c.ahead
+		if c.ahead = nil; d.Product == product {
+			return d, nil
+		}
+	}
+}
+
+func (c *dayCursor) close(ctx context.Context) error { return c.Close(context.WithoutCancel(ctx)) }
+
+// dayWriter writes the days of a product in order, without a gap.
+type dayWriter struct {
+	each    func(*Day) error
+	at, end int64 // the next day, and the one behind the last
+	now     int64 // seconds
+	day     Day   // the last one written
+}
+
+// product writes the days of a product that aren't written yet. They are as of its document: days end, and are written, before the
+// product that leaves them out, and those beyond its last one are of a later state.
+func (w *dayWriter) product(ctx context.Context, g store.Generation, d *view.Document, stored *dayCursor) (err error) {
+	if w.day.ProductID, err = uuid.Parse(d.ID); err != nil {
+		return fmt.Errorf("read the days of product %q: %w", d.ID, err)
+	}
+	w.at = max(w.at, floor(max(d.SinceAt, d.CreatedAt), view.MicrosPerDay)/view.MicrosPerDay)
+	if d.Today.Start == 0 {
+		return fmt.Errorf("product %s: %w", d.ID, errNoDays)
+	}
+	today := d.Today.Start / view.SecondsPerDay
+	for {
+		day, err := stored.next(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		if day == nil {
+			break
+		}
+		if number := dayOf(day.Date); number < today {
+			if err := w.happened(number, day.Idle, day.Sums, day.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if w.at < min(w.end, today-d.IdleDays) {
+		if err := w.idleBeyond(ctx, g, d); err != nil {
+			return err
+		}
+	}
+	last := d.Today.Bucket
+	last.OutOfStock = d.Today.OutOfStockUntil(min(w.now, (today+1)*view.SecondsPerDay))
+	if err := w.happened(today, d.IdleDays, &last, d.Name); err != nil {
+		return err
+	}
+	return w.idle(w.end, last.Closing, d.Name)
+}
+
+// errNoDays says that a generation was built before days had sums of their own.
+var errNoDays = errors.New("its days aren't summed up; they are once the read model is built anew")
+
+// idleBeyond writes the days before one that isn't in the list, in which nothing happened.
+func (w *dayWriter) idleBeyond(ctx context.Context, g store.Generation, d *view.Document) error {
+	var next view.Day
+	beyond := bson.D{{Key: "product", Value: d.ID}, {Key: "day", Value: bson.D{{Key: "$gte", Value: view.Midnight(w.end)}}}}
+	err := g.Days.FindOne(ctx, beyond, options.FindOne().SetSort(byProductAndDay).SetProjection(dayFields)).Decode(&next)
+	if err != nil {
+		return fmt.Errorf("read a day of product %s behind %s: %w", d.ID, view.DayName(w.end), err)
+	}
+	return w.happened(dayOf(next.Date), next.Idle, next.Sums, next.Name)
+}
+
+// happened writes a day in which something happened, and those before it in which nothing did.
+func (w *dayWriter) happened(day, idle int64, sums *view.Bucket, name string) error {
+	if w.at < min(w.end, day-idle) || sums == nil {
+		return fmt.Errorf("product %s lacks what happened up to %s: its days have a hole", w.day.ProductID, view.DayName(day))
+	}
+	if err := w.idle(day, sums.Opening, name); err != nil || w.at != day || w.at >= w.end {
+		return err
+	}
+	return w.write(sums, name)
+}
+
+// idle writes the days up to but without one, in which nothing happened.
+func (w *dayWriter) idle(until, level int64, name string) error {
+	for w.at < min(until, w.end) {
+		b := view.Bucket{Opening: level, Closing: level, Min: level, Max: level}
+		if level == 0 {
+			b.OutOfStock = max(0, min(w.now-w.at*view.SecondsPerDay, view.SecondsPerDay))
+		}
+		if err := w.write(&b, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *dayWriter) write(b *view.Bucket, name string) error {
+	w.day.Name = name
+	w.day.Bucket = Bucket{Start: view.Midnight(w.at), End: view.Midnight(w.at + 1), Opening: b.Opening, Closing: b.Closing, Min: b.Min, Max: b.Max,
+		ReservedQuantity: b.Reserved, ReleasedQuantity: b.Released, ExpiredQuantity: b.Expired, AdjustedQuantity: b.Adjusted,
+		RefusedQuantity: b.Refused, Refusals: b.Refusals, OutOfStockSeconds: b.OutOfStock, Movements: b.Movements}
+	w.at++
+	return w.each(&w.day)
+}
