@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,9 +42,7 @@ func (s *liveServer) events(t *testing.T, method, query, variables string, heade
 	}
 	r.Header.Set("Accept", mediaEvents)
 	r.Header.Set("Content-Type", mediaJSON)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	resp, err := s.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)

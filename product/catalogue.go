@@ -72,7 +72,7 @@ func (c Create) trimmed() Create {
 
 func (c Create) check(id uuid.UUID) *Refusal {
 	var in check
-	in.line("name", c.Name, 1, MaxName)
+	in.line("name", c.Name, MaxName)
 	in.text("description", c.Description, 0, MaxDescription)
 	in.number("initialStock", c.InitialStock)
 	in.number("lowStockThreshold", c.LowStockThreshold)
@@ -106,7 +106,7 @@ func (c Update) decide(s State) Decision {
 	if c.Name != nil {
 		name := Trim(*c.Name)
 		c.Name = &name
-		in.line("name", name, 1, MaxName)
+		in.line("name", name, MaxName)
 	}
 	if c.Description != nil {
 		in.text("description", *c.Description, 0, MaxDescription)
@@ -235,9 +235,9 @@ func (in *check) text(field, value string, least, most int) {
 	}
 }
 
-// line checks a text of one line, which has been trimmed.
-func (in *check) line(field, value string, least, most int) {
-	if in.text(field, value, least, most); in.refusal != nil {
+// line checks a text of one line, which has been trimmed and must not be empty.
+func (in *check) line(field, value string, most int) {
+	if in.text(field, value, 1, most); in.refusal != nil {
 		return
 	}
 	if i := strings.IndexFunc(value, breaks); i >= 0 {
@@ -253,11 +253,11 @@ func (in *check) number(field string, value int64) {
 }
 
 func (in *check) variant(at string, v Variant) {
-	in.line(at+"sku", v.SKU, 1, MaxSKU)
+	in.line(at+"sku", v.SKU, MaxSKU)
 	if n := utf8.RuneCountInString(SKUKey(v.SKU)); n > MaxSKU {
 		in.fail(at+"sku", "its ligatures stand for %d characters in all; it must have 1 to %d", n, MaxSKU)
 	}
-	in.line(at+"name", v.Name, 1, MaxName)
+	in.line(at+"name", v.Name, MaxName)
 	in.number(at+"initialQuantity", v.InitialQuantity)
 	in.number(at+"lowStockThreshold", v.LowStockThreshold)
 	if len(v.Attributes) > MaxAttributes {
@@ -265,8 +265,8 @@ func (in *check) variant(at string, v Variant) {
 	}
 	names := map[string]int{}
 	for i, a := range v.Attributes {
-		in.line(fmt.Sprintf("%sattributes.%d.name", at, i), a.Name, 1, MaxName)
-		in.line(fmt.Sprintf("%sattributes.%d.value", at, i), a.Value, 1, MaxName)
+		in.line(fmt.Sprintf("%sattributes.%d.name", at, i), a.Name, MaxName)
+		in.line(fmt.Sprintf("%sattributes.%d.value", at, i), a.Value, MaxName)
 		name := norm.NFC.String(a.Name)
 		if first, twice := names[name]; twice {
 			in.fail(fmt.Sprintf("%sattributes.%d.name", at, i), "attributes.%d has the same name: each may appear once", first)

@@ -206,19 +206,19 @@ func TestAdjustStock(t *testing.T) {
 			decides(t, State{Product: shop()}, AdjustStock{Total: &test.total, Reason: "count"}, want)
 		})
 	}
-	decides(t, State{Product: shop()}, AdjustStock{Total: ref64(10), Reason: "count"}, StockConfirmed{StockTotal: 10, Reason: "count", StreamVersion: 7})
+	decides(t, State{Product: shop()}, AdjustStock{Total: new(int64(10)), Reason: "count"}, StockConfirmed{StockTotal: 10, Reason: "count", StreamVersion: 7})
 	for name, test := range map[string]struct {
 		c     AdjustStock
 		code  Code
 		field string
 		words []string
 	}{
-		"counted too few":     {AdjustStock{Total: ref64(3), Reason: "count"}, BadInput, "total", []string{"it is 3", "4 are reserved", "4 at the least"}},
-		"counted below zero":  {AdjustStock{Total: ref64(-1), Reason: "count"}, BadInput, "total", []string{"-1", "0 to 2147483647"}},
-		"counted too many":    {AdjustStock{Total: ref64(MaxStock + 1), Reason: "count"}, BadInput, "total", []string{"2147483648", "2147483647"}},
-		"counted for nothing": {AdjustStock{Total: ref64(9)}, BadInput, "reason", []string{"1 to 500"}},
-		"counted the same":    {AdjustStock{Total: ref64(10)}, BadInput, "reason", []string{"1 to 500"}},
-		"counted before":      {AdjustStock{Total: ref64(9), Reason: "count", ExpectedVersion: 6}, Conflict, "expectedVersion", []string{"version 7", "not 6"}},
+		"counted too few":     {AdjustStock{Total: new(int64(3)), Reason: "count"}, BadInput, "total", []string{"it is 3", "4 are reserved", "4 at the least"}},
+		"counted below zero":  {AdjustStock{Total: new(int64(-1)), Reason: "count"}, BadInput, "total", []string{"-1", "0 to 2147483647"}},
+		"counted too many":    {AdjustStock{Total: new(int64(MaxStock + 1)), Reason: "count"}, BadInput, "total", []string{"2147483648", "2147483647"}},
+		"counted for nothing": {AdjustStock{Total: new(int64(9))}, BadInput, "reason", []string{"1 to 500"}},
+		"counted the same":    {AdjustStock{Total: new(int64(10))}, BadInput, "reason", []string{"1 to 500"}},
+		"counted before":      {AdjustStock{Total: new(int64(9)), Reason: "count", ExpectedVersion: 6}, Conflict, "expectedVersion", []string{"version 7", "not 6"}},
 		"nothing":             {AdjustStock{Reason: "count"}, BadInput, "delta", []string{"0"}},
 		"below the reserved":  {AdjustStock{Delta: -7, Reason: "count"}, BadInput, "delta", []string{"would be 3", "4 are reserved", "-6"}},
 		"above the most":      {AdjustStock{Delta: MaxStock - 9, Reason: "count"}, BadInput, "delta", []string{"2147483648", "2147483647"}},
@@ -232,8 +232,6 @@ func TestAdjustStock(t *testing.T) {
 		t.Run(name, func(t *testing.T) { refuses(t, State{Product: shop()}, test.c, test.code, test.field, test.words...) })
 	}
 }
-
-func ref64(n int64) *int64 { return &n }
 
 func TestCommandsOfPeopleNeedAProduct(t *testing.T) {
 	name := "x"

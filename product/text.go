@@ -24,11 +24,12 @@ func Trim(text string) string {
 	if end < 0 {
 		return ""
 	}
-	for size := 0; ; end += size {
-		var r rune
-		if r, size = utf8.DecodeRuneInString(text[end:]); blank(r) && !modifies(r) || size == 0 {
+	for {
+		r, size := utf8.DecodeRuneInString(text[end:])
+		if size == 0 || blank(r) && !modifies(r) {
 			return text[:end]
 		}
+		end += size
 	}
 }
 

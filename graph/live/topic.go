@@ -7,6 +7,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -225,10 +226,7 @@ func (t *Topic[V]) tell(id uuid.UUID, value V, read uint64) {
 		value = it.value // an older one was read: whoever waits for the present value gets the one that is known
 	}
 	it.value, it.known = value, true
-	to := make(map[*stream[V]]int, len(it.streams))
-	for s, at := range it.streams {
-		to[s] = at
-	}
+	to := maps.Clone(it.streams)
 	t.mu.Unlock()
 	for s, at := range to {
 		s.tell(at, value, news, read)

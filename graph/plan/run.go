@@ -106,6 +106,7 @@ func join(answers []answer) *graphql.Response {
 		data = append(model.AppendString(data, answers[i].root.Key), ':')
 		data = append(data, answers[i].text...)
 	}
-	response.Data = append(data, '}')
+	data = append(data, '}')
+	response.Data = data
 	return response
 }

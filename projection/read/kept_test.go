@@ -19,10 +19,19 @@ import (
 	"product-service/projection/store"
 )
 
+// counting is a store whose reads of products are counted, and what fills it.
+type counting struct {
+	store     *store.Store
+	log       *projectiontest.Log
+	projector *projection.Projector
+	leases    *projectiontest.Leases
+	reads     *atomic.Int64
+}
+
 // counted is a store whose reads of products are counted, with a log of stocked products, all projected by the only projector.
-func counted(t *testing.T, products int) (s *store.Store, l *projectiontest.Log, p *projection.Projector, leases *projectiontest.Leases, reads *atomic.Int64) {
+func counted(t *testing.T, products int) (c counting) {
 	t.Helper()
-	reads = &atomic.Int64{}
+	reads := &atomic.Int64{}
 	url, database := stack.Mongo(t)
 	s, err := store.OpenMonitored(t.Context(), projectiontest.Configured(t, url, database), &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
 		if in, ok := e.Command.Lookup(e.CommandName).StringValueOK(); ok && in == "products_1" && (e.CommandName == "find" || e.CommandName == "aggregate") {
@@ -33,12 +42,12 @@ func counted(t *testing.T, products int) (s *store.Store, l *projectiontest.Log,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close(context.Background()) })
-	l, leases = projectiontest.Stocked(t, products), &projectiontest.Leases{Epoch: 1}
-	p = project(t, s, l, leases)
+	l, leases := projectiontest.Stocked(t, products), &projectiontest.Leases{Epoch: 1}
+	p := project(t, s, l, leases)
 	if err := projectiontest.Drain(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	return s, l, p, leases, reads
+	return counting{s, l, p, leases, reads}
 }
 
 func versionOf(l *projectiontest.Log, id uuid.UUID) (version int64) {
@@ -76,7 +85,8 @@ func keptReads(r *Reader, id uuid.UUID) map[string]func(context.Context) (versio
 
 // Ensure that what was read isn't read again until it changes, and that a change shows in every read once it is projected.
 func TestHotProductsAreKept(t *testing.T) {
-	s, l, p, _, reads := counted(t, 5)
+	c := counted(t, 5)
+	s, l, p, reads := c.store, c.log, c.projector, c.reads
 	r, id := NewReader(s, nil), projectiontest.ID(0xaa, 0)
 	for round := range 3 {
 		want := versionOf(l, id)
@@ -103,7 +113,8 @@ func TestHotProductsAreKept(t *testing.T) {
 
 // Ensure that nothing kept is shown when another instance may project, and that what it kept before isn't shown after.
 func TestNothingIsKeptBesideAnotherProjector(t *testing.T) {
-	s, l, p, leases, reads := counted(t, 3)
+	c := counted(t, 3)
+	s, l, p, leases, reads := c.store, c.log, c.projector, c.leases, c.reads
 	r, id := NewReader(s, nil), projectiontest.ID(0xaa, 0)
 	warm := func() {
 		for _, read := range keptReads(r, id) {
@@ -137,7 +148,8 @@ func TestNothingIsKeptBesideAnotherProjector(t *testing.T) {
 
 // Ensure that what a process without a lease writes, as a repair does, shows in time.
 func TestNothingIsKeptForLong(t *testing.T) {
-	s, _, _, _, reads := counted(t, 2)
+	c := counted(t, 2)
+	s, reads := c.store, c.reads
 	r, id := NewReader(s, nil), projectiontest.ID(0xaa, 0)
 	later := time.Duration(0)
 	r.kept.now = func() time.Time { return time.Now().Add(later) }
@@ -157,7 +169,8 @@ func TestNothingIsKeptForLong(t *testing.T) {
 
 // Ensure that what is kept is bounded, with the variants that lead to it.
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	s, _, _, _, reads := counted(t, 30)
+	c := counted(t, 30)
+	s, reads := c.store, c.reads
 	s.Config.ReadCache = 16 << 10
 	r := NewReader(s, nil)
 	for n := range 30 {
@@ -184,7 +197,8 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 
 // Ensure that, however reads come between the writes and the word of them, none shows a product older than one that ended before it began.
 func TestNoReadGoesBack(t *testing.T) {
-	s, l, p, _, _ := counted(t, 4)
+	c := counted(t, 4)
+	s, l, p := c.store, c.log, c.projector
 	r, id := NewReader(s, nil), projectiontest.ID(0xaa, 0)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

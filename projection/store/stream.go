@@ -53,7 +53,7 @@ func (f *changeFollower) stream(ctx context.Context, g Generation) error {
 		f.resume.token = nil // it may be too old: the next stream begins now
 		return err
 	}
-	defer stream.Close(context.WithoutCancel(ctx))
+	defer func() { _ = stream.Close(context.WithoutCancel(ctx)) }()
 	if !resumes {
 		f.store.Changes.tell(nil) // what changed before isn't known
 	}

@@ -104,7 +104,7 @@ func daysOf(g Generation) bson.A {
 		stage("$addFields", bson.D{{Key: "at", Value: op("$range", op("$subtract", 0, bson.D{{Key: "$toInt", Value: "$idleDaysBefore"}}), op("$add", 1, bson.D{{Key: "$toInt", Value: behind}}))}}),
 		stage("$unwind", "$at"),
 		stage("$addFields", bson.D{
-			{Key: "day", Value: dateAdd("$day", "$at")},
+			{Key: "day", Value: later("$at")},
 			{Key: "itself", Value: op("$eq", "$at", 0)},
 			{Key: "level", Value: op("$cond", op("$lt", "$at", 0), "$sums.opening", "$sums.closing")}, // of a day in which nothing happened
 		}),
@@ -112,8 +112,9 @@ func daysOf(g Generation) bson.A {
 	}
 }
 
-func dateAdd(day, days any) bson.D {
-	return bson.D{{Key: "$dateAdd", Value: bson.D{{Key: "startDate", Value: day}, {Key: "unit", Value: "day"}, {Key: "amount", Value: days}}}}
+// later is a number of days behind the day of a document.
+func later(days any) bson.D {
+	return bson.D{{Key: "$dateAdd", Value: bson.D{{Key: "startDate", Value: "$day"}, {Key: "unit", Value: "day"}, {Key: "amount", Value: days}}}}
 }
 
 // dateDiff counts how many days or seconds begin between two instants.
@@ -123,8 +124,8 @@ func dateDiff(unit string, from, to any) bson.D {
 
 func dayFields() bson.D {
 	seconds := func(from, to any) bson.D { return op("$max", 0, dateDiff("second", from, to)) }
-	ends := op("$min", "$$NOW", dateAdd("$day", 1))
-	counted := op("$ifNull", "$sums.countedUntil", dateAdd("$day", 1)) // only the last day isn't counted to its end
+	ends := op("$min", "$$NOW", later(1))
+	counted := op("$ifNull", "$sums.countedUntil", later(1)) // only the last day isn't counted to its end
 	name := bson.D{{Key: "$dateToString", Value: bson.D{{Key: "date", Value: "$day"}, {Key: "format", Value: "%Y%m%d"}}}}
 	row := bson.D{
 		{Key: "_id", Value: op("$concat", "$product", ".", name)},
@@ -132,7 +133,7 @@ func dayFields() bson.D {
 		{Key: "name", Value: 1},
 		{Key: "day", Value: 1},
 		{Key: "start", Value: "$day"},
-		{Key: "end", Value: dateAdd("$day", 1)},
+		{Key: "end", Value: later(1)},
 		{Key: "outOfStockSeconds", Value: op("$cond", "$itself",
 			op("$add", op("$ifNull", "$sums.outOfStockSeconds", 0), op("$cond", op("$eq", "$sums.closing", 0), seconds(counted, ends), 0)),
 			op("$cond", op("$eq", "$level", 0), seconds("$day", ends), 0))},
