@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -33,6 +34,7 @@ type exportOf[Row any] struct {
 	name      string // of the file, without its ending
 	header    string // of a CSV
 	csv, json func(to []byte, row *Row) []byte
+	parquet   func(io.Writer) encoder[Row]
 
 	time func(text any) (time.Time, error) // reads from and to
 	// open takes what was asked for. It fails with what is to be said to the client.
@@ -42,9 +44,9 @@ type exportOf[Row any] struct {
 // rows calls each with one row after the other.
 type rows[Row any] func(ctx context.Context, each func(*Row) error) error
 
-// handler serves the export to callers who may read histories: as CSV (RFC 4180; with bom=true behind a byte order mark) or NDJSON,
-// streamed as the rows are read. A download that broke off is resumed with after, which names its last whole row. An export that
-// fails half-way ends the connection without the last chunk, so that nobody takes it for whole.
+// handler serves the export to callers who may read histories: as CSV (RFC 4180; with bom=true behind a byte order mark), NDJSON
+// or Parquet, streamed as the rows are read. A download that broke off is resumed with after, which names its last whole row. An
+// export that fails half-way ends the connection without the last chunk, so that nobody takes it for whole.
 func (x exportOf[Row]) handler(c Config, gate *Gate, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
 	present := presenter{log}
@@ -143,9 +145,9 @@ func (x exportOf[Row]) parse(raw string) (e export, err error) {
 	switch e.format = query.Get("format"); e.format {
 	case "":
 		e.format = "csv"
-	case "csv", "ndjson":
+	case "csv", "ndjson", "parquet":
 	default:
-		return e, badInput("format: it must be csv or ndjson")
+		return e, badInput("format: it must be csv, ndjson or parquet")
 	}
 	switch bom := query.Get("bom"); {
 	case bom == "true" && e.format != "csv":
@@ -177,7 +179,7 @@ func cutRowID(text string) (productID uuid.UUID, of string, err error) {
 	return productID, of, err
 }
 
-// exportWriter writes rows through buffers of fixed size, and starts the answer with the first of them.
+// exportWriter starts the answer with the first row, and writes rows through a buffer of fixed size.
 type exportWriter[Row any] struct {
 	response http.ResponseWriter
 	control  *http.ResponseController
@@ -186,7 +188,13 @@ type exportWriter[Row any] struct {
 	started  bool
 
 	out  *bufio.Writer
-	line []byte
+	file encoder[Row]
+}
+
+// encoder writes rows in a format.
+type encoder[Row any] interface {
+	row(*Row) error
+	close() error
 }
 
 func newExportWriter[Row any](w http.ResponseWriter, of exportOf[Row], asked export) *exportWriter[Row] {
@@ -201,13 +209,17 @@ func (x *exportWriter[Row]) Write(p []byte) (int, error) {
 	return x.response.Write(p)
 }
 
+// exportMedia are the formats of exports.
+var exportMedia = map[string]string{
+	"csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson", "parquet": "application/vnd.apache.parquet",
+}
+
 // headers sets the headers of an answer.
 func (x *exportWriter[Row]) headers() {
 	h := x.response.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	media := map[string]string{"csv": "text/csv; charset=utf-8; header=present", "ndjson": "application/x-ndjson"}
-	h.Set("Content-Type", media[x.asked.format])
+	h.Set("Content-Type", exportMedia[x.asked.format])
 	h.Set("Content-Disposition", `attachment; filename="`+x.of.name+`.`+x.asked.format+`"`)
 }
 
@@ -215,30 +227,33 @@ func (x *exportWriter[Row]) start() {
 	x.started = true
 	x.headers()
 	x.out = bufio.NewWriterSize(x, exportBuffer)
-	if x.asked.format == "csv" {
+	switch x.asked.format {
+	case "csv":
 		if x.asked.bom {
 			_, _ = x.out.WriteString(byteOrderMark)
 		}
 		_, _ = x.out.WriteString(x.of.header) // its error comes again with the next write
+		x.file = &lines[Row]{out: x.out, write: x.of.csv}
+	case "ndjson":
+		x.file = &lines[Row]{out: x.out, write: x.of.json}
+	default:
+		x.file = x.of.parquet(x.out)
 	}
 }
 
-func (x *exportWriter[Row]) row(m *Row) error {
+func (x *exportWriter[Row]) row(r *Row) error {
 	if !x.started {
 		x.start()
 	}
-	if x.asked.format == "csv" {
-		x.line = x.of.csv(x.line[:0], m)
-	} else {
-		x.line = x.of.json(x.line[:0], m)
-	}
-	_, err := x.out.Write(x.line)
-	return err
+	return x.file.row(r)
 }
 
 func (x *exportWriter[Row]) close() error {
 	if !x.started {
 		x.start()
+	}
+	if err := x.file.close(); err != nil {
+		return err
 	}
 	if err := x.out.Flush(); err != nil {
 		return err
@@ -248,6 +263,21 @@ func (x *exportWriter[Row]) close() error {
 	}
 	return x.control.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
 }
+
+// lines writes a line a row.
+type lines[Row any] struct {
+	out   io.Writer
+	write func(to []byte, row *Row) []byte
+	line  []byte
+}
+
+func (l *lines[Row]) row(r *Row) error {
+	l.line = l.write(l.line[:0], r)
+	_, err := l.out.Write(l.line)
+	return err
+}
+
+func (l *lines[Row]) close() error { return nil }
 
 // byteOrderMark tells Excel that a CSV is in UTF-8.
 const byteOrderMark = "\ufeff"

@@ -11,6 +11,7 @@ import (
 
 	"product-service/graph/model"
 	"product-service/projection/read"
+	"product-service/projection/view"
 )
 
 // DayExporter streams days, by product and day.
@@ -19,10 +20,10 @@ type DayExporter interface {
 }
 
 // ExportDays returns what serves GET /export/stock-days to callers who may read histories: a row a product and day (UTC), by product
-// and day, also where nothing happened. The days are those that overlap the span from from up to but without to. See [exportOf].
+// and day, also where nothing happened. The days are those that overlap the span that is asked for. See [exportOf].
 func ExportDays(c Config, gate *Gate, exporter DayExporter, log *slog.Logger) http.Handler {
 	return exportOf[read.Day]{
-		name: "stock-days", header: dayHeader, csv: appendDayCSV, json: appendDayJSON, time: dayOrTime,
+		name: "stock-days", header: dayHeader, csv: appendDayCSV, json: appendDayJSON, parquet: newParquet(recordDay), time: dayOrTime,
 		open: func(e export) (rows[read.Day], error) {
 			where, after := read.DayFilter{ProductID: e.productID, From: e.from, To: e.to}, read.DayID{}
 			if e.after != "" {
@@ -92,4 +93,34 @@ func appendDayJSON(b []byte, d *read.Day) []byte {
 		b = strconv.AppendInt(b, n, 10)
 	}
 	return append(b, "}\n"...)
+}
+
+// dayRecord is a day in a Parquet file. Day is the number of the day since 1970, times are microseconds.
+type dayRecord struct {
+	ProductID         string `parquet:"productId,dict"`
+	Day               int32  `parquet:"day,date"`
+	Name              string `parquet:"name,dict"`
+	Start             int64  `parquet:"start,timestamp(microsecond:utc)"`
+	End               int64  `parquet:"end,timestamp(microsecond:utc)"`
+	Opening           int64  `parquet:"opening"`
+	Closing           int64  `parquet:"closing"`
+	MinAvailable      int64  `parquet:"minAvailable"`
+	MaxAvailable      int64  `parquet:"maxAvailable"`
+	ReservedQuantity  int64  `parquet:"reservedQuantity"`
+	ReleasedQuantity  int64  `parquet:"releasedQuantity"`
+	ExpiredQuantity   int64  `parquet:"expiredQuantity"`
+	AdjustedQuantity  int64  `parquet:"adjustedQuantity"`
+	RefusedQuantity   int64  `parquet:"refusedQuantity"`
+	Refusals          int64  `parquet:"refusals"`
+	OutOfStockSeconds int64  `parquet:"outOfStockSeconds"`
+	Movements         int64  `parquet:"movements"`
+}
+
+func recordDay(d *read.Day) dayRecord {
+	return dayRecord{
+		ProductID: d.ProductID.String(), Day: int32(d.Start.Unix() / view.SecondsPerDay), Name: d.Name, Start: d.Start.UnixMicro(), End: d.End.UnixMicro(),
+		Opening: d.Opening, Closing: d.Closing, MinAvailable: d.Min, MaxAvailable: d.Max, ReservedQuantity: d.ReservedQuantity, ReleasedQuantity: d.ReleasedQuantity,
+		ExpiredQuantity: d.ExpiredQuantity, AdjustedQuantity: d.AdjustedQuantity, RefusedQuantity: d.RefusedQuantity, Refusals: d.Refusals,
+		OutOfStockSeconds: d.OutOfStockSeconds, Movements: d.Movements,
+	}
 }

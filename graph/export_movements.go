@@ -21,7 +21,7 @@ type Exporter interface {
 // oldest first. See [exportOf].
 func Export(c Config, gate *Gate, exporter Exporter, log *slog.Logger) http.Handler {
 	return exportOf[read.Movement]{
-		name: "stock-movements", header: csvHeader, csv: appendCSV, json: appendJSON, time: model.UnmarshalDateTime,
+		name: "stock-movements", header: csvHeader, csv: appendCSV, json: appendJSON, parquet: newParquet(recordMovement), time: model.UnmarshalDateTime,
 		open: func(e export) (rows[read.Movement], error) {
 			where, after := read.MovementFilter{ProductID: e.productID, From: e.from, To: e.to}, read.MovementID{}
 			if e.after != "" {
@@ -90,3 +90,35 @@ func appendJSON(b []byte, m *read.Movement) []byte {
 }
 
 var exportNumbers = [...]string{`,"quantity":`, `,"delta":`, `,"totalAfter":`, `,"reservedAfter":`, `,"availableAfter":`, `,"version":`}
+
+// movementRecord is a movement in a Parquet file. Times are microseconds.
+type movementRecord struct {
+	ID             string `parquet:"id"`
+	ProductID      string `parquet:"productId,dict"`
+	Type           string `parquet:"type,dict"`
+	Quantity       int64  `parquet:"quantity"`
+	Delta          int64  `parquet:"delta"`
+	TotalAfter     int64  `parquet:"totalAfter"`
+	ReservedAfter  int64  `parquet:"reservedAfter"`
+	AvailableAfter int64  `parquet:"availableAfter"`
+	Version        int64  `parquet:"version"`
+	ReservationID  string `parquet:"reservationId,optional"`
+	SagaID         string `parquet:"sagaId,optional"`
+	Reason         string `parquet:"reason,optional,dict"`
+	Actor          string `parquet:"actor,optional,dict"`
+	CommandID      string `parquet:"commandId"`
+	CorrelationID  string `parquet:"correlationId,optional"`
+	OccurredAt     int64  `parquet:"occurredAt,timestamp(microsecond:utc)"`
+}
+
+func recordMovement(m *read.Movement) movementRecord {
+	r := movementRecord{
+		ID: string(appendMovementID(make([]byte, 0, 56), m)), ProductID: m.ProductID.String(), Type: string(m.Type), Quantity: m.Quantity, Delta: m.Delta,
+		TotalAfter: m.Total, ReservedAfter: m.Reserved, AvailableAfter: m.Available(), Version: m.Version, SagaID: m.SagaID, Reason: m.Reason,
+		Actor: m.Actor, CommandID: m.CommandID.String(), CorrelationID: m.CorrelationID, OccurredAt: m.OccurredAt.UnixMicro(),
+	}
+	if m.ReservationID != uuid.Nil {
+		r.ReservationID = m.ReservationID.String()
+	}
+	return r
+}

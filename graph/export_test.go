@@ -152,13 +152,13 @@ func TestWrongParametersOfAnExportAreExplained(t *testing.T) {
 	server := exports(t, 1, nil)
 	long := strings.Repeat("limit", 1000)
 	for query, says := range map[string]string{
-		"format=xml": "csv or ndjson", "from=yesterday": "RFC 3339", "productId=7": "UUID", "after=x": "id of a movement", "limit=3": "no parameter",
+		"format=xml": "csv, ndjson or parquet", "from=yesterday": "RFC 3339", "productId=7": "UUID", "after=x": "id of a movement", "limit=3": "no parameter",
 		"to=2026-11-23T00:00:00Z&to=2026-11-24T00:00:00Z": "given 2 times", "format=csv&format=csv": "given 2 times", "productid=" + idA: "no parameter",
 		"productId=" + idA + ";format=ndjson": "can't be read", "productId=" + idA + "%zz": "can't be read", "from=2030-01-01T00:00:00Z;&format=csv": "can't be read",
 		"productId=" + idA + "%": "can't be read", "productId=": "is empty", "productId": "is empty", "to=": "to is empty", "from=&format=csv": "from is empty", "after=": "is empty", "format=": "is empty",
 		"from=2026-11-24T00:00:00Z&to=2026-11-23T00:00:00Z": "after to", "from=2026-11-24T00:00:00Z&to=0001-01-01T00:00:00Z": "after to",
 		"from=2026-11-24T00:00:00+01:00": "%2B", "to=9999-12-31T23:59:59.9999999-05:00": "9999", "from=0000-01-01T00:00:00Z": "0001",
-		"bom=yes": "true or false", "bom=true&format=ndjson": "format=csv", long + "=1": "no parameter", "after=" + long: "id of a movement",
+		"bom=yes": "true or false", "bom=true&format=ndjson": "format=csv", "bom=true&format=parquet": "format=csv", long + "=1": "no parameter", "after=" + long: "id of a movement",
 	} {
 		resp, body, err := fetch(t, server.URL+"?"+query)
 		if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, says) || !strings.Contains(body, string(BadUserInput)) || len(body) > 500 {
