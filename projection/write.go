@@ -21,7 +21,7 @@ func (b *builder) write(ctx context.Context, p *page) error {
 	for _, e := range p.entries {
 		days, blocks = append(days, dayModels(e.Days)...), append(blocks, e.Blocks...)
 		if e.Changed {
-			products = append(products, productModel(e))
+			products = append(products, productModel(e, b.store.Server.Appends))
 		}
 	}
 	// The group ends no write early: one that was given up may still arrive, after the page has
@@ -97,7 +97,7 @@ func guard(id string, pos, rev int64) bson.D {
 }
 
 // productModel writes the entry, if the document still is what the entry was loaded from.
-func productModel(e *view.Entry) mongo.WriteModel {
+func productModel(e *view.Entry, appends bool) mongo.WriteModel {
 	filter := guard(e.Doc.ID, e.Loaded, e.Doc.Rev)
 	switch {
 	case e.Loaded < 0:
@@ -105,7 +105,7 @@ func productModel(e *view.Entry) mongo.WriteModel {
 	case e.Catalogue:
 		return mongo.NewReplaceOneModel().SetFilter(filter).SetReplacement(&e.Doc)
 	default:
-		return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(store.Set(e.Doc.StockFields()))
+		return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(e.StockUpdate(appends))
 	}
 }
 

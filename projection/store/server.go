@@ -20,6 +20,7 @@ type Server struct {
 	Streams bool // there are change streams
 	Sums    bool // an aggregation adds up fields of embedded documents
 
+	Appends    bool // an update adds several elements to an array
 	Views      bool // it has views: see [MovementsView]
 	lookups    bool // a query for a list of ids doesn't read the whole collection
 	operations int  // how many updates a command may carry
@@ -27,7 +28,7 @@ type Server struct {
 }
 
 var (
-	mongoDB = Server{Indexes: true, Sums: true, Views: true, lookups: true, operations: 1000, inserts: 2500}
+	mongoDB = Server{Indexes: true, Sums: true, Appends: true, Views: true, lookups: true, operations: 1000, inserts: 2500}
 
 	// FerretDB 1 is for trying things out. It holds a connection of its pool for each operation of
 	// an update command until the command ends, reads a whole collection for a list of ids, uses no

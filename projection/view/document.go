@@ -213,13 +213,13 @@ func (d *Document) derive() {
 	d.Words = product.Words(text...)
 }
 
-// StockFields is the part of the document that stock events change, with the guard's new state.
-func (d *Document) StockFields() bson.D {
+// stockFields is the part of the document that stock events change, but for the tail.
+func (d *Document) stockFields() bson.D {
 	return bson.D{
 		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
 		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
 		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "asOf", Value: d.AsOf}, {Key: "hour", Value: d.Hour},
-		{Key: "today", Value: d.Today}, {Key: "idleDaysBefore", Value: d.IdleDays}, {Key: "tail", Value: d.Tail},
+		{Key: "today", Value: d.Today}, {Key: "idleDaysBefore", Value: d.IdleDays},
 	}
 }
 

@@ -2,6 +2,7 @@ package view
 
 import (
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/eventstore"
 	"product-service/product"
@@ -16,6 +17,9 @@ type Entry struct {
 	Days      []Day // of which hours ended since, or they themselves, in order
 	Blocks    []Block
 	Cost      int
+
+	added Rows // to the tail since
+	begun bool // the tail began anew since: a block was filled
 }
 
 // NewEntry is the entry of a product of which nothing is folded, and nothing is in the database.
@@ -24,10 +28,24 @@ func NewEntry(id uuid.UUID) *Entry { return &Entry{Doc: Document{ID: id.String()
 // Written notes that the database holds what the entry holds.
 func (e *Entry) Written() {
 	e.Catalogue, e.Changed, e.Days, e.Blocks = false, false, nil, nil
+	e.added, e.begun = nil, false
 	if e.Doc.Version > 0 {
 		e.Loaded = e.Doc.Pos
 	}
 	e.Cost = e.Doc.size()
+}
+
+// StockUpdate is the update of what stock events changed, with the guard's new state. Where the server can append, the tail is only added to: it is most
+// of the document.
+func (e *Entry) StockUpdate(appends bool) bson.D {
+	fields := e.Doc.stockFields()
+	switch {
+	case !appends || e.begun:
+		fields = append(fields, bson.E{Key: "tail", Value: e.Doc.Tail})
+	case len(e.added) > 0:
+		return bson.D{{Key: "$set", Value: fields}, {Key: "$push", Value: bson.D{{Key: "tail", Value: bson.D{{Key: "$each", Value: e.added}}}}}}
+	}
+	return bson.D{{Key: "$set", Value: fields}}
 }
 
 // Fold adds a row to the entry, and returns the movement it makes, if it makes one.
@@ -107,9 +125,9 @@ func (e *Entry) keep(m *Movement) error {
 		rows, id = Rows(nil).Append(m, false), CancelledID(e.Doc.ID, m.Pos)
 	case m.Version%BlockSize == 0:
 		id = MovementID(e.Doc.ID, BlockStart(m.Version))
-		e.Doc.Tail = nil
+		e.Doc.Tail, e.added, e.begun = nil, nil, true
 	default:
-		e.Doc.Tail = rows
+		e.Doc.Tail, e.added = rows, e.added.Append(m, false)
 		return nil
 	}
 	b, err := NewBlock(id, m.Product, rows)
