@@ -293,7 +293,7 @@ func (w productWalk) find(ctx context.Context, span bson.D, limit int) ([]view.D
 		direction = 1
 	}
 	sort := bson.D{{Key: w.key, Value: direction}, {Key: "_id", Value: direction}}
-	projection := bson.D{{Key: "words", Value: 0}, {Key: "tail", Value: 0}}
+	projection := bson.D{{Key: "words", Value: 0}, {Key: "tail", Value: 0}, {Key: "hour", Value: 0}, {Key: "today", Value: 0}}
 	c, err := w.in.Find(ctx, span, w.reader.many(ctx).SetSort(sort).SetLimit(int64(limit)).SetProjection(projection))
 	if err != nil {
 		return nil, fmt.Errorf("read a page of products: %w", err)

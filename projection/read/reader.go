@@ -154,7 +154,7 @@ func (r *Reader) document(ctx context.Context, g store.Generation, id uuid.UUID,
 
 // shown leaves out what only filters, orders and the history need.
 var (
-	shown    = append(bson.D{{Key: "tail", Value: 0}}, withTail...)
+	shown    = append(bson.D{{Key: "tail", Value: 0}, {Key: "hour", Value: 0}, {Key: "today", Value: 0}}, withTail...)
 	withTail = bson.D{{Key: "words", Value: 0}, {Key: "sortName", Value: 0}}
 )
 
