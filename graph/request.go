@@ -68,10 +68,13 @@ func readBody(body []byte) (req request, status int, err error) {
 		Variables     ijson.Value  `json:"variables"`
 		Extensions    ijson.Value  `json:"extensions"`
 	}
+	if trimmed := bytes.TrimLeft(body, "\ufeff \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
+		return req, http.StatusBadRequest, badInput("lists of operations are refused: send each operation in a request of its own")
+	}
+	if tooManyValues(body) {
+		return req, http.StatusBadRequest, faultf(QueryTooLarge, "the body has more than %d JSON values, which is the most it can have", maxBodyValues)
+	}
 	if err := ijson.Unmarshal(body, &fields); err != nil {
-		if trimmed := bytes.TrimLeft(body, "\ufeff \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-			return req, http.StatusBadRequest, badInput("lists of operations are refused: send each operation in a request of its own")
-		}
 		return req, http.StatusBadRequest, badInput("the body must be a JSON object with the string query and, optionally, operationName, variables and extensions; %s", err)
 	}
 	for _, text := range []struct {
@@ -88,6 +91,31 @@ func readBody(body []byte) (req request, status int, err error) {
 		return req, http.StatusBadRequest, err
 	}
 	return req.complete(fields.Extensions)
+}
+
+// maxBodyValues is how many JSON values a body can have, at all depths together. The longest list of rows that a mutation takes comes to
+// less than half of it. What a body costs to decode grows with them far more than with its bytes.
+const maxBodyValues = 2000
+
+// tooManyValues says whether a JSON text has more than [maxBodyValues]. It only counts what begins or parts values outside of strings, and stops at the
+// limit, so that a text is refused before anything is decoded or kept.
+func tooManyValues(text []byte) bool {
+	values := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[', ',':
+			if values++; values > maxBodyValues {
+				return true
+			}
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return false
 }
 
 // readQuery reads the parameters of a URL.

@@ -260,6 +260,9 @@ func readMessage(body []byte) (m message, err error) {
 		ID      ijson.String `json:"id"`
 		Payload ijson.Value  `json:"payload"`
 	}
+	if tooManyValues(body) {
+		return m, fmt.Errorf("it has more than %d JSON values, which is the most it can have", maxBodyValues)
+	}
 	if err := ijson.Unmarshal(body, &fields); err != nil {
 		return m, fmt.Errorf("it must be a JSON object; %w", err)
 	}
