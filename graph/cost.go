@@ -13,6 +13,7 @@ import (
 const (
 	readCost     = 500  // of a field that reads the database by itself
 	historyCost  = 1000 // of a product's history: it reads the product as it is at that moment, and then what was
+	reportCost   = 5000 // of a report: it reads the days of all products
 	variantsCost = 10   // how many variants a product is taken to have; at most it has ten times as many
 )
 
@@ -48,6 +49,8 @@ func fieldCost(f *ast.Field, variables map[string]any) (base, times int) {
 	switch f.Name {
 	case "products", "stockMovements":
 		return read, pageSize(f.ArgumentMap(variables))
+	case "stockReport":
+		return reportCost, pageSize(f.ArgumentMap(variables))
 	case "nodes", "productVariants":
 		if f.ObjectDefinition != nil && f.ObjectDefinition.Name == "Query" {
 			return readCost, idCount(f.ArgumentMap(variables), "ids")

@@ -33,6 +33,7 @@ type fakes struct {
 	reservation func(productID, id uuid.UUID) (read.Reservation, bool, error)
 	stockAt     func(uuid.UUID, time.Time) (read.Stock, bool, error)
 	timeline    func(id uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error)
+	report      func(read.ReportFilter, read.ReportOrder, read.Range) (read.Page[read.ReportRow], error)
 	level       func(context.Context, uuid.UUID) inventory.Result
 	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
 
@@ -124,6 +125,13 @@ func (f *fakes) Timeline(_ context.Context, id uuid.UUID, from, to time.Time, ev
 		return nil, nil
 	}
 	return f.timeline(id, from, to, every)
+}
+
+func (f *fakes) Report(_ context.Context, where read.ReportFilter, order read.ReportOrder, page read.Range) (read.Page[read.ReportRow], error) {
+	if f.report == nil {
+		return read.Page[read.ReportRow]{}, nil
+	}
+	return f.report(where, order, page)
 }
 
 func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration) []inventory.Result {

@@ -130,6 +130,9 @@ func TestBadArguments(t *testing.T) {
 		{`stockMovements(types:[]){totalCount}`, "type"},
 		{`stockMovements(from:"2026-01-02T00:00:00Z",to:"2026-01-01T00:00:00Z"){totalCount}`, "after"},
 		{`stockMovements(from:"2026-01-02"){totalCount}`, "RFC 3339"},
+		{`stockReport(from:"2026-01-02T00:00:00Z",to:"2026-01-02T00:00:00Z"){totalCount}`, "after"},
+		{`stockReport(from:"2026-01-02T00:00:00Z",to:"2026-01-03T00:00:00Z",first:0){totalCount}`, "1 to 100"},
+		{`stockReport(from:"2026-01-02T00:00:00Z",to:"2026-01-03T00:00:00Z",productIds:["x"]){totalCount}`, "UUID"},
 		{`stockTimeline(productId:"` + idA + `",from:"2026-01-02T00:00:00Z",to:"2026-01-02T00:00:00Z",interval:DAY){start}`, "after"},
 	} {
 		got := post(t, h, "{f:"+test.field+"}", "")

@@ -54,6 +54,7 @@ type Histories interface {
 	Movement(ctx context.Context, productID uuid.UUID, version int64) (m read.Movement, ok bool, err error)
 	StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s read.Stock, ok bool, err error)
 	Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every read.Interval) ([]read.Bucket, error)
+	Report(ctx context.Context, where read.ReportFilter, order read.ReportOrder, page read.Range) (read.Page[read.ReportRow], error)
 }
 
 // Reservations reads reservations.

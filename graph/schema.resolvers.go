@@ -95,6 +95,10 @@ func (r *queryResolver) StockTimeline(ctx context.Context, productID string, fro
 	return r.timeline(ctx, productID, from, to, interval)
 }
 
+func (r *queryResolver) StockReport(ctx context.Context, from time.Time, to time.Time, productIds []string, orderBy *model.StockReportOrder, first *int64, after *string, last *int64, before *string) (*model.StockReportConnection, error) {
+	return r.report(ctx, from, to, productIds, orderBy, pageArgs{first, after, last, before})
+}
+
 func (r *subscriptionResolver) StockChanged(ctx context.Context, productIds []string) (<-chan *model.ProductStock, error) {
 	return r.stockChanged(ctx, productIds)
 }

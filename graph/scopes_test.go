@@ -29,7 +29,7 @@ import (
 // decided says of every field what a caller needs to see it: by type, then by scope, where "" is none. A new field of a type that isn't
 // closed as a whole has to be put here, so that nobody forgets to decide.
 var decided = map[string]map[string]string{
-	"Query":    {"": "product products productVariants node nodes _entities _service", auth.StockHistory: "reservation stockMovements stockTimeline"},
+	"Query":    {"": "product products productVariants node nodes _entities _service", auth.StockHistory: "reservation stockMovements stockTimeline stockReport"},
 	"Mutation": {auth.CatalogWrite: "createProduct updateProduct addProductVariant adjustStock bulkAdjustStock"},
 	"Product": {
 		"":                "id name description variants stock isOrderable stockStatus lowStockThreshold version createdAt updatedAt",
@@ -58,6 +58,9 @@ var decided = map[string]map[string]string{
 	"StockMovementConnection": {auth.StockHistory: "*"},
 	"StockMovementEdge":       {auth.StockHistory: "*"},
 	"StockBucket":             {auth.StockHistory: "*"},
+	"StockReportRow":          {auth.StockHistory: "*"},
+	"StockReportConnection":   {auth.StockHistory: "*"},
+	"StockReportEdge":         {auth.StockHistory: "*"},
 }
 
 // decision is the scope that a field was decided to need.

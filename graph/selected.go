@@ -81,6 +81,26 @@ func selects(ctx context.Context, typeName, name string) bool {
 	return at != nil && at.Selects(typeName, name)
 }
 
+// selectsWithin is selects for a type that is somewhere below the field.
+func selectsWithin(ctx context.Context, typeName, name string) bool {
+	at := selectedAt(ctx)
+	return at != nil && selectedWithin(at.Field, typeName, name)
+}
+
+func selectedWithin(f *plan.Field, typeName, name string) bool {
+	if f.Selects(typeName, name) {
+		return true
+	}
+	for _, selection := range f.Below() {
+		for _, below := range selection {
+			if selectedWithin(below, typeName, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // source is what plans read from: the functions behind the generated code.
 type source struct{ *Resolver }
 

@@ -87,6 +87,7 @@ type QueryResolver interface {
 	Reservation(ctx context.Context, productID string, reservationID string) (*model.Reservation, error)
 	StockMovements(ctx context.Context, productID *string, from *time.Time, to *time.Time, types []view.MovementType, first *int64, after *string, last *int64, before *string) (*model.StockMovementConnection, error)
 	StockTimeline(ctx context.Context, productID string, from time.Time, to time.Time, interval read.Interval) ([]*model.StockBucket, error)
+	StockReport(ctx context.Context, from time.Time, to time.Time, productIds []string, orderBy *model.StockReportOrder, first *int64, after *string, last *int64, before *string) (*model.StockReportConnection, error)
 }
 type SubscriptionResolver interface {
 	StockChanged(ctx context.Context, productIds []string) (<-chan *model.ProductStock, error)
@@ -128,6 +129,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		ec.unmarshalInputProductFilter,
 		ec.unmarshalInputProductOrder,
 		ec.unmarshalInputProductVariantInput,
+		ec.unmarshalInputStockReportOrder,
 		ec.unmarshalInputUpdateProductInput,
 		ec.unmarshalInputVariantAttributeInput,
 	)
@@ -421,6 +423,44 @@ type Query {
     """
     interval: TimelineInterval!
   ): [StockBucket!]! @requiresScopes(scopes: [["stock:history"]])
+  """
+  What happened to the stock of products in a span of whole days of UTC: a row a product that was there on one of them, which sums up
+  its timeline by the day.
+  """
+  stockReport(
+    """
+    The first day is the one that holds this instant.
+    """
+    from: DateTime!
+    """
+    The instant the last day ends at or holds: at most 3,660 days after ` + "`" + `from` + "`" + `.
+    """
+    to: DateTime!
+    """
+    Only of these products, at most 100.
+    """
+    productIds: [ID!]
+    """
+    Which rows come first. What was refused most, where it is absent.
+    """
+    orderBy: StockReportOrder
+    """
+    How many of the first, or of those after ` + "`" + `after` + "`" + `: 1 to 100. 20 where neither ` + "`" + `first` + "`" + ` nor ` + "`" + `last` + "`" + ` is given.
+    """
+    first: Int
+    """
+    The cursor to start behind.
+    """
+    after: String
+    """
+    How many of the last, or of those before ` + "`" + `before` + "`" + `: 1 to 100. Not together with ` + "`" + `first` + "`" + `.
+    """
+    last: Int
+    """
+    The cursor to end before.
+    """
+    before: String
+  ): StockReportConnection! @requiresScopes(scopes: [["stock:history"]])
 }
 
 """
@@ -1015,6 +1055,152 @@ type StockBucket @requiresScopes(scopes: [["stock:history"]]) {
   How many movements there were.
   """
   movements: Int!
+}
+
+"""
+The stock of a product over the days of a report. ` + "`" + `opening` + "`" + ` to ` + "`" + `maxAvailable` + "`" + ` are of what was available.
+"""
+type StockReportRow @requiresScopes(scopes: [["stock:history"]]) {
+  """
+  The product's UUID.
+  """
+  productId: ID!
+  """
+  The product; null where it went while the report was read.
+  """
+  product: Product
+  """
+  Available at the start of the first day.
+  """
+  opening: Int!
+  """
+  Available at the end of the last day, or now.
+  """
+  closing: Int!
+  """
+  The least that was available.
+  """
+  minAvailable: Int!
+  """
+  The most that was available.
+  """
+  maxAvailable: Int!
+  """
+  Units reserved.
+  """
+  reservedQuantity: Long!
+  """
+  Units released, by sagas or on expiry.
+  """
+  releasedQuantity: Long!
+  """
+  Units released on expiry: a part of ` + "`" + `releasedQuantity` + "`" + `.
+  """
+  expiredQuantity: Long!
+  """
+  The net change of the total, with the initial stock.
+  """
+  adjustedQuantity: Long!
+  """
+  Units asked for in requests that were refused with ` + "`" + `INSUFFICIENT_STOCK` + "`" + `: demand that was turned away.
+  """
+  refusedQuantity: Long!
+  """
+  How many such requests there were.
+  """
+  refusals: Int!
+  """
+  For how many seconds nothing was available, up to now. Nothing counts before the product was there.
+  """
+  outOfStockSeconds: Int!
+  """
+  How many movements there were.
+  """
+  movements: Int!
+}
+
+"""
+A page of a report.
+"""
+type StockReportConnection @requiresScopes(scopes: [["stock:history"]]) {
+  """
+  The rows with their cursors.
+  """
+  edges: [StockReportEdge!]!
+  """
+  The rows alone.
+  """
+  nodes: [StockReportRow!]!
+  """
+  Where the page lies in the report.
+  """
+  pageInfo: PageInfo!
+  """
+  How many rows the whole report has. Counted only when selected.
+  """
+  totalCount: Int!
+}
+
+"""
+A row in a report.
+"""
+type StockReportEdge @requiresScopes(scopes: [["stock:history"]]) {
+  """
+  The place of the row in the report, in the order asked for.
+  """
+  cursor: String!
+  """
+  The row.
+  """
+  node: StockReportRow!
+}
+
+"""
+The order of a report. Rows that are equal in it are ordered by the product's id.
+"""
+input StockReportOrder {
+  """
+  By what.
+  """
+  field: StockReportOrderField!
+  """
+  Which way.
+  """
+  direction: OrderDirection! = DESC
+}
+
+"""
+What a report can be ordered by.
+"""
+enum StockReportOrderField {
+  """
+  ` + "`" + `refusedQuantity` + "`" + `.
+  """
+  REFUSED
+  """
+  ` + "`" + `reservedQuantity` + "`" + `.
+  """
+  RESERVED
+  """
+  ` + "`" + `releasedQuantity` + "`" + `.
+  """
+  RELEASED
+  """
+  ` + "`" + `expiredQuantity` + "`" + `.
+  """
+  EXPIRED
+  """
+  ` + "`" + `outOfStockSeconds` + "`" + `.
+  """
+  OUT_OF_STOCK_TIME
+  """
+  ` + "`" + `movements` + "`" + `.
+  """
+  MOVEMENTS
+  """
+  The product's name, as in a dictionary: by the Unicode collation of the root locale.
+  """
+  NAME
 }
 
 """
@@ -1966,6 +2152,64 @@ func (ec *executionContext) childFields_StockMovementEdge(ctx context.Context, f
 	return nil, fmt.Errorf("no field named %q was found under type StockMovementEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_StockReportConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_StockReportConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_StockReportConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_StockReportConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_StockReportConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockReportConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_StockReportEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_StockReportEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_StockReportEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockReportEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_StockReportRow(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "productId":
+		return ec.fieldContext_StockReportRow_productId(ctx, field)
+	case "product":
+		return ec.fieldContext_StockReportRow_product(ctx, field)
+	case "opening":
+		return ec.fieldContext_StockReportRow_opening(ctx, field)
+	case "closing":
+		return ec.fieldContext_StockReportRow_closing(ctx, field)
+	case "minAvailable":
+		return ec.fieldContext_StockReportRow_minAvailable(ctx, field)
+	case "maxAvailable":
+		return ec.fieldContext_StockReportRow_maxAvailable(ctx, field)
+	case "reservedQuantity":
+		return ec.fieldContext_StockReportRow_reservedQuantity(ctx, field)
+	case "releasedQuantity":
+		return ec.fieldContext_StockReportRow_releasedQuantity(ctx, field)
+	case "expiredQuantity":
+		return ec.fieldContext_StockReportRow_expiredQuantity(ctx, field)
+	case "adjustedQuantity":
+		return ec.fieldContext_StockReportRow_adjustedQuantity(ctx, field)
+	case "refusedQuantity":
+		return ec.fieldContext_StockReportRow_refusedQuantity(ctx, field)
+	case "refusals":
+		return ec.fieldContext_StockReportRow_refusals(ctx, field)
+	case "outOfStockSeconds":
+		return ec.fieldContext_StockReportRow_outOfStockSeconds(ctx, field)
+	case "movements":
+		return ec.fieldContext_StockReportRow_movements(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StockReportRow", field.Name)
+}
+
 func (ec *executionContext) childFields_UpdateProductPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "product":
@@ -2517,6 +2761,76 @@ func (ec *executionContext) field_Query_stockMovements_args(ctx context.Context,
 		return nil, err
 	}
 	args["types"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int64, error) {
+			return ec.unmarshalOInt2ᚖint64(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg4
+	arg5, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "last",
+		func(ctx context.Context, v any) (*int64, error) {
+			return ec.unmarshalOInt2ᚖint64(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["last"] = arg6
+	arg7, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg7
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_stockReport_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "from",
+		func(ctx context.Context, v any) (time.Time, error) {
+			return ec.unmarshalNDateTime2timeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["from"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "to",
+		func(ctx context.Context, v any) (time.Time, error) {
+			return ec.unmarshalNDateTime2timeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["to"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "productIds",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["productIds"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "orderBy",
+		func(ctx context.Context, v any) (*model.StockReportOrder, error) {
+			return ec.unmarshalOStockReportOrder2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportOrder(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["orderBy"] = arg3
 	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "first",
 		func(ctx context.Context, v any) (*int64, error) {
 			return ec.unmarshalOInt2ᚖint64(ctx, v)
@@ -4844,6 +5158,50 @@ func (ec *executionContext) fieldContext_Query_stockTimeline(ctx context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_stockReport(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_stockReport(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().StockReport(ctx, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["productIds"].([]string), fc.Args["orderBy"].(*model.StockReportOrder), fc.Args["first"].(*int64), fc.Args["after"].(*string), fc.Args["last"].(*int64), fc.Args["before"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.StockReportConnection) graphql.Marshaler {
+			return ec.marshalNStockReportConnection2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_stockReport(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StockReportConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_stockReport_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query__entities(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6065,6 +6423,511 @@ func (ec *executionContext) fieldContext_StockMovementEdge_node(_ context.Contex
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _StockReportConnection_edges(ctx context.Context, field graphql.CollectedField, obj *model.StockReportConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockReportEdge) graphql.Marshaler {
+			return ec.marshalNStockReportEdge2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "StockReportConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StockReportEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _StockReportConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.StockReportConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.StockReportRow) graphql.Marshaler {
+			return ec.marshalNStockReportRow2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportRowᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "StockReportConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StockReportRow(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _StockReportConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.StockReportConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2ᚖproductᚑserviceᚋgraphᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "StockReportConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _StockReportConnection_totalCount(ctx context.Context, field graphql.CollectedField, obj *model.StockReportConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportConnection_totalCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TotalCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportConnection_totalCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportConnection", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *model.StockReportEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportEdge", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportEdge_node(ctx context.Context, field graphql.CollectedField, obj *model.StockReportEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.StockReportRow) graphql.Marshaler {
+			return ec.marshalNStockReportRow2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportRow(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "StockReportEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StockReportRow(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _StockReportRow_productId(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_productId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProductID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_productId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_product(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_product(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Product, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Product) graphql.Marshaler {
+			return ec.marshalOProduct2ᚖproductᚑserviceᚋgraphᚋmodelᚐProduct(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_product(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "StockReportRow",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Product(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _StockReportRow_opening(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_opening(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Opening, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_opening(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_closing(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_closing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Closing, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_closing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_minAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_minAvailable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MinAvailable, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_minAvailable(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_maxAvailable(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_maxAvailable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxAvailable, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_maxAvailable(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_reservedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_reservedQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ReservedQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_reservedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_releasedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_releasedQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ReleasedQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_releasedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_expiredQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_expiredQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiredQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_expiredQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_adjustedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_adjustedQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AdjustedQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_adjustedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_refusedQuantity(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_refusedQuantity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RefusedQuantity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNLong2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_refusedQuantity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Long does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_refusals(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_refusals(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Refusals, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_refusals(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_outOfStockSeconds(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_outOfStockSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OutOfStockSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_outOfStockSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func (ec *executionContext) _StockReportRow_movements(ctx context.Context, field graphql.CollectedField, obj *model.StockReportRow) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StockReportRow_movements(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Movements, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt2int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StockReportRow_movements(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StockReportRow", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func (ec *executionContext) _Subscription_stockChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
@@ -7960,6 +8823,47 @@ func (ec *executionContext) unmarshalInputProductVariantInput(ctx context.Contex
 	return it, nil
 }
 
+func (ec *executionContext) unmarshalInputStockReportOrder(ctx context.Context, obj any) (model.StockReportOrder, error) {
+	var it model.StockReportOrder
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["direction"]; !present {
+		asMap["direction"] = "DESC"
+	}
+
+	fieldsInOrder := [...]string{"field", "direction"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "field":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("field"))
+			data, err := ec.unmarshalNStockReportOrderField2productᚑserviceᚋprojectionᚋreadᚐReportField(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Field = data
+		case "direction":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("direction"))
+			data, err := ec.unmarshalNOrderDirection2productᚑserviceᚋgraphᚋmodelᚐOrderDirection(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Direction = data
+		}
+	}
+	return it, nil
+}
+
 func (ec *executionContext) unmarshalInputUpdateProductInput(ctx context.Context, obj any) (model.UpdateProductInput, error) {
 	var it model.UpdateProductInput
 	if obj == nil {
@@ -9325,6 +10229,28 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "stockReport":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Query_stockReport(ctx, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
 		case "_entities":
 			field := field
 
@@ -9770,6 +10696,205 @@ func (ec *executionContext) _StockMovementEdge(ctx context.Context, sel ast.Sele
 			}
 		case "node":
 			out.Values[i] = ec._StockMovementEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var stockReportConnectionImplementors = []string{"StockReportConnection"}
+
+func (ec *executionContext) _StockReportConnection(ctx context.Context, sel ast.SelectionSet, obj *model.StockReportConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, stockReportConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("StockReportConnection")
+		case "edges":
+			out.Values[i] = ec._StockReportConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._StockReportConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._StockReportConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "totalCount":
+			out.Values[i] = ec._StockReportConnection_totalCount(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var stockReportEdgeImplementors = []string{"StockReportEdge"}
+
+func (ec *executionContext) _StockReportEdge(ctx context.Context, sel ast.SelectionSet, obj *model.StockReportEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, stockReportEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("StockReportEdge")
+		case "cursor":
+			out.Values[i] = ec._StockReportEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._StockReportEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var stockReportRowImplementors = []string{"StockReportRow"}
+
+func (ec *executionContext) _StockReportRow(ctx context.Context, sel ast.SelectionSet, obj *model.StockReportRow) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, stockReportRowImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("StockReportRow")
+		case "productId":
+			out.Values[i] = ec._StockReportRow_productId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "product":
+			out.Values[i] = ec._StockReportRow_product(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "opening":
+			out.Values[i] = ec._StockReportRow_opening(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "closing":
+			out.Values[i] = ec._StockReportRow_closing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "minAvailable":
+			out.Values[i] = ec._StockReportRow_minAvailable(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxAvailable":
+			out.Values[i] = ec._StockReportRow_maxAvailable(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reservedQuantity":
+			out.Values[i] = ec._StockReportRow_reservedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "releasedQuantity":
+			out.Values[i] = ec._StockReportRow_releasedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "expiredQuantity":
+			out.Values[i] = ec._StockReportRow_expiredQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "adjustedQuantity":
+			out.Values[i] = ec._StockReportRow_adjustedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refusedQuantity":
+			out.Values[i] = ec._StockReportRow_refusedQuantity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refusals":
+			out.Values[i] = ec._StockReportRow_refusals(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "outOfStockSeconds":
+			out.Values[i] = ec._StockReportRow_outOfStockSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "movements":
+			out.Values[i] = ec._StockReportRow_movements(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -10978,6 +12103,85 @@ func (ec *executionContext) marshalNStockMovementType2productᚑserviceᚋprojec
 	return res
 }
 
+func (ec *executionContext) marshalNStockReportConnection2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportConnection(ctx context.Context, sel ast.SelectionSet, v *model.StockReportConnection) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._StockReportConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNStockReportEdge2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockReportEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNStockReportEdge2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNStockReportEdge2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportEdge(ctx context.Context, sel ast.SelectionSet, v *model.StockReportEdge) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._StockReportEdge(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNStockReportOrderField2productᚑserviceᚋprojectionᚋreadᚐReportField(ctx context.Context, v any) (read.ReportField, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := read.ReportField(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNStockReportOrderField2productᚑserviceᚋprojectionᚋreadᚐReportField(ctx context.Context, sel ast.SelectionSet, v read.ReportField) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNStockReportRow2ᚕᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportRowᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.StockReportRow) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNStockReportRow2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportRow(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNStockReportRow2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportRow(ctx context.Context, sel ast.SelectionSet, v *model.StockReportRow) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return ec._StockReportRow(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNStockStatus2productᚑserviceᚋproductᚐStockStatus(ctx context.Context, v any) (product.StockStatus, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := product.StockStatus(tmp)
@@ -11692,6 +12896,14 @@ func (ec *executionContext) marshalOStockMovementType2ᚕproductᚑserviceᚋpro
 	}
 
 	return ret
+}
+
+func (ec *executionContext) unmarshalOStockReportOrder2ᚖproductᚑserviceᚋgraphᚋmodelᚐStockReportOrder(ctx context.Context, v any) (*model.StockReportOrder, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputStockReportOrder(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalOStockStatus2ᚖproductᚑserviceᚋproductᚐStockStatus(ctx context.Context, v any) (*product.StockStatus, error) {

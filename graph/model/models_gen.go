@@ -352,6 +352,66 @@ type StockMovementEdge struct {
 	Node *StockMovement `json:"node"`
 }
 
+// A page of a report.
+type StockReportConnection struct {
+	// The rows with their cursors.
+	Edges []*StockReportEdge `json:"edges"`
+	// The rows alone.
+	Nodes []*StockReportRow `json:"nodes"`
+	// Where the page lies in the report.
+	PageInfo *PageInfo `json:"pageInfo"`
+	// How many rows the whole report has. Counted only when selected.
+	TotalCount int64 `json:"totalCount"`
+}
+
+// A row in a report.
+type StockReportEdge struct {
+	// The place of the row in the report, in the order asked for.
+	Cursor string `json:"cursor"`
+	// The row.
+	Node *StockReportRow `json:"node"`
+}
+
+// The order of a report. Rows that are equal in it are ordered by the product's id.
+type StockReportOrder struct {
+	// By what.
+	Field read.ReportField `json:"field"`
+	// Which way.
+	Direction OrderDirection `json:"direction"`
+}
+
+// The stock of a product over the days of a report. `opening` to `maxAvailable` are of what was available.
+type StockReportRow struct {
+	// The product's UUID.
+	ProductID string `json:"productId"`
+	// The product; null where it went while the report was read.
+	Product *Product `json:"product,omitempty"`
+	// Available at the start of the first day.
+	Opening int64 `json:"opening"`
+	// Available at the end of the last day, or now.
+	Closing int64 `json:"closing"`
+	// The least that was available.
+	MinAvailable int64 `json:"minAvailable"`
+	// The most that was available.
+	MaxAvailable int64 `json:"maxAvailable"`
+	// Units reserved.
+	ReservedQuantity int64 `json:"reservedQuantity"`
+	// Units released, by sagas or on expiry.
+	ReleasedQuantity int64 `json:"releasedQuantity"`
+	// Units released on expiry: a part of `releasedQuantity`.
+	ExpiredQuantity int64 `json:"expiredQuantity"`
+	// The net change of the total, with the initial stock.
+	AdjustedQuantity int64 `json:"adjustedQuantity"`
+	// Units asked for in requests that were refused with `INSUFFICIENT_STOCK`: demand that was turned away.
+	RefusedQuantity int64 `json:"refusedQuantity"`
+	// How many such requests there were.
+	Refusals int64 `json:"refusals"`
+	// For how many seconds nothing was available, up to now. Nothing counts before the product was there.
+	OutOfStockSeconds int64 `json:"outOfStockSeconds"`
+	// How many movements there were.
+	Movements int64 `json:"movements"`
+}
+
 // Changes to what is shown of a product. At least one must be given.
 type UpdateProductInput struct {
 	// The product's UUID.

@@ -62,75 +62,86 @@ func (r *Reader) ExportDays(ctx context.Context, where DayFilter, after DayID, e
 // days goes through a list in one generation.
 func (r *Reader) days(ctx context.Context, g store.Generation, where DayFilter, after DayID, each func(*Day) error) error {
 	now := r.now()
-	first, end, err := r.daySpan(ctx, g, where, now)
-	if err != nil || first >= end {
+	span, err := r.daySpan(ctx, g, where, now)
+	if err != nil {
 		return err
 	}
-	from := ""
+	products := bson.D{{Key: "$gte", Value: ""}}
 	if after != (DayID{}) {
-		from = after.ProductID.String()
+		products = bson.D{{Key: "$gte", Value: after.ProductID.String()}}
 	}
-	for {
-		page, err := r.dayProducts(ctx, g, where.ProductID, from)
+	if where.ProductID != uuid.Nil {
+		products = append(products, bson.E{Key: "$in", Value: bson.A{where.ProductID.String()}})
+	}
+	return r.eachDays(ctx, g, products, span, func(d *view.Document, stored *dayCursor) error {
+		w := dayWriter{each: each, at: span.first, end: span.end, now: now.Unix()}
+		if d.ID == after.ProductID.String() {
+			w.at = max(w.at, dayOf(after.Day)+1)
+		}
+		return w.product(ctx, g, d, stored)
+	})
+}
+
+// eachDays calls each with every product whose id meets a condition, in order, and with the days of a span in which something happened.
+func (r *Reader) eachDays(ctx context.Context, g store.Generation, products bson.D, span daySpan, each func(*view.Document, *dayCursor) error) error {
+	if span.first >= span.end {
+		return nil
+	}
+	for last := ""; ; {
+		page, err := r.dayProducts(ctx, g, products, last)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		stored, err := r.storedDays(ctx, g, page, first, end)
+		stored, err := r.storedDays(ctx, g, page, span)
 		if err != nil {
 			return err
 		}
 		for i := range page {
-			w := dayWriter{each: each, at: first, end: end, now: now.Unix()}
-			if page[i].ID == after.ProductID.String() {
-				w.at = max(first, dayOf(after.Day)+1)
-			}
-			if err = w.product(ctx, g, &page[i], stored); err != nil {
+			if err = each(&page[i], stored); err != nil {
 				break
 			}
 		}
 		if err = errors.Join(err, stored.close(ctx)); err != nil {
 			return err
 		}
-		from = page[len(page)-1].ID + "!" // just above it: no id is the beginning of another
+		last = page[len(page)-1].ID
 	}
 }
 
 func dayOf(t time.Time) int64 { return floor(t.Unix(), view.SecondsPerDay) / view.SecondsPerDay }
 
-// daySpan are the first day of a list and the one behind its last.
-func (r *Reader) daySpan(ctx context.Context, g store.Generation, where DayFilter, now time.Time) (first, end int64, err error) {
-	end = dayOf(now) + 1
+// daySpan is a span of days, by their numbers since 1970.
+type daySpan struct{ first, end int64 }
+
+func (r *Reader) daySpan(ctx context.Context, g store.Generation, where DayFilter, now time.Time) (daySpan, error) {
+	span := daySpan{end: dayOf(now) + 1}
 	if where.From != nil {
-		first = max(first, dayOf(*where.From))
+		span.first = max(0, dayOf(*where.From))
 	}
 	if where.To != nil {
-		end = min(end, dayOf(where.To.Add(-time.Microsecond))+1)
+		span.end = min(span.end, dayOf(where.To.Add(-time.Microsecond))+1)
 	}
 	if where.From != nil && where.To != nil && !where.To.After(*where.From) {
-		return 0, 0, nil
+		return daySpan{}, nil
 	}
 	if where.ProductID == uuid.Nil {
 		_, watermark, err := r.projected(ctx, g)
 		if err != nil {
-			return 0, 0, err
+			return daySpan{}, err
 		}
-		end = min(end, dayOf(view.TimeOf(watermark))+1)
+		span.end = min(span.end, dayOf(view.TimeOf(watermark))+1)
 	}
-	return first, end, nil
+	return span, nil
 }
 
-// dayProducts reads a page of the products whose days are listed, in order, from an id on.
-func (r *Reader) dayProducts(ctx context.Context, g store.Generation, only uuid.UUID, from string) ([]view.Document, error) {
-	span := bson.D{{Key: "$gte", Value: from}}
-	if only != uuid.Nil {
-		span = bson.D{{Key: "$gte", Value: max(from, only.String())}, {Key: "$lte", Value: only.String()}}
-	}
-	fields := bson.D{{Key: "name", Value: 1}, {Key: "sinceAt", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "today", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
+// dayProducts reads a page of the products whose ids meet a condition, in order, behind an id.
+func (r *Reader) dayProducts(ctx context.Context, g store.Generation, ids bson.D, behind string) ([]view.Document, error) {
+	fields := bson.D{{Key: "name", Value: 1}, {Key: "sortName", Value: 1}, {Key: "sinceAt", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "today", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
 	page := int64(productPage)
 	if !r.store.Server.Indexes { // each page costs a read of all days
 		page *= 50
 	}
-	cursor, err := g.Products.Find(ctx, append(store.ByID(span), bson.E{Key: "status", Value: view.Active}),
+	cursor, err := g.Products.Find(ctx, bson.D{{Key: "_id", Value: append(bson.D{{Key: "$gt", Value: behind}}, ids...)}, {Key: "status", Value: view.Active}},
 		r.many(ctx).SetSort(store.IDOnly).SetProjection(fields).SetLimit(page))
 	if err != nil {
 		return nil, fmt.Errorf("read the products of days: %w", err)
@@ -153,12 +164,12 @@ var (
 	dayFields       = bson.D{{Key: "hours", Value: 0}}
 )
 
-func (r *Reader) storedDays(ctx context.Context, g store.Generation, products []view.Document, first, end int64) (*dayCursor, error) {
+func (r *Reader) storedDays(ctx context.Context, g store.Generation, products []view.Document, span daySpan) (*dayCursor, error) {
 	ids := make(bson.A, len(products))
 	for i := range products {
 		ids[i] = products[i].ID
 	}
-	days := bson.D{{Key: "$gte", Value: view.Midnight(first)}, {Key: "$lt", Value: view.Midnight(end)}}
+	days := bson.D{{Key: "$gte", Value: view.Midnight(span.first)}, {Key: "$lt", Value: view.Midnight(span.end)}}
 	cursor, err := g.Days.Find(ctx, bson.D{{Key: "product", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "day", Value: days}},
 		r.many(ctx).SetSort(byProductAndDay).SetProjection(dayFields).SetBatchSize(4000))
 	if err != nil {

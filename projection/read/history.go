@@ -155,19 +155,11 @@ type Bucket struct {
 // nothing moved, zero before the product was created. It is nil for a product that isn't there. It returns [ErrBadRange] where to isn't after
 // from, or is more than [MaxHours] hours or [MaxDays] days after it.
 func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every Interval) ([]Bucket, error) {
-	width, most := int64(view.MicrosPerHour), int64(MaxHours)
-	switch every {
-	case Hourly:
-	case Daily:
-		width, most = view.MicrosPerDay, MaxDays
-	default:
-		return nil, fmt.Errorf("there is no interval %q: %w", every, ErrBadRange)
+	first, end, err := bucketSpan(from, to, every)
+	if err != nil {
+		return nil, err
 	}
-	first, end := floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
-	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.UTC().Year() < 1970 || view.TimeOf(end).Year() > 9999 {
-		return nil, fmt.Errorf("from %s to %s: to must be after from, at most %d times one %s after it, and the buckets between them in the years 1970 to 9999: %w",
-			stamp(from), stamp(to), most, every, ErrBadRange)
-	}
+	width := every.width()
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	g, d, ok, err := r.visible(ctx, productID)
@@ -189,6 +181,29 @@ func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to tim
 		buckets = append(buckets, w.next(start, width))
 	}
 	return buckets, nil
+}
+
+// width is how long the interval is, in microseconds: 0 where there is none such.
+func (i Interval) width() int64 {
+	return map[Interval]int64{Hourly: view.MicrosPerHour, Daily: view.MicrosPerDay}[i]
+}
+
+// bucketSpan is when the first bucket of a span begins, and when its last one ends.
+func bucketSpan(from, to time.Time, every Interval) (first, end int64, err error) {
+	width, most := every.width(), int64(MaxHours)
+	switch every {
+	case Hourly:
+	case Daily:
+		most = MaxDays
+	default:
+		return 0, 0, fmt.Errorf("there is no interval %q: %w", every, ErrBadRange)
+	}
+	first, end = floor(from.UnixMicro(), width), floor(to.UnixMicro()+width-1, width)
+	if !to.After(from) || to.UnixMicro()-from.UnixMicro() > most*width || from.UTC().Year() < 1970 || view.TimeOf(end).Year() > 9999 {
+		return 0, 0, fmt.Errorf("from %s to %s: to must be after from, at most %d times one %s after it, and the buckets between them in the years 1970 to 9999: %w",
+			stamp(from), stamp(to), most, every, ErrBadRange)
+	}
+	return first, end, nil
 }
 
 // timeline makes buckets of hours, one after the other.
