@@ -3,8 +3,11 @@ package inventory
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -280,19 +283,54 @@ func TestOneCallersEndIsItsOwn(t *testing.T) {
 	}
 }
 
+// The time of this test moves only when all wait: a busy machine changes nothing.
 func TestDeadlineOfTheCaller(t *testing.T) {
-	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
-	id := f.stock(1)[0]
-	f.read(id)
-	f.clock.Advance(time.Hour)
-	f.fault(simulator.Fault{Mode: simulator.Slow})
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	got := f.reader.Level(ctx, id, 0)
-	if ctx.Err() != nil {
-		t.Fatal("the answer came after the caller's deadline")
+	for _, c := range []struct {
+		name string
+		held bool
+		want Outcome
+	}{{"a stale level is at hand", true, Known}, {"nothing is known", false, Unavailable}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := withoutNetwork(t)
+				defer f.close()
+				id := f.stock(1)[0]
+				if c.held {
+					f.read(id)
+					time.Sleep(time.Hour)
+				}
+				f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 10_000})
+				const given = 100 * time.Millisecond
+				ctx, cancel := context.WithTimeout(context.Background(), given)
+				defer cancel()
+				begun := time.Now()
+				got := f.reader.Level(ctx, id, 0)
+				if took := time.Since(begun); took != given-answerMargin || ctx.Err() != nil {
+					t.Errorf("the answer came after %s of the caller's %s; %s are to be left", took, given, answerMargin)
+				}
+				if got.Outcome != c.want || got.Stale != c.held || (c.held && got.Level.Source != StaleFallback) {
+					t.Errorf("got %+v", got)
+				}
+			})
+		})
 	}
-	if got.Outcome != Known || !got.Stale || got.Level.Source != StaleFallback {
-		t.Fatalf("got %+v", got)
+}
+
+// withoutNetwork is a fixture whose client calls the simulated service itself, as a bubble of synctest needs it. The test closes it.
+func withoutNetwork(t *testing.T) *fixture {
+	t.Helper()
+	sim, err := simulator.New(simulator.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	f := &fixture{t: t, sim: sim, cfg: defaults(t, "http://inventory.example"), logs: &syncBuffer{}}
+	f.cfg.Wrap = func(http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			sim.ServeHTTP(w, r)
+			return w.Result(), r.Context().Err()
+		})
+	}
+	f.open()
+	return f
 }
