@@ -220,10 +220,8 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	initializer := inventory.NewInitializer(neighbour.client, records{log, service}, neighbour.reader.Put, s.metrics)
 	service.Created = initializer.Kick
 	life.start("initializer", untilStopped(initializer.Run))
-	sweeper := &command.Sweeper{Service: service, Leases: leases, Every: time.Second / 2, Log: s.log}
-	life.start("sweeper", sweeper.Run)
-	janitor := &command.Janitor{Store: log, Leases: leases, Retention: time.Duration(s.Kafka.Retention), Log: s.log, Cursors: documents.Checkpoints}
-	life.start("janitor", janitor.Run)
+	life.start("sweeper", command.NewSweeper(service, leases, time.Second/2, s.log).Run)
+	life.start("janitor", command.NewJanitor(log, leases, time.Duration(s.Kafka.Retention), documents.Checkpoints, s.log).Run)
 	if s.AuditRate > 0 {
 		life.start("auditor", newAuditor(log, documents, leases, s.AuditRate, s.metrics, s.log).run)
 	}
@@ -309,11 +307,10 @@ func (s *server) announce(life *lifecycle, log *eventstore.Store, leases *events
 		return err
 	}
 	life.closing("webhook", func(context.Context) error { webhook.Close(); return nil })
-	announcer := &command.Announcer{Log: log, Leases: leases, Wake: log.Committed(), Logger: s.log,
-		Announce: func(ctx context.Context, e command.InventoryEvent) error {
-			return webhook.Deliver(ctx, inventoryEvent(e))
-		}}
-	life.start("announcer", announcer.Run)
+	announce := func(ctx context.Context, e command.InventoryEvent) error {
+		return webhook.Deliver(ctx, inventoryEvent(e))
+	}
+	life.start("announcer", command.NewAnnouncer(log, leases, log.Committed(), announce, s.log).Run)
 	return nil
 }
 

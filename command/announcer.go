@@ -27,13 +27,11 @@ type Announcements interface {
 // Announcer tells of the inventory events in the log: of each at least once, in order per product, and also of those that were committed while
 // nobody could be told. Shards don't wait for each other. What was in the log before the first announcer ran is not told.
 type Announcer struct {
-	Log    Announcements
-	Leases LeaseHolder
-	Wake   <-chan struct{} // a hint that the log has grown
-	Logger *slog.Logger
-
-	// Announce returns when nothing more is to be done about an event, and with an error only when the context has ended.
-	Announce func(context.Context, InventoryEvent) error
+	events   Announcements
+	leases   LeaseHolder
+	wake     <-chan struct{}
+	announce func(context.Context, InventoryEvent) error
+	log      *slog.Logger
 
 	shards map[int16]*announced
 	ended  chan *announced // those whose page is told
@@ -47,18 +45,24 @@ type announced struct {
 	cancel context.CancelFunc // ends the page under way
 }
 
+// NewAnnouncer prepares an announcer; Run starts it. wake is a hint that the log has grown, such as eventstore.Store.Committed gives. announce
+// returns when nothing more is to be done about an event, and with an error only when the context has ended.
+func NewAnnouncer(a Announcements, l LeaseHolder, wake <-chan struct{}, announce func(context.Context, InventoryEvent) error, log *slog.Logger) *Announcer {
+	return &Announcer{events: a, leases: l, wake: wake, announce: announce, log: log}
+}
+
 // Run announces until the context ends. It tries again for ever.
 func (a *Announcer) Run(ctx context.Context) error {
 	a.shards, a.ended = map[int16]*announced{}, make(chan *announced)
 	defer a.pages.Wait()
 	for attempt := 0; ; {
-		changed := a.Leases.Changed()
+		changed := a.leases.Changed()
 		err := a.begin(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			a.Logger.WarnContext(ctx, "inventory events could not be read from the log; it is tried again", "attempt", attempt, "error", err)
+			a.log.WarnContext(ctx, "inventory events could not be read from the log; it is tried again", "attempt", attempt, "error", err)
 			pause(ctx, attempt)
 			attempt++
 			continue
@@ -67,7 +71,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		poll := time.NewTimer(announcePoll)
 		select {
 		case <-ctx.Done():
-		case <-a.Wake:
+		case <-a.wake:
 		case <-changed:
 		case <-poll.C:
 		case s := <-a.ended:
@@ -91,7 +95,7 @@ func (a *Announcer) begin(ctx context.Context) error {
 	if len(cursors) == 0 {
 		return nil
 	}
-	records, err := a.Log.InventoryTail(ctx, cursors, announcePage)
+	records, err := a.events.InventoryTail(ctx, cursors, announcePage)
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ func (a *Announcer) begin(ctx context.Context) error {
 func (a *Announcer) adopt(ctx context.Context) error {
 	held := map[int16]*announced{}
 	var fresh []*announced
-	for _, lease := range a.Leases.Held(AnnouncerRole) {
+	for _, lease := range a.leases.Held(AnnouncerRole) {
 		if s := a.shards[lease.Shard]; s != nil && s.lease.Epoch == lease.Epoch {
 			held[lease.Shard] = s
 			continue
@@ -131,7 +135,7 @@ func (a *Announcer) adopt(ctx context.Context) error {
 		}
 	}
 	if len(fresh) > 0 {
-		tips, err := a.Log.Positions(ctx)
+		tips, err := a.events.Positions(ctx)
 		if err != nil {
 			return err
 		}
@@ -157,18 +161,18 @@ func (a *Announcer) tell(ctx context.Context, s *announced, page []eventstore.Re
 	for _, r := range page {
 		e, err := inventoryEventOf(r)
 		if err == nil {
-			if err = a.Announce(ctx, e); err != nil {
+			if err = a.announce(ctx, e); err != nil {
 				break
 			}
 		} else {
-			a.Logger.ErrorContext(ctx, "an inventory event in the log can't be read, and isn't announced", "shard", r.Shard, "pos", r.Pos, "error", err)
+			a.log.ErrorContext(ctx, "an inventory event in the log can't be read, and isn't announced", "shard", r.Shard, "pos", r.Pos, "error", err)
 		}
 		s.lease.Pos = r.Pos
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relayGrace)
 	defer cancel()
 	if err := a.checkpoint(ctx, s); err != nil {
-		a.Logger.WarnContext(ctx, "how far inventory events are announced could not be saved; some may be announced again", "shard", s.lease.Shard, "error", err)
+		a.log.WarnContext(ctx, "how far inventory events are announced could not be saved; some may be announced again", "shard", s.lease.Shard, "error", err)
 	}
 }
 
@@ -176,7 +180,7 @@ func (a *Announcer) checkpoint(ctx context.Context, s *announced) error {
 	if s.lease.Pos == 0 {
 		return nil
 	}
-	if _, err := a.Log.Checkpoint(ctx, AnnouncerRole, []eventstore.Lease{s.lease}); err != nil {
+	if _, err := a.events.Checkpoint(ctx, AnnouncerRole, []eventstore.Lease{s.lease}); err != nil {
 		return fmt.Errorf("save a checkpoint: %w", err)
 	}
 	return nil

@@ -82,7 +82,7 @@ func (l *fakeLog) note(t *testing.T, productID uuid.UUID) uuid.UUID {
 
 func startAnnouncer(t *testing.T, l *fakeLog, to *listener) func() {
 	t.Helper()
-	a := &Announcer{Log: l, Leases: l, Wake: l.wake, Logger: quiet, Announce: to.announce}
+	a := NewAnnouncer(l, l, l.wake, to.announce, quiet)
 	return run(t, a.Run)
 }
 
@@ -134,12 +134,12 @@ func TestALostLeaseEndsAnnouncing(t *testing.T) {
 	stuck.away[event] = true
 	l.succeed()
 	begun, ended := make(chan struct{}), make(chan error, 1)
-	a := &Announcer{Log: l, Leases: l, Wake: l.wake, Logger: quiet, Announce: func(ctx context.Context, e InventoryEvent) error {
+	a := NewAnnouncer(l, l, l.wake, func(ctx context.Context, e InventoryEvent) error {
 		close(begun)
 		err := stuck.announce(ctx, e)
 		ended <- err
 		return err
-	}}
+	}, quiet)
 	stop := run(t, a.Run)
 	defer stop()
 	<-begun

@@ -16,13 +16,11 @@ const JanitorRole = "janitor"
 // by the hour, because histories show it.
 // Events are never forgotten.
 type Janitor struct {
-	Store     *eventstore.Store
-	Leases    LeaseHolder
-	Retention time.Duration
-	Log       *slog.Logger
-
-	// Cursors returns, for each reader of the log but the relay, how far it has read each shard.
-	Cursors func(context.Context) ([]eventstore.Cursor, error)
+	store     *eventstore.Store
+	leases    LeaseHolder
+	retention time.Duration
+	cursors   func(context.Context) ([]eventstore.Cursor, error)
+	log       *slog.Logger
 }
 
 // forgettable are the facts that say no more than that a command came and nothing changed.
@@ -59,6 +57,11 @@ const (
 	pruneBite  = 5000
 )
 
+// NewJanitor prepares a janitor; Run starts it. cursors returns, for each reader of the log but the relay, how far it has read each shard.
+func NewJanitor(s *eventstore.Store, l LeaseHolder, retention time.Duration, cursors func(context.Context) ([]eventstore.Cursor, error), log *slog.Logger) *Janitor {
+	return &Janitor{store: s, leases: l, retention: retention, cursors: cursors, log: log}
+}
+
 // Run prunes until the context ends, in small bites.
 func (j *Janitor) Run(ctx context.Context) error {
 	for wait := time.Duration(0); ; {
@@ -68,12 +71,12 @@ func (j *Janitor) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		wait = pruneEvery
-		if len(j.Leases.Held(JanitorRole)) == 0 {
+		if len(j.leases.Held(JanitorRole)) == 0 {
 			continue
 		}
 		n, err := j.prune(ctx)
 		if err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "old commands could not be forgotten; it is tried again", "error", err)
+			j.log.WarnContext(ctx, "old commands could not be forgotten; it is tried again", "error", err)
 		}
 		if n > 0 {
 			wait = time.Second / 10 // there may be more
@@ -82,11 +85,11 @@ func (j *Janitor) Run(ctx context.Context) error {
 }
 
 func (j *Janitor) prune(ctx context.Context) (int64, error) {
-	read, err := j.Cursors(ctx)
+	read, err := j.cursors(ctx)
 	if err != nil {
 		return 0, err
 	}
-	sent, err := j.Store.Checkpoints(ctx, RelayRole)
+	sent, err := j.store.Checkpoints(ctx, RelayRole)
 	if err != nil {
 		return 0, err
 	}
@@ -97,5 +100,5 @@ func (j *Janitor) prune(ctx context.Context) (int64, error) {
 	for i, c := range read {
 		read[i].Pos = min(c.Pos, relayed[c.Shard])
 	}
-	return j.Store.Prune(ctx, j.Retention+forgetLater, forgettable, read, pruneBite, refusals)
+	return j.store.Prune(ctx, j.retention+forgetLater, forgettable, read, pruneBite, refusals)
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 
 	"github.com/google/uuid"
@@ -22,9 +21,9 @@ func TestTheJanitorForgetsCommandsAndKeepsEvents(t *testing.T) {
 	}
 	tell(t, w, uuid.New(), id, product.Reserve{ReservationID: uuid.New(), Quantity: 1})
 
-	j := &Janitor{Store: store, Retention: -forgetLater, Log: slog.New(slog.DiscardHandler), Cursors: func(ctx context.Context) ([]eventstore.Cursor, error) {
+	j := NewJanitor(store, nil, -forgetLater, func(context.Context) ([]eventstore.Cursor, error) {
 		return []eventstore.Cursor{{Shard: eventstore.ShardOf(id), Pos: 100}}, nil
-	}}
+	}, quiet)
 	if _, err := j.prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}

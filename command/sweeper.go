@@ -8,16 +8,15 @@ import (
 
 	"github.com/google/uuid"
 
-	"product-service/eventstore"
 	"product-service/product"
 )
 
 // Sweeper releases expired reservations, and withdraws what an instance that died left unconfirmed.
 type Sweeper struct {
-	Service *Service
-	Leases  *eventstore.Leases
-	Every   time.Duration
-	Log     *slog.Logger
+	service *Service
+	leases  LeaseHolder
+	every   time.Duration
+	log     *slog.Logger
 }
 
 // SweeperRole is the lease that one instance sweeps under. It only saves work: sweeping twice is harmless.
@@ -25,14 +24,19 @@ const SweeperRole = "sweeper"
 
 const sweepLimit = 1000
 
+// NewSweeper prepares a sweeper; Run starts it. It looks for what is due every so often.
+func NewSweeper(s *Service, l LeaseHolder, every time.Duration, log *slog.Logger) *Sweeper {
+	return &Sweeper{service: s, leases: l, every: every, log: log}
+}
+
 // Run sweeps until the context ends.
 func (s *Sweeper) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		more := false
-		if len(s.Leases.Held(SweeperRole)) > 0 {
+		if len(s.leases.Held(SweeperRole)) > 0 {
 			swept, err := s.sweep(ctx)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
-				s.Log.WarnContext(ctx, "expired reservations could not be released; they are tried again", "error", err)
+				s.log.WarnContext(ctx, "expired reservations could not be released; they are tried again", "error", err)
 			}
 			more = err == nil && swept == sweepLimit
 		}
@@ -41,7 +45,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(s.Every):
+		case <-time.After(s.every):
 		}
 	}
 	return nil
@@ -49,14 +53,14 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // sweep nominates; the writer decides on each reservation as it then is.
 func (s *Sweeper) sweep(ctx context.Context) (int, error) {
-	due, err := s.Service.Store.Expiring(ctx, sweepLimit)
+	due, err := s.service.Store.Expiring(ctx, sweepLimit)
 	if err != nil {
 		return 0, err
 	}
 	settled := make(chan Answer, len(due))
 	for _, key := range due {
 		r := &Request{ProductID: key.ProductID, Command: product.Expire{ReservationID: key.ReservationID}, Settle: func(a Answer) { settled <- a }}
-		if err := s.Service.Writer.Submit(ctx, r); err != nil {
+		if err := s.service.Writer.Submit(ctx, r); err != nil {
 			return 0, err
 		}
 	}
@@ -68,15 +72,15 @@ func (s *Sweeper) sweep(ctx context.Context) (int, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
-	if err != nil || !s.Service.Rollback {
+	if err != nil || !s.service.Rollback {
 		return len(due), err
 	}
-	left, err := s.Service.Store.Unconfirmed(ctx, 2*s.Service.RollbackAfter, sweepLimit)
+	left, err := s.service.Store.Unconfirmed(ctx, 2*s.service.RollbackAfter, sweepLimit)
 	if err != nil {
 		return 0, err
 	}
 	for _, v := range left {
-		if err := s.Service.Withdraw(ctx, v.ProductID, []uuid.UUID{v.VariantID}, product.Origin{}); err != nil {
+		if err := s.service.Withdraw(ctx, v.ProductID, []uuid.UUID{v.VariantID}, product.Origin{}); err != nil {
 			return 0, err
 		}
 	}
