@@ -66,7 +66,7 @@ var layers = []layer{
 	{
 		name: "graph", ours: []string{"graph/auth", "product", "projection/read", "projection/view", "integration/inventory", "correlation", "ijson"},
 		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
-			"github.com/coder/websocket", "github.com/gorilla/websocket", "golang.org/x/time"),
+			"github.com/coder/websocket", "github.com/gorilla/websocket", "golang.org/x/time", "github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress/zstd"),
 	},
 	{name: "graph/auth", foreign: with("github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset")},
 	{

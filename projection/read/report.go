@@ -102,7 +102,7 @@ func (r *Reader) report(ctx context.Context, g store.Generation, where ReportFil
 		products = bson.D{{Key: "$in", Value: distinct(where.ProductIDs)}}
 	}
 	var row ReportRow
-	add := func(d *Day) error {
+	add := func(d *Day) error { //nolint:unparam // a dayWriter stops at the errors of others
 		if row.ProductID == uuid.Nil {
 			row = ReportRow{ProductID: d.ProductID, Bucket: d.Bucket}
 			return nil
