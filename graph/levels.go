@@ -61,7 +61,8 @@ func levelLoadsOf(ctx context.Context) *levelLoads {
 }
 
 // lookAhead reports the data of the root field that ctx is under, so that the levels selected below it can be loaded. A root field reports once:
-// what a second field below it finds (a mutation's payload can be asked for its product twice) is loaded by the levels themselves.
+// what a second field below it finds (a mutation's payload can be asked for its product twice) is loaded by the levels themselves. Products that aren't
+// there may be nil.
 func lookAhead(ctx context.Context, products []*read.Product, variants []plan.Variant) {
 	l := levelLoadsOf(ctx)
 	if l == nil {
@@ -113,6 +114,9 @@ func (w *lookAheadWalk) products(selected plan.Selection, products []*read.Produ
 		}
 		var variants []plan.Variant
 		for _, p := range products {
+			if p == nil {
+				continue // it isn't there
+			}
 			for i := range p.Variants {
 				variants = append(variants, plan.Variant{Variant: &p.Variants[i], Product: p})
 			}
