@@ -64,6 +64,7 @@ func (s *socket) subscribe(m message) (websocket.StatusCode, string) {
 
 // run runs an operation to its end, or until it follows something.
 func (s *socket) run(op *operation, req request) {
+	defer s.closeOnPanic()
 	ctx, cancel := context.WithTimeout(op.ctx, s.h.config.Timeout)
 	defer cancel()
 	var a answer
@@ -112,6 +113,7 @@ func (s *socket) tell(op *operation) {
 
 // sendNews sends what operations have to send, in turns, until none has anything.
 func (s *socket) sendNews() {
+	defer s.closeOnPanic()
 	for {
 		s.mu.Lock()
 		if len(s.news) == 0 {

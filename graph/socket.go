@@ -200,14 +200,18 @@ func (s *socket) ping() {
 	}
 }
 
+// closeOnPanic is deferred by goroutines of the socket: a panic of one closes the socket, and ends nothing else. The log has its cause, and the
+// client learns that it is the server's fault.
+func (s *socket) closeOnPanic() {
+	if cause := recover(); cause != nil {
+		s.h.presenter.log.ErrorContext(s.ctx, "a WebSocket was closed by a panic", "error", recovered(s.ctx, cause))
+		s.close(closeInternalError, "Internal server error")
+	}
+}
+
 // read takes messages in until the socket closes.
 func (s *socket) read() {
-	defer func() {
-		if cause := recover(); cause != nil {
-			s.h.presenter.log.ErrorContext(s.ctx, "a message could not be handled", "error", recovered(s.ctx, cause))
-			s.close(closeInternalError, "Internal server error")
-		}
-	}()
+	defer s.closeOnPanic()
 	for {
 		body, code, err := s.next()
 		switch {
@@ -329,9 +333,10 @@ func (s *socket) init(payload json.RawMessage) (websocket.StatusCode, string) {
 	if err != nil {
 		return closeForbidden, "Forbidden: " + err.Error()
 	}
+	admitted := s.admit(caller) // without the lock, which a panic would leave held
 	s.mu.Lock()
 	s.acked, s.caller = true, caller
-	s.admitted, s.admit = s.admit(caller), nil
+	s.admitted, s.admit = admitted, nil
 	if ends := caller.Ends(time.Now()); !ends.IsZero() && s.ctx.Err() == nil {
 		s.awaited = time.AfterFunc(time.Until(ends), func() { s.close(closeForbidden, "Forbidden: the token has expired") })
 	}

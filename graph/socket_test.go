@@ -843,3 +843,24 @@ func TestShutdownWaitsForNobody(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 }
+
+const secret = "the password is 12345"
+
+// A resolver that panics fails its operation, and nothing else of the socket. The client is told no more than that.
+func TestPanicOfAResolverFailsItsOperation(t *testing.T) {
+	s := serveLive(t, &fakes{byIDs: func([]uuid.UUID) ([]*read.Product, error) { panic(secret) }}, nil)
+	client := s.connected(t)
+	for _, query := range []string{`{ product(id: "` + someID + `") { name } }`, `{ __typename a: products { nodes { id } } node(id: "` + someID + `") { id } }`} {
+		client.begin("1", query, "")
+		if got := client.hear(); got.Type != "next" || strings.Contains(string(got.Payload), "password") || !strings.Contains(string(got.Payload), string(InternalServerError)) && query[2] == 'p' {
+			t.Errorf("%s: %+v: %s", query, got.Type, got.Payload)
+		}
+		if got := client.hear(); got.Type != "complete" {
+			t.Errorf("%s: then came %+v", query, got)
+		}
+	}
+	client.say(`{"type":"ping"}`)
+	if got := client.hear(); got.Type != "pong" {
+		t.Errorf("the socket goes on with %+v", got)
+	}
+}
