@@ -65,7 +65,7 @@ func listen(t *testing.T, s *store.Store, l *projectiontest.Log) *told {
 			t.Error(err)
 		}
 	})
-	projectiontest.Within(t, 20*time.Second, func() bool { return c.resets() > 0 }) // it has begun
+	projectiontest.Within(t, time.Minute, func() bool { return c.resets() > 0 }) // it has begun
 	return c
 }
 
@@ -102,7 +102,7 @@ func TestChangesOfAnotherProcessAreTold(t *testing.T) {
 			if got := here.of(id); !slices.Contains(got, version) {
 				t.Fatalf("here was told of %v, not of %d", got, version)
 			}
-			projectiontest.Within(t, 20*time.Second, func() bool { return slices.Contains(there.of(id), version) })
+			projectiontest.Within(t, time.Minute, func() bool { return slices.Contains(there.of(id), version) })
 		}
 		if got := there.of(projectiontest.ID(0xaa, 0)); len(got) > 0 {
 			t.Errorf("of a product that didn't change was told %v", got)
@@ -128,7 +128,7 @@ func TestOwnChangesAreToldOnce(t *testing.T) {
 		if err := projectiontest.Drain(t.Context(), project(t, mine, l, &projectiontest.Leases{Epoch: 2})); err != nil { // it has taken over
 			t.Fatal(err)
 		}
-		projectiontest.Within(t, 20*time.Second, func() bool { return len(all.of(theirs)) > 0 }) // and so what came before it
+		projectiontest.Within(t, time.Minute, func() bool { return len(all.of(theirs)) > 0 }) // and so what came before it
 		if got := all.of(own); len(got) != 1 {
 			t.Errorf("of the own change was told %v", got)
 		}
@@ -159,7 +159,7 @@ func TestManyChangesAreToldAsOne(t *testing.T) {
 	if err := mine.SaveCheckpoints(t.Context(), g.Name, map[int16]store.Checkpoint{7: c}); err != nil {
 		t.Fatal(err)
 	}
-	projectiontest.Within(t, 20*time.Second, func() bool { return all.resets() > before })
+	projectiontest.Within(t, time.Minute, func() bool { return all.resets() > before })
 }
 
 // When another generation is read anything may differ, and it is that one that is followed.

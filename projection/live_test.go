@@ -252,7 +252,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	done := make(chan error, 1)
 	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
 	go func() { done <- p.Run(ctx) }()
-	projectiontest.Within(t, 20*time.Second, func() bool {
+	projectiontest.Within(t, time.Minute, func() bool {
 		saved, err := s.LoadCheckpoints(ctx, "1")
 		last, _ := l.Positions(ctx)
 		for n, c := range saved {

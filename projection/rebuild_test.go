@@ -62,7 +62,7 @@ func TestRebuildBesideTheLiveView(t *testing.T) {
 			t.Fatalf("a second rebuild while the first may be alive: %v", err)
 		}
 		if phase == "clean up" { // the lock outlives the time in which everybody notices the change
-			projectiontest.Within(t, 20*time.Second, func() bool { return projectiontest.ChangedOver(t, s) })
+			projectiontest.Within(t, time.Minute, func() bool { return projectiontest.ChangedOver(t, s) })
 		}
 		projectiontest.Expire(t, s)
 	}
@@ -201,12 +201,12 @@ func TestAnotherShapeIsRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { done <- project(t, upgraded, l, &projectiontest.Leases{Epoch: 2}).Run(ctx) }()
-	projectiontest.Within(t, 20*time.Second, func() bool {
+	projectiontest.Within(t, time.Minute, func() bool {
 		m, err := s.LoadMeta(ctx)
 		return err == nil && m.Generation == "2" && m.Schema == view.Schema
 	})
 	l.Do(projectiontest.ID(0xaa, 0), time.Second, product.AdjustStock{Delta: 1, Reason: "later"})
-	projectiontest.Within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 9) == nil })
+	projectiontest.Within(t, time.Minute, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 9) == nil })
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestTheSameShapeIsNotRebuilt(t *testing.T) {
 	}
 	defer func() { _ = other.Close(context.Background()) }()
 	r := read.NewReader(other, nil)
-	projectiontest.Within(t, 20*time.Second, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 1) == nil })
+	projectiontest.Within(t, time.Minute, func() bool { return r.WaitFor(ctx, projectiontest.ID(0xaa, 0), 1) == nil })
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
