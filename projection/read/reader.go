@@ -88,10 +88,11 @@ type Reader struct {
 	now         func() time.Time
 	kept        *kept
 
-	lists    store.Flights[Page[Product]]
-	single   store.Flights[*Product]
-	several  store.Flights[map[uuid.UUID]*Product]
-	variants store.Flights[map[uuid.UUID]*Variant]
+	lists     store.Flights[Page[Product]]
+	single    store.Flights[*Product]
+	histories store.Flights[[]view.Movement]
+	several   store.Flights[map[uuid.UUID]*Product]
+	variants  store.Flights[map[uuid.UUID]*Variant]
 }
 
 // NewReader returns a reader. correlation gives the id of the request a read belongs to, which MongoDB's log and profiler then show; it may be nil.

@@ -31,32 +31,9 @@ type Reservation struct {
 func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.UUID) (found Reservation, ok bool, err error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	g, err := r.store.Generation(ctx)
+	rows, err := r.rowsNaming(ctx, productID, reservationID)
 	if err != nil {
 		return Reservation{}, false, err
-	}
-	d, _, err := r.document(ctx, g, productID, withTail) // before the blocks: what isn't in its tail any more is in one
-	if err != nil {
-		return Reservation{}, false, err
-	}
-	rows, err := d.Tail.Movements(productID)
-	if err != nil {
-		return Reservation{}, false, err
-	}
-	c, err := g.Movements.Find(ctx, r.blocksWith(g, productID, reservationID), r.many(ctx).SetProjection(bson.D{{Key: "rows", Value: 1}}))
-	if err != nil {
-		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
-	}
-	var blocks []view.Block
-	if err := c.All(ctx, &blocks); err != nil {
-		return Reservation{}, false, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
-	}
-	for _, b := range blocks {
-		more, err := b.Rows.Movements(productID)
-		if err != nil {
-			return Reservation{}, false, err
-		}
-		rows = append(rows, more...)
 	}
 	rows = slices.DeleteFunc(rows, func(m view.Movement) bool { return m.Reservation != reservationID })
 	slices.SortFunc(rows, func(a, b view.Movement) int { return int(a.Pos - b.Pos) })
@@ -66,6 +43,52 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 		found.fold(&rows[i])
 	}
 	return found, len(rows) > 0, nil
+}
+
+// rowsNaming reads the movements of a product that may name a reservation. A server without indexes reads all of the product's for it: those who
+// ask at the same time share that.
+func (r *Reader) rowsNaming(ctx context.Context, productID, reservationID uuid.UUID) ([]view.Movement, error) {
+	read := func(ctx context.Context) ([]view.Movement, error) {
+		ctx, cancel := r.bounded(ctx)
+		defer cancel()
+		return r.readRows(ctx, productID, reservationID)
+	}
+	if r.store.Server.Indexes {
+		return read(ctx)
+	}
+	shared, err := r.histories.Do(ctx, productID.String(), read)
+	return slices.Clone(shared), err
+}
+
+func (r *Reader) readRows(ctx context.Context, productID, reservationID uuid.UUID) ([]view.Movement, error) {
+	g, err := r.store.Generation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := r.document(ctx, g, productID, withTail) // before the blocks: what isn't in its tail any more is in one
+	if err != nil {
+		return nil, err
+	}
+	rows, err := d.Tail.Movements(productID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := g.Movements.Find(ctx, r.blocksWith(g, productID, reservationID), r.many(ctx).SetProjection(bson.D{{Key: "rows", Value: 1}}))
+	if err != nil {
+		return nil, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
+	}
+	var blocks []view.Block
+	if err := c.All(ctx, &blocks); err != nil {
+		return nil, fmt.Errorf("read reservation %s of product %s: %w", reservationID, productID, err)
+	}
+	for _, b := range blocks {
+		more, err := b.Rows.Movements(productID)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
 }
 
 // blocksWith is the condition for the blocks that may name a reservation. Those of another shape may name it in another way: there it is every block of
