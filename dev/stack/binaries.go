@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -117,6 +118,7 @@ func fetch(ctx context.Context, as *account) (binaries, error) {
 		return b, nil
 	}
 	unpackErr := unpack(cache, dir)
+	http.DefaultClient.CloseIdleConnections() // the library downloads with it and would keep a connection open for nothing
 	b, err := inspect(ctx, as, filepath.Join(dir, "bin"))
 	if err != nil {
 		return b, fmt.Errorf("no PostgreSQL %d or newer on this machine, and fetching one failed: %w", oldestPostgres, errors.Join(unpackErr, err))
