@@ -14,10 +14,10 @@ import (
 	"product-service/projection/store"
 )
 
-// auditor audits all the time, at a pace that nobody feels, so that a difference is known before somebody stumbles over it. It heals
-// nothing and doesn't ask the Inventory Service: that is for `product-service audit`.
+// auditor audits again and again, at a low pace, so that operators learn of a difference before clients do. It heals nothing and doesn't
+// ask the Inventory Service; the command `product-service audit` can do both.
 type auditor struct {
-	store     *eventstore.Store
+	events    *eventstore.Store
 	documents *store.Store
 	leases    command.LeaseHolder
 	rate      int
@@ -33,9 +33,10 @@ const auditorRole = "auditor"
 
 const auditEvery = 10 * time.Minute
 
-func newAuditor(store *eventstore.Store, documents *store.Store, leases command.LeaseHolder, rate int, r prometheus.Registerer, log *slog.Logger) *auditor {
+func newAuditor(events *eventstore.Store, documents *store.Store, leases command.LeaseHolder, rate int, r prometheus.Registerer,
+	log *slog.Logger) *auditor {
 	f := promauto.With(r)
-	return &auditor{store: store, documents: documents, leases: leases, rate: rate, log: log,
+	return &auditor{events: events, documents: documents, leases: leases, rate: rate, log: log,
 		products: f.NewCounter(prometheus.CounterOpts{Name: "product_service_audit_products_total", Help: "Products whose books were compared with the log."}),
 		differ: f.NewGaugeVec(prometheus.GaugeOpts{Name: "product_service_audit_differences",
 			Help: "Differences the last whole audit found; anything but 0 needs a person: product-service audit lists them."}, nil),
@@ -66,14 +67,14 @@ func (a *auditor) run(ctx context.Context) error {
 	}
 }
 
-// forget takes back what this instance has found: from now on another one knows better.
+// forget removes the figures of this instance, because another instance audits now.
 func (a *auditor) forget() {
 	a.differ.Reset()
 	a.ended.Reset()
 }
 
 func (a *auditor) audit(ctx context.Context) {
-	result, err := audit.Run(ctx, a.documents, a.store, a.store, a.log, audit.Options{PerSecond: a.rate}, func(d audit.Difference) {
+	result, err := audit.Run(ctx, a.documents, a.events, a.events, a.log, audit.Options{PerSecond: a.rate}, func(d audit.Difference) {
 		a.log.ErrorContext(ctx, "an audit found a difference", "product_id", d.Product, "where", d.Where, "what", d.What)
 	})
 	if err != nil {

@@ -78,3 +78,8 @@ func (l *lifecycle) stop(within time.Duration) error {
 	}
 	return errors.Join(faults...)
 }
+
+// untilStopped adapts a function that ends only with its context to [lifecycle.start].
+func untilStopped(run func(context.Context)) func(context.Context) error {
+	return func(ctx context.Context) error { run(ctx); return nil }
+}

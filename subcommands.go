@@ -6,12 +6,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log/slog"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"product-service/command"
 	"product-service/eventstore"
@@ -21,14 +25,96 @@ import (
 	"product-service/projection/store"
 )
 
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // something went wrong, or an audit found a difference
+	exitRefused = 2 // the command line or the settings are wrong: nothing was done
+)
+
+// subcommand is one of the things the program does.
+type subcommand struct {
+	name, does string
+	flags      func(*flag.FlagSet) func(context.Context, *server) error
+}
+
+var subcommands = []subcommand{
+	{"serve", "serve GraphQL, consume commands, relay outcomes, project (the default)", serve},
+	{"migrate", "bring the PostgreSQL schema up to date and create missing topics", migrate},
+	{"rebuild", "build the read model anew beside the live one, and switch", rebuild},
+	{"audit", "compare log, heads, reservations, variants and read model", auditBooks},
+	{"replay", "list dead letters, or send those of our own failures again", replay},
+}
+
+// run is the program without its process: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	name := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		name, args = args[0], args[1:]
+	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+		usage(stdout)
+		return exitOK
+	}
+	for _, sub := range subcommands {
+		if sub.name == name {
+			return sub.run(ctx, args, stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "product-service: there is no command %q\n\n", name)
+	usage(stderr)
+	return exitRefused
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "product-service [command] [flags]\n\n")
+	for _, sub := range subcommands {
+		fmt.Fprintf(w, "  %-8s %s\n", sub.name, sub.does)
+	}
+	fmt.Fprint(w, "\nSettings come from the environment (docs/operations.md); product-service COMMAND -h shows a command's flags.\n")
+}
+
+func (sub subcommand) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet(sub.name, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "product-service %s [flags]: %s\n", sub.name, sub.does)
+		flags.PrintDefaults()
+	}
+	do := sub.flags(flags)
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitRefused
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "product-service %s: %q is not a flag; -h shows what there is\n", sub.name, flags.Arg(0))
+		return exitRefused
+	}
+	settings, err := readSettings()
+	if err != nil {
+		fmt.Fprintf(stderr, "product-service: these settings are wrong:\n%s\n", indent(err))
+		return exitRefused
+	}
+	if sub.name != "serve" && os.Getenv("LOG_LEVEL") == "" {
+		settings.LogLevel = "warn" // what such a command has to say is its output
+	}
+	s := &server{Settings: settings, out: stdout, log: newLogger(stderr, settings), metrics: prometheus.NewRegistry()}
+	slog.SetDefault(s.log) // for libraries that log
+	if err := do(ctx, s); err != nil {
+		s.log.Error(sub.name+" failed", "error", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
 func migrate(*flag.FlagSet) func(context.Context, *server) error {
 	return func(ctx context.Context, s *server) error {
-		log, err := eventstore.Open(ctx, s.Store)
+		events, err := eventstore.Open(ctx, s.Store)
 		if err != nil {
 			return err
 		}
-		defer log.Close()
-		version, err := log.Migrate(ctx)
+		defer events.Close()
+		version, err := events.Migrate(ctx)
 		if err != nil {
 			return err
 		}
@@ -38,21 +124,6 @@ func migrate(*flag.FlagSet) func(context.Context, *server) error {
 		s.say(fmt.Sprintf("PostgreSQL is at schema version %d; the topics are there", version), map[string]any{"schemaVersion": version, "topics": true})
 		return nil
 	}
-}
-
-// inventoryEvents hands what the Inventory Service says on to those who know what it means.
-func (s *server) inventoryEvents(n neighbour) command.Inventory {
-	return command.Inventory{
-		Decode: func(body []byte, ceType string) (command.InventoryEvent, error) {
-			e, err := inventory.ParseEvent(body, ceType)
-			return command.InventoryEvent{ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available}, err
-		},
-		OnEvent: func(ctx context.Context, e command.InventoryEvent) { n.reader.Apply(ctx, inventoryEvent(e)) },
-	}
-}
-
-func inventoryEvent(e command.InventoryEvent) inventory.Event {
-	return inventory.Event{ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available}
 }
 
 func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
@@ -71,9 +142,9 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 		return nil
 	})
 	return func(ctx context.Context, s *server) error {
-		return s.withStores(ctx, func(log *eventstore.Store, documents *store.Store) error {
+		return s.withStores(ctx, func(events *eventstore.Store, documents *store.Store) error {
 			began := time.Now()
-			if err := projection.Rebuild(ctx, documents, log, s.log, o, s.progress()); err != nil {
+			if err := projection.Rebuild(ctx, documents, events, s.log, o, s.progress()); err != nil {
 				return err
 			}
 			took := time.Since(began).Round(time.Millisecond)
@@ -86,7 +157,7 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 // errDifferent is how an audit that found something ends.
 var errDifferent = errors.New("the books differ")
 
-func auditCommand(flags *flag.FlagSet) func(context.Context, *server) error {
+func auditBooks(flags *flag.FlagSet) func(context.Context, *server) error {
 	heal := flags.Bool("heal", false, "fold the documents that differ anew, under their shard's position")
 	rate := 0
 	flags.Func("rate", "products a second, at most (`N`); 0, the default, is as fast as it goes", func(text string) (err error) {
@@ -106,9 +177,9 @@ func auditCommand(flags *flag.FlagSet) func(context.Context, *server) error {
 			return err
 		}
 		defer levels.Close()
-		return s.withStores(ctx, func(log *eventstore.Store, documents *store.Store) error {
+		return s.withStores(ctx, func(events *eventstore.Store, documents *store.Store) error {
 			o := audit.Options{Heal: *heal, PerSecond: rate, Absent: absent(levels)}
-			result, err := audit.Run(ctx, documents, log, log, s.log, o, s.difference)
+			result, err := audit.Run(ctx, documents, events, events, s.log, o, s.difference)
 			if err != nil {
 				return err
 			}
@@ -119,23 +190,6 @@ func auditCommand(flags *flag.FlagSet) func(context.Context, *server) error {
 			}
 			return nil
 		})
-	}
-}
-
-// absent asks the Inventory Service which variants it has no record of. One that doesn't answer is an error: an audit that leaves
-// something out says so.
-func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid.UUID, error) {
-	return func(ctx context.Context, variants []uuid.UUID) (missing []uuid.UUID, err error) {
-		for i, result := range levels.Levels(ctx, variants, time.Nanosecond) {
-			switch result.Outcome {
-			case inventory.Absent:
-				missing = append(missing, variants[i])
-			case inventory.Unavailable:
-				return nil, fmt.Errorf("ask the Inventory Service for variant %s: %w", variants[i], result.Err)
-			case inventory.Known:
-			}
-		}
-		return missing, nil
 	}
 }
 
@@ -159,16 +213,16 @@ func (s *server) difference(d audit.Difference) {
 
 // withStores opens both databases for a command that ends.
 func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *store.Store) error) error {
-	log, err := eventstore.Open(ctx, s.Store)
+	events, err := eventstore.Open(ctx, s.Store)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer events.Close()
 	documents, err := store.Open(ctx, s.Projection)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(log, documents), documents.Close(context.WithoutCancel(ctx)))
+	return errors.Join(do(events, documents), documents.Close(context.WithoutCancel(ctx)))
 }
 
 // progress shows how far a rebuild is: in a terminal one line that changes, elsewhere an object with each phase and now and then.
@@ -199,17 +253,17 @@ func (s *server) progress() func(projection.Progress) {
 func replay(flags *flag.FlagSet) func(context.Context, *server) error {
 	send := flags.String("send", "", "send again: a letter's PLACE as listed, or \"all\" that can be; \"records\" restarts stopped inventory records")
 	return func(ctx context.Context, s *server) error {
-		log, err := eventstore.Open(ctx, s.Store)
+		events, err := eventstore.Open(ctx, s.Store)
 		if err != nil {
 			return err
 		}
-		defer log.Close()
-		letters := command.NewReplayer(s.Kafka, log)
+		defer events.Close()
+		letters := command.NewReplayer(s.Kafka, events)
 		switch *send {
 		case "":
-			return s.listLetters(ctx, letters, log)
+			return s.listLetters(ctx, letters, events)
 		case "records":
-			n, err := log.RestartVariants(ctx)
+			n, err := events.RestartVariants(ctx)
 			if err == nil {
 				s.say(fmt.Sprintf("%d inventory records will be tried again", n), map[string]any{"records": n})
 			}
@@ -234,7 +288,7 @@ func replay(flags *flag.FlagSet) func(context.Context, *server) error {
 }
 
 // listLetters prints a line a letter for people, and a JSON object a letter for programs.
-func (s *server) listLetters(ctx context.Context, letters *command.Replayer, log *eventstore.Store) error {
+func (s *server) listLetters(ctx context.Context, letters *command.Replayer, events *eventstore.Store) error {
 	n := 0
 	err := letters.List(ctx, func(l command.Letter) error {
 		n++
@@ -252,14 +306,14 @@ func (s *server) listLetters(ctx context.Context, letters *command.Replayer, log
 	if err != nil {
 		return err
 	}
-	backlog, err := log.VariantBacklog(ctx)
+	backlog, err := events.VariantBacklog(ctx)
 	if err == nil && isTerminal(s.out) {
 		fmt.Fprintf(s.out, "%d dead letters; %d inventory records wait, %d are stopped\n", n, backlog.Pending, backlog.Stopped)
 	}
 	return err
 }
 
-// indent makes a list of joined errors, a line each.
+// indent writes joined errors as a list, one a line.
 func indent(err error) string {
 	var lines []string
 	for _, e := range flatten(err) {
