@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 	"product-service/dev/stack"
 )
 
-// load sends a plan bit by bit until it is stopped, then the rest of it.
+// load sends a plan bit by bit until it is stopped, then the rest of it. A test that has failed needs no more of it.
 func (w *world) load(p *plan) (stop func()) {
 	const parts = 40
 	quit, done := make(chan struct{}), make(chan struct{})
@@ -28,6 +29,9 @@ func (w *world) load(p *plan) (stop func()) {
 		pace := time.NewTicker(100 * time.Millisecond)
 		defer pace.Stop()
 		for i := range parts {
+			if w.t.Failed() {
+				return
+			}
 			client.send(p.slice(i, parts)...)
 			select {
 			case <-pace.C:
@@ -35,7 +39,9 @@ func (w *world) load(p *plan) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(quit); <-done }
+	stop = sync.OnceFunc(func() { close(quit); <-done })
+	w.t.Cleanup(stop) // before the client's own end: a producer that is closed while it sends panics
+	return stop
 }
 
 // survives runs a load, has something happen to it in the middle, and checks that in the end all is as if nothing had.
