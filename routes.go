@@ -61,12 +61,14 @@ func (s *server) startHTTP(ctx context.Context, life *lifecycle, ready *health, 
 // routes are the handlers that clients reach, by pattern, except the probes. Each handler checks its callers itself, unless it serves
 // everybody.
 func (s *server) routes(api http.Handler, gate *graph.Gate, reader *read.Reader) map[string]http.Handler {
-	explorer := graph.Explorer()
+	explorer, console := graph.Explorer(), graph.Console()
 	return map[string]http.Handler{
 		"/graphql":                span("graphql", api),
 		"/export/stock-movements": graph.Export(s.Graph, gate, reader, s.log),
 		"/export/stock-days":      graph.ExportDays(s.Graph, gate, reader, s.log),
 		"GET /{$}":                explorer,
 		"GET /explorer/":          explorer,
+		"GET /console":            console,
+		"GET /console/":           console,
 	}
 }

@@ -24,6 +24,8 @@ var decidedRoutes = map[string]string{
 	"/export/stock-days":      auth.StockHistory,
 	"GET /{$}":                "",
 	"GET /explorer/":          "",
+	"GET /console":            "",
+	"GET /console/":           "",
 }
 
 func TestEveryRouteNeedsWhatWasDecided(t *testing.T) {

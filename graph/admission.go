@@ -45,7 +45,7 @@ type admission struct {
 func newAdmission(c Config, m *metrics, log *slog.Logger) (*admission, error) {
 	a := &admission{schema: schemaWithoutDefer(), limits: c, introspection: c.Introspection == "on", log: log, kept: newDocumentStore(c.DocumentCache)}
 	a.trusted = &manifest{file: c.Documents, valid: a.check, log: log, changed: m.forget, stamp: fileStamp(c.Documents)}
-	first, faults := &trusted{}, []error(nil)
+	first, faults := newTrusted(), []error(nil)
 	if c.Documents != "" {
 		first, faults = readManifest(c.Documents, a.check)
 	}

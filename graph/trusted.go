@@ -48,10 +48,26 @@ func (c Config) checkDocuments() []error {
 	return faults
 }
 
-// trusted are the documents of a manifest: the zero value has none.
+// trusted are the documents of a manifest, and those of the console.
 type trusted struct {
 	texts map[string]string // by id
 	ids   map[hash]string
+}
+
+// newTrusted returns what is trusted without a manifest.
+func newTrusted() *trusted {
+	t := &trusted{texts: map[string]string{}, ids: map[hash]string{}}
+	for id, text := range consoleDocuments() {
+		t.add(id, text)
+	}
+	return t
+}
+
+func (t *trusted) add(id, text string) {
+	t.texts[id] = text
+	if key := hashOf(text); t.ids[key] == "" {
+		t.ids[key] = id
+	}
 }
 
 // named finds a document by its id, its hash, or its hash as the persisted documents draft of GraphQL over HTTP writes it: sha256:<hex>.
@@ -137,7 +153,7 @@ func readManifest(file string, valid func(string) error) (t *trusted, faults []e
 		fault("it has %d documents; it can have %d", len(operations), maxTrusted)
 		return nil, faults
 	}
-	t = &trusted{texts: map[string]string{}, ids: map[hash]string{}}
+	t = newTrusted()
 	for _, op := range operations {
 		key := hashOf(op.Body)
 		before, twice := t.texts[op.ID]
@@ -154,10 +170,7 @@ func readManifest(file string, valid func(string) error) (t *trusted, faults []e
 				fault("document %q: %w", op.ID, err)
 			}
 		}
-		t.texts[op.ID] = op.Body
-		if t.ids[key] == "" {
-			t.ids[key] = op.ID
-		}
+		t.add(op.ID, op.Body)
 		if len(faults) == maxManifestFaults {
 			fault("there may be more")
 			break
