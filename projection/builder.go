@@ -39,6 +39,7 @@ type builder struct {
 type page struct {
 	rows    []eventstore.Record
 	entries map[uuid.UUID]*view.Entry
+	further map[uuid.UUID]bool // products that were found further than a row of theirs: another may have written them
 	journal map[int16]view.Segments
 }
 
@@ -47,7 +48,7 @@ type page struct {
 func (b *builder) apply(ctx context.Context, records []eventstore.Record) error {
 	const attempts = 5
 	for attempt := 1; ; attempt++ {
-		p := &page{rows: records, entries: map[uuid.UUID]*view.Entry{}, journal: map[int16]view.Segments{}}
+		p := &page{rows: records, entries: map[uuid.UUID]*view.Entry{}, further: map[uuid.UUID]bool{}, journal: map[int16]view.Segments{}}
 		err := b.try(ctx, p, attempt > 1)
 		if err == nil {
 			return nil
@@ -101,6 +102,7 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 		b.store.TellChanges(b.into, p.touched()...) // some of it may have been written, now or when it arrives
 		return err
 	}
+	b.store.TellChanges(b.into, p.written()...)
 	for id, e := range p.entries {
 		if e.Changed {
 			b.store.Waiting.Wake(e.Doc.ID)
@@ -108,7 +110,6 @@ func (b *builder) try(ctx context.Context, p *page, again bool) error {
 		e.Written()
 		b.cache.put(id, e)
 	}
-	b.store.TellChanges(b.into, p.written()...)
 	return nil
 }
 
@@ -125,7 +126,7 @@ func (p *page) touched() []view.Change {
 func (p *page) written() []view.Change {
 	all := make([]view.Change, 0, len(p.entries))
 	for id, e := range p.entries {
-		all = append(all, view.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version})
+		all = append(all, view.Change{ProductID: id, Pos: e.Doc.Pos, Version: e.Doc.Version, StockOnly: !e.Catalogue && !p.further[id]})
 	}
 	return all
 }
@@ -133,6 +134,7 @@ func (p *page) written() []view.Change {
 // add folds a row in. A row that can't be decoded parks its product.
 func (b *builder) add(ctx context.Context, p *page, e *view.Entry, r *eventstore.Record) error {
 	if r.Pos <= e.Doc.Pos {
+		p.further[r.ProductID] = true
 		return b.noteAgain(ctx, p, e, r)
 	}
 	event, err := product.Decode(r.Type, r.Data)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"product-service/product"
 )
 
 const (
@@ -53,8 +55,11 @@ type reading struct {
 	body func(w *readWorld, i int) []byte
 }
 
+// hotPage is what clients ask for most.
+var hotPage = reading{"page of 20, 40 levels, totalCount", 10, func(*readWorld, int) []byte { return ask(`{products(first:20){`+pageFields+` totalCount}}`, "") }}
+
 var readings = []reading{
-	{"page of 20, 40 levels, totalCount", 10, func(*readWorld, int) []byte { return ask(`{products(first:20){`+pageFields+` totalCount}}`, "") }},
+	hotPage,
 	{"page of 20, 40 levels", 5, func(*readWorld, int) []byte { return ask(`{products(first:20){`+pageFields+`}}`, "") }},
 	{"page of 20 with where and orderBy", 5, func(*readWorld, int) []byte {
 		return ask(`{products(first:20,where:{stockStatus:IN_STOCK,available:{gte:1}},orderBy:{field:NAME,direction:DESC}){`+pageFields+`}}`, "")
@@ -70,6 +75,11 @@ var readings = []reading{
 		after := w.cursors[(i*7919)%len(w.cursors)]
 		return ask(`query($a:String){products(first:20,after:$a){nodes{id name isOrderable stockStatus stock{total reserved available}} pageInfo{hasNextPage endCursor}}}`, `{"a":"`+after+`"}`)
 	}},
+}
+
+// readings are the kinds of query that are asked for.
+func (b *bench) readings() []reading {
+	return slices.DeleteFunc(slices.Clone(readings), func(r reading) bool { return !strings.Contains(r.name, b.match) })
 }
 
 const (
@@ -136,11 +146,14 @@ func measureGraphQL(ctx context.Context, b *bench) (err error) {
 		}
 		entrants = append(entrants, entrant{name: "other", binary: other, on: theirs})
 	}
-	return b.compare(ctx, entrants)
+	if err := b.compare(ctx, entrants); err != nil {
+		return err
+	}
+	return b.beside(ctx, entrants[0])
 }
 
-// spells are what was measured of a entrant and a kind of query, a value a round.
-type spells struct{ rate, cpu, p99 []float64 }
+// spells are what was measured of an entrant and a kind of query, a value a round.
+type spells struct{ rate, cpu, p99, memory []float64 }
 
 func (b *bench) compare(ctx context.Context, entrants []entrant) error {
 	found := map[string]map[string]*spells{}
@@ -154,7 +167,7 @@ func (b *bench) compare(ctx context.Context, entrants []entrant) error {
 			if err := c.on.open(ctx, c.settings); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			for _, r := range readings {
+			for _, r := range b.readings() {
 				if found[r.name] == nil {
 					found[r.name] = map[string]*spells{}
 				}
@@ -173,10 +186,14 @@ func (b *bench) compare(ctx context.Context, entrants []entrant) error {
 			}
 		}
 	}
-	for _, r := range readings {
+	for _, r := range b.readings() {
 		mine := found[r.name]["this"]
 		b.report.add(r.name+", requests/s", median(mine.rate), "/s", target{}, "p99 at half of that %.1f ms", median(mine.p99))
-		b.report.add(r.name+", CPU of the server", median(mine.cpu), "µs", target{}, "a request, at the top rate")
+		goal := target{}
+		if r.name == hotPage.name {
+			goal = atMost(100)
+		}
+		b.report.add(r.name+", CPU of the server", median(mine.cpu), "µs", goal, "a request, at the top rate; memory after it %s MiB RSS", round(median(mine.memory)))
 		for _, c := range entrants[1:] {
 			theirs := found[r.name][c.name]
 			goal := target{}
@@ -214,7 +231,71 @@ func (s *spells) measure(ctx context.Context, c entrant, r reading, long time.Du
 		return err
 	}
 	s.rate, s.p99 = append(s.rate, top.rate()), append(s.p99, half.took.ms(99))
+	s.memory = append(s.memory, float64(memoryOf(c.on.child.process.PID(), "VmRSS:"))/(1<<20))
 	s.cpu = append(s.cpu, float64(used.Microseconds())/float64(max(1, top.done)))
+	return nil
+}
+
+// beside sends commands alone, and while pages are read at half of the top rate.
+func (b *bench) beside(ctx context.Context, c entrant) (err error) {
+	const name = "commands/s beside pages at half of the top rate"
+	if !strings.Contains(name, b.match) {
+		return nil
+	}
+	b.out.step(name)
+	b.servers.binary = c.binary
+	if err := c.on.open(ctx, c.settings); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.on.stop()) }()
+	sender, err := newClient(ctx, c.on.world)
+	if err != nil {
+		return err
+	}
+	defer sender.close()
+	products := make([]uuid.UUID, len(c.on.products))
+	for i, id := range c.on.products {
+		products[i] = uuid.MustParse(id)
+	}
+	if err := sender.warmUp(ctx, products); err != nil {
+		return err
+	}
+	address, body := strings.TrimPrefix(c.on.child.http, "http://"), [][]byte{hotPage.body(c.on, 0)}
+	long := 3 * time.Second
+	top, err := ride(ctx, address, b.readers(), body, long, 0)
+	if err != nil {
+		return err
+	}
+	var alone, beside, pages, p99 []float64
+	for range b.rounds {
+		took, err := sender.flood(ctx, name+": alone", sender.requests(products, b.flood))
+		if err != nil {
+			return err
+		}
+		alone = append(alone, rateOf(b.flood, took))
+		if err := sender.settle(ctx); err != nil {
+			return err
+		}
+		reading, stop := context.WithCancel(ctx)
+		var asked outing
+		failed := make(chan error, 1)
+		go func() {
+			var err error
+			asked, err = ride(reading, address, b.readers(), body, time.Minute, top.rate()/2)
+			failed <- err
+		}()
+		took, err = sender.flood(ctx, name, sender.requests(products, b.flood))
+		stop()
+		if err := errors.Join(err, <-failed); err != nil {
+			return err
+		}
+		beside, pages, p99 = append(beside, rateOf(b.flood, took)), append(pages, asked.rate()), append(p99, asked.took.ms(99))
+		if err := sender.settle(ctx); err != nil {
+			return err
+		}
+	}
+	b.report.add(name+", against alone", median(beside)/median(alone), "x", atLeast(0.8), "%s/s, %s/s alone; %s pages/s of %s asked for, p99 %.1f ms; memory after it %s MiB RSS",
+		round(median(beside)), round(median(alone)), round(median(pages)), round(top.rate()/2), median(p99), round(float64(memoryOf(c.on.child.process.PID(), "VmRSS:"))/(1<<20)))
 	return nil
 }
 
@@ -242,7 +323,7 @@ func (w *readWorld) make(ctx context.Context, hot, deep int) error {
 	}
 	mutations := make([][]byte, hot+deep)
 	for i := range mutations {
-		input := map[string]any{"id": uuid.NewString(), "name": fmt.Sprintf("Product %05d", i), "initialStock": 100}
+		input := map[string]any{"id": uuid.NewString(), "name": fmt.Sprintf("Product %05d", i), "initialStock": product.MaxStock}
 		if i < hot {
 			var variants []map[string]any
 			for v := range 2 {

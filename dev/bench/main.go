@@ -21,6 +21,7 @@ const usage = `Measures product-service end to end and prints a table: the serve
 usage: go run ./dev/bench [flags]
 
   -only NAME,...  only these of: %s
+  -match TEXT     of the family graphql only the figures that have TEXT in their names
   -quick          few commands on embedded servers: shows that it works, not how fast it is
   -rounds N       how often each throughput is measured; the median counts (default 3)
   -commands N     how many commands a round has (default 300000, with -quick 10000)
@@ -61,6 +62,7 @@ type flags struct {
 	rounds          int
 	commands        int // of a round; 0: as many as the sizes say
 	server, profile string
+	match           string
 	timeout         time.Duration
 	outage          time.Duration // 0: as long as it takes to see what becomes of queries
 }
@@ -133,6 +135,7 @@ func parse(args []string) (flags, error) {
 	set.BoolVar(&o.json, "json", false, "")
 	set.IntVar(&o.rounds, "rounds", 3, "")
 	set.IntVar(&o.commands, "commands", 0, "")
+	set.StringVar(&o.match, "match", "", "")
 	set.StringVar(&o.server, "server", "", "")
 	set.StringVar(&o.profile, "profile", "", "")
 	set.DurationVar(&o.outage, "outage", 0, "")

@@ -1,6 +1,7 @@
 package read
 
 import (
+	"context"
 	"math"
 	"sync"
 	"time"
@@ -12,14 +13,15 @@ import (
 	"product-service/projection/view"
 )
 
-// kept holds what was read of products, so that what is asked for often needn't come from MongoDB each time. It is used only while this process's projector
-// is the only one to write what is read ([store.Store.Sole]): it then hears of every change, and what is kept is what MongoDB holds, but for the moment
-// between a write and the word of it.
+// kept holds what was read of products, so that what is asked for often needn't come from MongoDB each time. It is used only while this process hears of
+// changes as they come ([store.Store.Heard]): at once where its own projector alone makes them, some time after they show in MongoDB where it follows
+// what other processes make.
 //
-//   - A product that changed is dropped, and with it every page: any change may move products in a list, into it or out of it.
-//   - What was read while something changed isn't kept. Changes are numbered, and a read knows the number it began at.
-//   - A read that finds a product newer than the one kept drops the older one: no product is shown older than it was.
-//   - Nothing is kept longer than keptAge: a repair by another process, which writes without a lease, shows by then.
+//   - A product that changed is dropped, and with it every page that may look otherwise now: one that is ordered or filtered by stock, and all of them where
+//     more than the stock of a product changed.
+//   - What was read while it changed isn't kept. Changes are numbered, and a read knows the number it began at.
+//   - A read that finds a product newer than the one kept drops the older one, and so does a wait for a version: no product is shown older than it was.
+//   - Nothing is kept longer than keptAge: a repair by another process, of which nobody is told, shows by then.
 type kept struct {
 	store *store.Store
 	now   func() time.Time
@@ -28,6 +30,7 @@ type kept struct {
 	generation string
 	changes    uint64          // how many there were
 	dropped    [stripes]uint64 // the number of the last change of a product of each stripe
+	moved      uint64          // the number of the last change with which products may have come into a list, gone, or changed places by more than their stock
 	missed     uint64          // the number of the last change of everything
 	seen       time.Time       // pages that were read before it may lack what clients know
 	products   shelf[uuid.UUID, *keptProduct]
@@ -36,7 +39,7 @@ type kept struct {
 }
 
 const (
-	keptAge = 5 * time.Second
+	keptAge = 15 * time.Second
 	stripes = 1024
 )
 
@@ -48,8 +51,9 @@ type keptProduct struct {
 
 // keptPage is a page by the ids on it: its products are those kept.
 type keptPage struct {
-	page Page[uuid.UUID]
-	read readStart // when that began
+	page  Page[uuid.UUID]
+	stock bool      // what is on it depends on the stock of products
+	read  readStart // when that began
 }
 
 // shelf holds values of some size in all, those used least recently going first.
@@ -108,6 +112,15 @@ func (p *keptProduct) size() int {
 
 func (p *keptPage) size() int { return 400 + 150*len(p.page.Edges) }
 
+// holds says whether the page is what would be read now, but for the products themselves; k.mu is held.
+func (p *keptPage) holds(k *kept) bool {
+	last := k.moved
+	if p.stock {
+		last = k.changes
+	}
+	return last <= p.read.changes && !p.read.at.Before(k.seen) && k.now().Sub(p.read.at) <= keptAge
+}
+
 func stripeOf(id uuid.UUID) int { return (int(id[14])<<8 | int(id[15])) % stripes }
 
 // changed drops what has changed: everything, where that isn't known.
@@ -120,21 +133,32 @@ func (k *kept) changed(changes []view.Change) {
 		return
 	}
 	for _, c := range changes {
-		k.dropped[stripeOf(c.ProductID)] = k.changes
-		k.products.lru.Remove(c.ProductID)
+		k.drop(c.ProductID)
+		if !c.StockOnly {
+			k.moved = k.changes
+		}
 	}
 }
 
+// drop drops a product that has changed; k.mu is held.
+func (k *kept) drop(id uuid.UUID) {
+	k.dropped[stripeOf(id)] = k.changes
+	k.products.lru.Remove(id)
+}
+
 func (k *kept) purge() {
-	k.missed = k.changes
+	k.missed, k.moved = k.changes, k.changes
 	k.products.lru.Purge()
 	k.pages.lru.Purge()
 }
 
 // usable says whether what is kept may be shown, and makes sure that it is of the generation that is read. It is called before k.mu is held.
-func (k *kept) usable() bool {
-	generation, sole := k.store.Sole()
-	if !sole || k.store.Config.ReadCache == 0 {
+func (k *kept) usable(ctx context.Context) bool {
+	if k.store.Config.ReadCache == 0 {
+		return false
+	}
+	generation, heard := k.store.Heard(ctx)
+	if !heard {
 		return false
 	}
 	k.mu.Lock()
@@ -159,36 +183,8 @@ func (k *kept) begin() readStart {
 	return readStart{k.changes, k.now()}
 }
 
-// find returns the products kept of those asked for, and the ids of the others.
-func (k *kept) find(ids []uuid.UUID) (found map[uuid.UUID]*Product, missing []uuid.UUID) {
-	if !k.usable() {
-		return nil, ids
-	}
-	found = make(map[uuid.UUID]*Product, len(ids))
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, id := range ids {
-		if p := k.get(id); p != nil {
-			found[id] = p
-		} else {
-			missing = append(missing, id)
-		}
-	}
-	return found, missing
-}
-
-// one returns a product, if it is kept.
-func (k *kept) one(id uuid.UUID) *Product {
-	if !k.usable() {
-		return nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.get(id)
-}
-
-// get is one with k.mu held.
-func (k *kept) get(id uuid.UUID) *Product {
+// product returns a product, if it is kept; k.mu is held.
+func (k *kept) product(id uuid.UUID) *Product {
 	p, ok := k.products.lru.Get(id)
 	if !ok || k.now().Sub(p.read) > keptAge {
 		return nil
@@ -196,30 +192,13 @@ func (k *kept) get(id uuid.UUID) *Product {
 	return p.product
 }
 
-// findVariants returns the variants kept of those asked for, and the ids of the others.
-func (k *kept) findVariants(ids []uuid.UUID) (found map[uuid.UUID]*Variant, missing []uuid.UUID) {
-	if !k.usable() {
-		return nil, ids
-	}
-	found = make(map[uuid.UUID]*Variant, len(ids))
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, id := range ids {
-		if v := k.variant(id); v != nil {
-			found[id] = v
-		} else {
-			missing = append(missing, id)
-		}
-	}
-	return found, missing
-}
-
+// variant returns a variant, if its product is kept; k.mu is held.
 func (k *kept) variant(id uuid.UUID) *Variant {
 	owner, ok := k.variants[id]
 	if !ok {
 		return nil
 	}
-	p := k.get(owner)
+	p := k.product(owner)
 	if p == nil {
 		return nil
 	}
@@ -229,6 +208,34 @@ func (k *kept) variant(id uuid.UUID) *Variant {
 		}
 	}
 	return nil
+}
+
+// find returns what is kept of what is asked for, by get, and the ids of the others.
+func find[V any](ctx context.Context, k *kept, ids []uuid.UUID, get func(uuid.UUID) *V) (found map[uuid.UUID]*V, missing []uuid.UUID) {
+	if !k.usable(ctx) {
+		return nil, ids
+	}
+	found = make(map[uuid.UUID]*V, len(ids))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range ids {
+		if v := get(id); v != nil {
+			found[id] = v
+		} else {
+			missing = append(missing, id)
+		}
+	}
+	return found, missing
+}
+
+// one returns a product, if it is kept.
+func (k *kept) one(ctx context.Context, id uuid.UUID) *Product {
+	if !k.usable(ctx) {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.product(id)
 }
 
 // keep takes in what was read of a generation since a number of changes.
@@ -246,11 +253,11 @@ func (k *kept) keep(generation string, since readStart, docs []view.Document, pr
 		d, p := &docs[i], products[i]
 		known, ok := k.products.lru.Peek(p.ID)
 		newer := !ok || d.Rev > known.rev || (d.Rev == known.rev && d.Pos > known.pos)
-		if ok && newer { // the word of its change is still to come
-			k.changes++
-			k.products.lru.Remove(p.ID)
+		stale := k.missed > since.changes || k.dropped[stripeOf(p.ID)] > since.changes || (ok && !newer && (d.Pos != known.pos || d.Rev != known.rev))
+		if ok && newer {
+			k.early(p.ID)
 		}
-		if k.missed > since.changes || k.dropped[stripeOf(p.ID)] > since.changes || (ok && !newer && (d.Pos != known.pos || d.Rev != known.rev)) {
+		if stale {
 			continue
 		}
 		k.products.put(p.ID, &keptProduct{product: p, pos: d.Pos, rev: d.Rev, read: read})
@@ -265,13 +272,13 @@ func (k *kept) keep(generation string, since readStart, docs []view.Document, pr
 
 // has says whether a product is kept at a version or a later one. A client that is told so may look for it in lists: those that were read before it was may
 // lack it.
-func (k *kept) has(id uuid.UUID, version int64) bool {
-	if !k.usable() {
+func (k *kept) has(ctx context.Context, id uuid.UUID, version int64) bool {
+	if !k.usable(ctx) {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p := k.get(id)
+	p := k.product(id)
 	if p == nil || p.Version < version {
 		return false
 	}
@@ -281,44 +288,58 @@ func (k *kept) has(id uuid.UUID, version int64) bool {
 	return true
 }
 
-// reached notes that a product was seen at a version.
+// shows notes that a product is shown at a version, by what isn't kept.
+func (k *kept) shows(id uuid.UUID, version int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if known, ok := k.products.lru.Peek(id); ok && known.product.Version < version {
+		k.early(id)
+	}
+}
+
+// early drops a product that has changed, before the word of its change has come; k.mu is held. What changed isn't known.
+func (k *kept) early(id uuid.UUID) {
+	k.changes++
+	k.moved = k.changes
+	k.drop(id)
+}
+
+// reached notes that a product was waited for, and is at a version: it may be new in any list.
 func (k *kept) reached(id uuid.UUID, version int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if known, ok := k.products.lru.Peek(id); ok {
-		if known.product.Version >= version {
-			return
-		}
-		k.products.lru.Remove(id)
+	if known, ok := k.products.lru.Peek(id); ok && known.product.Version >= version {
+		return
 	}
-	k.changes++ // the word of it may be still to come, and it may be new in any list
-	k.dropped[stripeOf(id)] = k.changes
+	k.early(id)
 }
 
-// page returns a page whose products are all kept.
-func (k *kept) page(asked string) (page Page[Product], ok bool) {
-	if !k.usable() {
-		return page, false
+// page returns a page, and the ids of the products on it that aren't kept: they have changed since. Of these it has nothing but the ids.
+func (k *kept) page(ctx context.Context, asked string) (page Page[Product], missing []uuid.UUID, ok bool) {
+	if !k.usable(ctx) {
+		return page, nil, false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	known, ok := k.pages.lru.Get(asked)
-	if !ok || known.read.changes != k.changes || known.read.at.Before(k.seen) || k.now().Sub(known.read.at) > keptAge {
-		return page, false
+	if !ok || !known.holds(k) {
+		return page, nil, false
 	}
 	page = Page[Product]{Edges: make([]Edge[Product], len(known.page.Edges)), HasNext: known.page.HasNext, HasPrevious: known.page.HasPrevious, Total: known.page.Total}
 	for i, e := range known.page.Edges {
-		p := k.get(e.Node)
-		if p == nil {
-			return Page[Product]{}, false
+		page.Edges[i].Cursor = e.Cursor
+		if p := k.product(e.Node); p != nil {
+			page.Edges[i].Node = *p
+		} else {
+			page.Edges[i].Node.ID = e.Node
+			missing = append(missing, e.Node)
 		}
-		page.Edges[i] = Edge[Product]{Cursor: e.Cursor, Node: *p}
 	}
-	return page, true
+	return page, missing, true
 }
 
-// keepPage takes in a page that was read of a generation since a number of changes.
-func (k *kept) keepPage(generation, asked string, since readStart, page Page[Product]) {
+// keepPage takes in a page that was read of a generation since a number of changes. With stock, what is on it depends on the stock of products.
+func (k *kept) keepPage(generation, asked string, stock bool, since readStart, page Page[Product]) {
 	if k.store.Config.ReadCache == 0 {
 		return
 	}
@@ -326,9 +347,10 @@ func (k *kept) keepPage(generation, asked string, since readStart, page Page[Pro
 	for i := range page.Edges {
 		ids[i] = Edge[uuid.UUID]{Cursor: page.Edges[i].Cursor, Node: page.Edges[i].Node.ID}
 	}
+	p := &keptPage{Page[uuid.UUID]{Edges: ids, HasNext: page.HasNext, HasPrevious: page.HasPrevious, Total: page.Total}, stock, since}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if generation == k.generation && k.changes == since.changes {
-		k.pages.put(asked, &keptPage{Page[uuid.UUID]{Edges: ids, HasNext: page.HasNext, HasPrevious: page.HasPrevious, Total: page.Total}, since})
+	if generation == k.generation && p.holds(k) {
+		k.pages.put(asked, p)
 	}
 }

@@ -78,11 +78,34 @@ func (r *Reader) Products(ctx context.Context, where ProductFilter, order Produc
 	if err != nil {
 		return Page[Product]{}, fmt.Errorf("write a filter: %w", err)
 	}
-	if known, ok := r.kept.page(string(asked)); ok {
+	if known, ok := r.keptPage(ctx, string(asked)); ok {
 		return known, nil
 	}
 	walk := productWalk{reader: r, where: where, filter: filter, order: order, key: key, page: page, asked: string(asked)}
 	return r.lists.Do(ctx, walk.asked, walk.list)
+}
+
+// keptPage returns a page that is kept, with those of its products that have changed read anew. Not ok: it has to be read as a whole.
+func (r *Reader) keptPage(ctx context.Context, asked string) (page Page[Product], ok bool) {
+	page, missing, ok := r.kept.page(ctx, asked)
+	if !ok || len(missing) == 0 {
+		return page, ok
+	}
+	products, err := r.ProductsByIDs(ctx, missing)
+	if err != nil {
+		return page, false
+	}
+	for i := range page.Edges {
+		node := &page.Edges[i].Node
+		if len(missing) == 0 || node.ID != missing[0] {
+			continue
+		}
+		if products[0] == nil { // it went, and the page has another instead
+			return page, false
+		}
+		*node, products, missing = *products[0], products[1:], missing[1:]
+	}
+	return page, true
 }
 
 // list reads the page.
@@ -110,7 +133,7 @@ func (w productWalk) list(ctx context.Context) (Page[Product], error) {
 			return Page[Product]{}, err
 		}
 	}
-	w.reader.kept.keepPage(g.Name, w.asked, since, result)
+	w.reader.kept.keepPage(g.Name, w.asked, w.where.ofStock() || w.order.ofStock(), since, result)
 	return result, nil
 }
 
@@ -121,7 +144,7 @@ func (w productWalk) count(ctx context.Context, g store.Generation) (int64, erro
 		return 0, fmt.Errorf("write a filter: %w", err)
 	}
 	asked := "count " + string(filter)
-	if known, ok := w.reader.kept.page(asked); ok {
+	if known, _, ok := w.reader.kept.page(ctx, asked); ok {
 		return known.Total, nil
 	}
 	since := w.reader.kept.begin()
@@ -129,9 +152,17 @@ func (w productWalk) count(ctx context.Context, g store.Generation) (int64, erro
 	if err != nil {
 		return 0, fmt.Errorf("count products: %w", err)
 	}
-	w.reader.kept.keepPage(g.Name, asked, since, Page[Product]{Total: total})
+	w.reader.kept.keepPage(g.Name, asked, w.where.ofStock(), since, Page[Product]{Total: total})
 	return total, nil
 }
+
+// ofStock says whether products meet the filter or not by their stock, or by what changes with it.
+func (w ProductFilter) ofStock() bool {
+	return w.StockStatus != "" || w.Orderable != nil || w.AvailableGTE != nil || w.AvailableLTE != nil || w.UpdatedGTE != nil || w.UpdatedLTE != nil
+}
+
+// ofStock says whether the order changes with the stock of products.
+func (o ProductOrder) ofStock() bool { return o.Field != ByName && o.Field != ByCreatedAt }
 
 func (w ProductFilter) filter() (bson.D, error) {
 	filter := bson.D{{Key: "status", Value: view.Active}}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -105,7 +104,7 @@ func NewReader(s *store.Store, correlation func(context.Context) string) *Reader
 
 // Product returns a product.
 func (r *Reader) Product(ctx context.Context, id uuid.UUID) (p Product, ok bool, err error) {
-	if known := r.kept.one(id); known != nil {
+	if known := r.kept.one(ctx, id); known != nil {
 		return *known, true, nil
 	}
 	found, err := r.single.Do(ctx, id.String(), func(ctx context.Context) (*Product, error) { return r.product(ctx, id) })
@@ -150,6 +149,7 @@ func (r *Reader) document(ctx context.Context, g store.Generation, id uuid.UUID,
 	if err != nil {
 		return d, false, fmt.Errorf("read product %s: %w", id, err)
 	}
+	r.kept.shows(id, d.Version)
 	return d, true, nil
 }
 
@@ -161,22 +161,31 @@ var (
 
 // ProductsByIDs returns products in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
 func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
+	return byIDs(ctx, r.kept, ids, r.kept.product, &r.several, r.productsByIDs)
+}
+
+// byIDs takes what is kept, by get, and reads the rest. Those that ask for the same share one read.
+func byIDs[V any](ctx context.Context, k *kept, ids []uuid.UUID, get func(uuid.UUID) *V,
+	flights *store.Flights[map[uuid.UUID]*V], read func(context.Context, []uuid.UUID) (map[uuid.UUID]*V, error)) ([]*V, error) {
 	if len(ids) > MaxIDs {
 		return nil, ErrTooMany
 	}
-	found, missing := r.kept.find(ids)
+	found, missing := find(ctx, k, ids, get)
+	var others map[uuid.UUID]*V // shared: only to be read
 	if len(missing) > 0 {
-		read, err := r.several.Do(ctx, fmt.Sprint(missing), func(ctx context.Context) (map[uuid.UUID]*Product, error) { return r.productsByIDs(ctx, missing) })
+		var err error
+		others, err = flights.Do(ctx, fmt.Sprint(missing), func(ctx context.Context) (map[uuid.UUID]*V, error) { return read(ctx, missing) })
 		if err != nil {
 			return nil, err
 		}
-		found = joined(found, read)
 	}
-	products := make([]*Product, len(ids))
+	all := make([]*V, len(ids))
 	for i, id := range ids {
-		products[i] = found[id]
+		if all[i] = found[id]; all[i] == nil {
+			all[i] = others[id]
+		}
 	}
-	return products, nil
+	return all, nil
 }
 
 func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Product, error) {
@@ -202,33 +211,9 @@ func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 	return found, nil
 }
 
-// joined is what two maps hold; the second is shared, and only read.
-func joined[V any](own, shared map[uuid.UUID]V) map[uuid.UUID]V {
-	if len(own) == 0 {
-		return shared
-	}
-	maps.Copy(own, shared)
-	return own
-}
-
 // Variants returns variants in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
 func (r *Reader) Variants(ctx context.Context, ids []uuid.UUID) ([]*Variant, error) {
-	if len(ids) > MaxIDs {
-		return nil, ErrTooMany
-	}
-	found, missing := r.kept.findVariants(ids)
-	if len(missing) > 0 {
-		read, err := r.variants.Do(ctx, fmt.Sprint(missing), func(ctx context.Context) (map[uuid.UUID]*Variant, error) { return r.variantsByIDs(ctx, missing) })
-		if err != nil {
-			return nil, err
-		}
-		found = joined(found, read)
-	}
-	variants := make([]*Variant, len(ids))
-	for i, id := range ids {
-		variants[i] = found[id]
-	}
-	return variants, nil
+	return byIDs(ctx, r.kept, ids, r.kept.variant, &r.variants, r.variantsByIDs)
 }
 
 func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Variant, error) {
@@ -260,7 +245,7 @@ func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 // WaitFor waits until the product is projected up to a version. It returns [ErrNotYet] when it takes longer than the configured time, and
 // the context's error when that ends first.
 func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error {
-	if r.kept.has(id, version) {
+	if r.kept.has(ctx, id, version) {
 		return nil
 	}
 	woken, leave := r.store.Waiting.Join(id.String())

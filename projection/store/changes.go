@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -15,7 +16,8 @@ type Changes struct {
 	subscribers map[int]func([]view.Change)
 	hearers     []func([]view.Change)
 	last        int
-	begun       chan struct{}                // gets a value with a subscriber
+	begun       chan struct{}                // gets a value when somebody wants to know
+	asked       time.Time                    // when a hearer last wanted to know of other instances
 	told        *lru.Cache[uuid.UUID, int64] // up to which position of a product: what this process writes comes to it again
 }
 
@@ -50,8 +52,9 @@ func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	}
 }
 
-// Hear has changes told as Subscribe does, but only what comes up here anyway: for its sake nobody
-// asks what other instances do.
+// Hear has changes told as Subscribe does, for good, and before subscribers are told of them: what
+// these then read is no older. For its sake alone nobody asks what other instances do, unless it
+// wants to know.
 func (c *Changes) Hear(changed func([]view.Change)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,17 +91,31 @@ func (c *Changes) tell(changes []view.Change) {
 	case len(news) == 0:
 		return
 	}
-	for _, changed := range c.subscribers {
+	for _, changed := range c.hearers {
 		changed(news)
 	}
-	for _, changed := range c.hearers {
+	for _, changed := range c.subscribers {
 		changed(news)
 	}
 }
 
-// wanted says whether anybody wants to know.
+// wantedFor is how long a hearer's wish lasts.
+const wantedFor = 10 * time.Second
+
+// want says that a hearer wants to know what other instances do.
+func (c *Changes) want() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = time.Now()
+	select {
+	case c.begun <- struct{}{}:
+	default:
+	}
+}
+
+// wanted says whether anybody wants to know what other instances do.
 func (c *Changes) wanted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.subscribers) > 0
+	return len(c.subscribers) > 0 || time.Since(c.asked) < wantedFor
 }

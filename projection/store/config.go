@@ -23,7 +23,7 @@ type Config struct {
 	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`        // rows of the log folded at once when nothing lags
 	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"`      // … when much does
 	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"`      // of documents the projector keeps, so as not to read them again
-	ReadCache  int           `env:"PROJECTION_READ_CACHE" envDefault:"16777216"` // of products that readers keep, where no other instance projects; 0: none
+	ReadCache  int           `env:"PROJECTION_READ_CACHE" envDefault:"16777216"` // of products and pages that readers keep while they hear of changes; 0: none
 	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`           // the least time from page to page when nothing lags: fewer, larger writes
 	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"`      // the slowest pace of asking an idle log for news
 	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`        // how often idle shards say up to when they are complete

@@ -54,6 +54,7 @@ type changeFollower struct {
 }
 
 func (f *changeFollower) follow(ctx context.Context) error {
+	defer f.store.followed.Store(nil)
 	g, err := f.store.Generation(ctx)
 	if err != nil {
 		return err
@@ -80,18 +81,26 @@ func (f *changeFollower) moved(ctx context.Context, g Generation) error {
 	return nil
 }
 
+// heard notes that all changes of a generation were told that were made before a time.
+func (f *changeFollower) heard(g Generation, at time.Time) {
+	f.store.followed.Store(&followed{g.Name, at})
+}
+
 // tail follows the checkpoints: what lies between two states of one is in the documents by now.
 func (f *changeFollower) tail(ctx context.Context, g Generation) error {
+	began := time.Now()
 	from, err := f.store.LoadCheckpoints(ctx, g.Name)
 	if err != nil {
 		return err
 	}
 	f.store.Changes.tell(nil) // what changed before isn't known
 	for {
+		f.heard(g, began)
 		Pause(ctx, nil, followEvery)
 		if err := f.moved(ctx, g); err != nil {
 			return err
 		}
+		began = time.Now()
 		to, err := f.store.LoadCheckpoints(ctx, g.Name)
 		if err != nil {
 			return err
@@ -130,8 +139,9 @@ func (f *changeFollower) between(ctx context.Context, from, to map[int16]Checkpo
 		}
 		for i := range records {
 			if r := &records[i]; r.Pos <= to[r.Shard].Pos {
-				c := changed[r.ProductID]
-				changed[r.ProductID] = view.Change{ProductID: r.ProductID, Pos: max(c.Pos, r.Pos), Version: max(c.Version, r.Version)}
+				c, again := changed[r.ProductID]
+				changed[r.ProductID] = view.Change{ProductID: r.ProductID, Pos: max(c.Pos, r.Pos), Version: max(c.Version, r.Version),
+					StockOnly: view.StockOnly(r.Type) && (c.StockOnly || !again)}
 			}
 		}
 		if len(records) < furthest {

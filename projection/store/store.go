@@ -42,8 +42,9 @@ type Store struct {
 	Waiting Waiters
 	Changes *Changes
 
-	sole  atomic.Pointer[func(generation string) bool]
-	looks Flights[use] // for the generation in use
+	sole     atomic.Pointer[func(generation string) bool]
+	followed atomic.Pointer[followed] // nil: changes of other processes aren't
+	looks    Flights[use]             // for the generation in use
 
 	mu    sync.Mutex
 	known known // of the generation in use

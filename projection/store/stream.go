@@ -40,9 +40,12 @@ var changeStream = mongo.Pipeline{
 	}}},
 }
 
+// streamBatch is how many changes come at once. Behind as many there may be more.
+const streamBatch = 1000
+
 // stream follows the products of a generation by a change stream. It goes on where it was, as far as the server remembers.
 func (f *changeFollower) stream(ctx context.Context, g Generation) error {
-	opts := options.ChangeStream().SetMaxAwaitTime(time.Second)
+	opts := options.ChangeStream().SetMaxAwaitTime(heardFor / 2).SetBatchSize(streamBatch)
 	resumes := f.resume.generation == g.Name && f.resume.token != nil
 	if resumes {
 		opts.SetResumeAfter(f.resume.token)
@@ -59,6 +62,7 @@ func (f *changeFollower) stream(ctx context.Context, g Generation) error {
 	}
 	var page []view.Change
 	for ctx.Err() == nil {
+		began := time.Now()
 		if stream.TryNext(ctx) {
 			change, over, err := readChange(stream)
 			if err != nil || over {
@@ -73,12 +77,16 @@ func (f *changeFollower) stream(ctx context.Context, g Generation) error {
 		if len(page) > 0 {
 			f.store.Changes.tell(page)
 		}
+		all := len(page) < streamBatch
 		page = nil
 		if f.resume.token = stream.ResumeToken(); stream.Err() != nil {
 			if lost(stream.Err()) {
 				f.resume.token = nil
 			}
 			return stream.Err()
+		}
+		if all {
+			f.heard(g, began)
 		}
 		if err := f.moved(ctx, g); err != nil {
 			if errors.Is(err, errElsewhere) {
@@ -101,7 +109,8 @@ func readChange(stream *mongo.ChangeStream) (change view.Change, over bool, err 
 		return change, true, nil
 	}
 	id, err := uuid.Parse(c.Key.ID)
-	return view.Change{ProductID: id, Pos: c.Pos, Version: c.Version}, false, err
+	stockOnly := c.Kind == "update" // all else is written by replacing the document
+	return view.Change{ProductID: id, Pos: c.Pos, Version: c.Version, StockOnly: stockOnly}, false, err
 }
 
 // lost says that the server doesn't remember what came after a token. The codes are those of MongoDB's error_codes.yml.
