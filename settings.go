@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"reflect"
@@ -23,24 +25,40 @@ import (
 	"product-service/projection/store"
 )
 
-// Settings is the whole configuration: what the environment says, each part of it belonging to the package that uses it.
+// Settings is the whole configuration: what the environment says, each part of it belonging to the
+// package that uses it.
 type Settings struct {
-	HTTPAddr  string `env:"HTTP_ADDR" envDefault:":8080"`           // where clients are served
-	AdminAddr string `env:"ADMIN_ADDR" envDefault:"127.0.0.1:9090"` // health, metrics, profiles: not for the outside
+	// HTTPAddr is the address on which clients are served.
+	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080"`
 
-	// TLSCert and TLSKey are PEM files, with which clients are served by TLS; read again when they change. Without them clients are served
-	// plainly, behind a proxy that ends TLS.
+	// AdminAddr is the address of health, metrics and profiles. Only operators should reach it.
+	AdminAddr string `env:"ADMIN_ADDR" envDefault:"127.0.0.1:9090"`
+
+	// LogLevel is the least level of the lines that are logged: debug, info, warn or error.
+	LogLevel string `env:"LOG_LEVEL" envDefault:"info"`
+
+	// LogFormat is the form of log lines: text or json. Where it is empty a terminal gets text and
+	// everything else gets JSON.
+	LogFormat string `env:"LOG_FORMAT"`
+
+	// TLSCert is a PEM file with the certificate that clients are shown, and with those of its
+	// issuers. With it and [Settings.TLSKey] the server speaks TLS 1.2 and 1.3; without them it
+	// speaks HTTP/1.1 and HTTP/2 in the clear, to a proxy that ends TLS. A change of either file is
+	// noticed.
 	TLSCert string `env:"HTTP_TLS_CERT"`
-	TLSKey  string `env:"HTTP_TLS_KEY"`
 
-	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"` // debug, info, warn or error
-	LogFormat string `env:"LOG_FORMAT"`                  // text or json; text in a terminal and JSON elsewhere where empty
+	// TLSKey is a PEM file with the private key of [Settings.TLSCert].
+	TLSKey string `env:"HTTP_TLS_KEY"`
 
-	// Projects is false for measuring the write side alone: nothing keeps the documents up to date then.
-	Projects bool `env:"PROJECTION_ENABLED" envDefault:"true"`
+	// Tuning.
 
-	// AuditRate is how many products a second the server compares with their log, all the time; 0 is none.
+	// AuditRate is how many products a second the server compares with their log, in the
+	// background. 0 turns that off.
 	AuditRate int `env:"AUDIT_RATE" envDefault:"5"`
+
+	// Projects is whether this server keeps the read model up to date. false is for measuring the
+	// write side alone.
+	Projects bool `env:"PROJECTION_ENABLED" envDefault:"true"`
 
 	Store      eventstore.Config
 	Leases     eventstore.LeasesConfig
@@ -52,7 +70,39 @@ type Settings struct {
 	Graph      graph.Config
 }
 
-// readSettings reads the environment and returns every fault in it at once. No fault quotes a secret.
+// settingsPage describes every setting, the ones that matter to an operator first. A test holds it
+// to the comments of the settings.
+//
+//go:embed docs/settings.md
+var settingsPage string
+
+// settingRow is a row of the page: a variable, its default, and what it is.
+var settingRow = regexp.MustCompile("(?m)^\\| `([A-Z0-9_]+)` \\| (\\S*) \\| (.*) \\|$")
+
+// describeSettings writes the page for a terminal.
+func describeSettings(w io.Writer) {
+	page := strings.ReplaceAll(settingRow.ReplaceAllString(settingsPage, "  $1  $2\n      $3"), "`", "")
+	for line := range strings.Lines(page) {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			fmt.Fprintf(w, "\n%s", strings.TrimSpace(title)+"\n")
+		} else if strings.HasPrefix(line, "  ") {
+			fmt.Fprint(w, line)
+		}
+	}
+}
+
+// sentenceOf is what the page says of a variable.
+func sentenceOf(name string) string {
+	for _, row := range settingRow.FindAllStringSubmatch(settingsPage, -1) {
+		if row[1] == name {
+			return row[3]
+		}
+	}
+	return ""
+}
+
+// readSettings reads the environment and returns every fault in it at once. No fault quotes a
+// secret.
 func readSettings() (Settings, error) {
 	var s Settings
 	faults, blamed := parse(&s)
@@ -73,7 +123,8 @@ func readSettings() (Settings, error) {
 // leadingNames are the variables that a fault is about: it begins with them.
 var leadingNames = regexp.MustCompile(`^[A-Z0-9_]+(, [A-Z0-9_]+)*`)
 
-// parse reads the variables and returns the faults of those that are missing or can't be read, and their names.
+// parse reads the variables and returns the faults of those that are missing or can't be read, and
+// their names.
 func parse(s *Settings) (faults []error, blamed map[string]bool) {
 	blamed = map[string]bool{}
 	blame := func(name, says string) {
@@ -93,9 +144,9 @@ func parse(s *Settings) (faults []error, blamed map[string]bool) {
 	for _, fault := range wrong.Errors {
 		switch {
 		case errors.As(fault, &missing):
-			blame(missing.Key, "it must be set")
+			blame(missing.Key, "it must be set. "+sentenceOf(missing.Key))
 		case errors.As(fault, &empty):
-			blame(empty.Key, "it must not be empty")
+			blame(empty.Key, "it must not be empty. "+sentenceOf(empty.Key))
 		case !errors.As(fault, &unreadable): // those are found one by one
 			faults = append(faults, fault)
 		}
@@ -108,8 +159,9 @@ func parse(s *Settings) (faults []error, blamed map[string]bool) {
 	return faults, blamed
 }
 
-// unreadableType returns the type that a variable can't be read as; nil where it can. The parser names the field that it could not set, of
-// which there are several of one name in different packages, so each variable is tried alone.
+// unreadableType returns the type that a variable can't be read as; nil where it can. The parser
+// names the field that it could not set, of which there are several of one name in different
+// packages, so each variable is tried alone.
 func unreadableType(name string) reflect.Type {
 	value, given := os.LookupEnv(name)
 	var wrong env.AggregateError

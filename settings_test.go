@@ -124,14 +124,20 @@ func TestACommandOrFlagThatIsNotThereIsRefused(t *testing.T) {
 	}
 }
 
-func TestEverySettingIsInTheManual(t *testing.T) {
-	manual, err := os.ReadFile("docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
+func TestHelpListsEverySettingAndWhatMattersFirst(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"-help"}, &out, &errs); code != exitOK {
+		t.Errorf("-help ended with %d and said %s", code, errs.String())
 	}
+	help := out.String()
 	for _, name := range variables(reflect.TypeFor[Settings]()) {
-		if !bytes.Contains(manual, []byte("`"+name+"`")) {
-			t.Errorf("docs/operations.md doesn't say what %s is for", name)
+		if !strings.Contains(help, "\n  "+name+" ") {
+			t.Errorf("-help doesn't say what %s is", name)
+		}
+	}
+	for _, name := range []string{"POSTGRES_URL", "MONGODB_URL", "KAFKA_BROKERS", "INVENTORY_URL", "AUTH_JWKS_URL"} {
+		if at := strings.Index(help, "\n  "+name+" "); at < 0 || strings.Count(help[:at], "\n") > 40 {
+			t.Errorf("%s isn't among the first", name)
 		}
 	}
 }

@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		name, args = args[0], args[1:]
 	} else if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
 		usage(stdout)
+		describeSettings(stdout)
 		return exitOK
 	}
 	for _, sub := range subcommands {
@@ -70,7 +71,7 @@ func usage(w io.Writer) {
 	for _, sub := range subcommands {
 		fmt.Fprintf(w, "  %-8s %s\n", sub.name, sub.does)
 	}
-	fmt.Fprint(w, "\nSettings come from the environment (docs/operations.md); product-service COMMAND -h shows a command's flags.\n")
+	fmt.Fprint(w, "\nSettings come from the environment: product-service -help lists them. product-service COMMAND -h shows a command's flags.\n")
 }
 
 func (sub subcommand) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -12,20 +12,54 @@ import (
 
 // Config says how Kafka is reached, and what this service calls its own there.
 type Config struct {
-	Brokers     []string `env:"KAFKA_BROKERS,required,notEmpty"`          // host:port, of at least one broker of the cluster
-	Group       string   `env:"KAFKA_GROUP" envDefault:"product-service"` // the consumer group; its instances share the partitions
-	TopicPrefix string   `env:"KAFKA_TOPIC_PREFIX"`                       // put before every topic's name
-	Partitions  int32    `env:"KAFKA_PARTITIONS" envDefault:"8"`          // of topics created here; powers of two up to 32 keep instances off each other's shards
-	Replication int16    `env:"KAFKA_REPLICATION" envDefault:"0"`         // of topics created here; 0 is the broker's default
-	TLS         bool     `env:"KAFKA_TLS"`                                // encrypt, and check the brokers' certificates
-	TLSCA       string   `env:"KAFKA_TLS_CA"`                             // file of PEM certificates to trust instead of the system's
-	TLSCert     string   `env:"KAFKA_TLS_CERT"`                           // file of this client's PEM certificate, with TLSKey
-	TLSKey      string   `env:"KAFKA_TLS_KEY"`                            // file of its PEM private key
-	Mechanism   string   `env:"KAFKA_SASL_MECHANISM"`                     // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no login
-	User        string   `env:"KAFKA_SASL_USER"`                          //
-	Password    string   `env:"KAFKA_SASL_PASSWORD"`                      // a secret: never printed
-	InstanceID  string   // of INSTANCE_ID: this instance is a static member of the group; empty: one like any other
-	Retention   Duration `env:"INBOX_RETENTION" envDefault:"720h"` // how long command ids are remembered, or as long as the input topics keep messages; older ones are refused
+	// Brokers are the addresses, host:port, of one or more brokers of the cluster, separated by
+	// commas.
+	Brokers []string `env:"KAFKA_BROKERS,required,notEmpty"`
+
+	// Group is the consumer group. The instances of the service share its partitions.
+	Group string `env:"KAFKA_GROUP" envDefault:"product-service"`
+
+	// TopicPrefix is a text that stands before the name of every topic.
+	TopicPrefix string `env:"KAFKA_TOPIC_PREFIX"`
+
+	// Partitions is how many partitions a topic gets that this service creates. Powers of two up to
+	// 32 keep instances off each other's shards.
+	Partitions int32 `env:"KAFKA_PARTITIONS" envDefault:"8"`
+
+	// Replication is how many replicas a topic gets that this service creates. 0 leaves it to the
+	// broker.
+	Replication int16 `env:"KAFKA_REPLICATION" envDefault:"0"`
+
+	// TLS is whether connections are encrypted and the brokers' certificates checked.
+	TLS bool `env:"KAFKA_TLS"`
+
+	// TLSCA is a PEM file with the certificates to trust instead of the system's.
+	TLSCA string `env:"KAFKA_TLS_CA"`
+
+	// TLSCert is a PEM file with the certificate of this client. It needs [Config.TLSKey].
+	TLSCert string `env:"KAFKA_TLS_CERT"`
+
+	// TLSKey is a PEM file with the private key of [Config.TLSCert].
+	TLSKey string `env:"KAFKA_TLS_KEY"`
+
+	// Mechanism is how to log in by SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. Where it is empty
+	// there is no login.
+	Mechanism string `env:"KAFKA_SASL_MECHANISM"`
+
+	// User is the name to log in with.
+	User string `env:"KAFKA_SASL_USER"`
+
+	// Password is the password to log in with. It is never printed.
+	Password string `env:"KAFKA_SASL_PASSWORD"`
+
+	// Retention is how long command ids are remembered, counted from the later of the record's
+	// stamp and its arrival: a Go duration, or days such as 30d. Older messages are refused. The
+	// topics for commands that this service creates keep their messages as long; where a topic
+	// keeps its messages longer, ids are remembered as long as that, and a warning at the start
+	// says so.
+	Retention Duration `env:"INBOX_RETENTION" envDefault:"720h"`
+
+	InstanceID string // of INSTANCE_ID: this instance is a static member of the group; empty: one like any other
 }
 
 // Duration is a time.Duration that can also be written in days: "30d".

@@ -15,9 +15,16 @@ import (
 
 // WriterConfig says how commands are gathered into transactions.
 type WriterConfig struct {
-	Lanes  int           `env:"WRITER_LANES" envDefault:"1"`    // transactions under way at once; a shard always goes to the same lane
-	Batch  int           `env:"WRITER_BATCH" envDefault:"2000"` // the most commands in one transaction
-	Linger time.Duration `env:"WRITER_LINGER" envDefault:"3ms"` // how long the first command of a batch waits for others
+	// Tuning.
+
+	// Lanes is how many transactions are under way at once. A shard always goes to the same lane.
+	Lanes int `env:"WRITER_LANES" envDefault:"1"`
+
+	// Batch is the largest number of commands in one transaction.
+	Batch int `env:"WRITER_BATCH" envDefault:"2000"`
+
+	// Linger is how long the first command of a batch waits for others.
+	Linger time.Duration `env:"WRITER_LINGER" envDefault:"3ms"`
 }
 
 // Validate returns every fault of the configuration.
@@ -35,11 +42,12 @@ func (c WriterConfig) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Writer decides requests, in batches, each in one transaction. Requests about one product are decided in the order in which they
-// were submitted.
+// Writer decides requests, in batches, each in one transaction. Requests about one product are
+// decided in the order in which they were submitted.
 //
-// A transaction that loses a race is decided anew; one that the database can't take now waits until it can; one that the database
-// refuses because of its content is halved until the request at fault is alone, and that one is settled with the error.
+// A transaction that loses a race is decided anew; one that the database can't take now waits until
+// it can; one that the database refuses because of its content is halved until the request at fault
+// is alone, and that one is settled with the error.
 type Writer struct {
 	store   *eventstore.Store
 	config  WriterConfig
@@ -61,8 +69,9 @@ func NewWriter(store *eventstore.Store, c WriterConfig, m *WriterMetrics, log *s
 // ErrStopped says that the service is going down and takes no more commands.
 var ErrStopped = errors.New("the service is stopping")
 
-// Submit hands a request over; it blocks while as many requests wait as fit into a batch. It fails when the context ends, and with
-// [ErrStopped] once the writer has ended; a request that was taken is settled, or the writer ends before it is.
+// Submit hands a request over; it blocks while as many requests wait as fit into a batch. It fails
+// when the context ends, and with [ErrStopped] once the writer has ended; a request that was taken
+// is settled, or the writer ends before it is.
 func (w *Writer) Submit(ctx context.Context, r *Request) error {
 	if r.ID != uuid.Nil {
 		var err error
@@ -80,7 +89,8 @@ func (w *Writer) Submit(ctx context.Context, r *Request) error {
 	}
 }
 
-// Run decides what is submitted until the context ends. Requests still waiting then are not settled: whoever submitted them asks again.
+// Run decides what is submitted until the context ends. Requests still waiting then are not
+// settled: whoever submitted them asks again.
 func (w *Writer) Run(ctx context.Context) error {
 	defer close(w.ended)
 	group, ctx := errgroup.WithContext(ctx)

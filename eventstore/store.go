@@ -22,9 +22,18 @@ var files embed.FS
 
 // Config is how the store is reached.
 type Config struct {
-	URL            string        `env:"POSTGRES_URL,required,notEmpty"` // libpq URL; TLS by its sslmode, sslrootcert, sslcert and sslkey
-	MaxConnections int32         `env:"POSTGRES_MAX_CONNECTIONS" envDefault:"12"`
-	Timeout        time.Duration `env:"POSTGRES_TIMEOUT" envDefault:"15s"` // of one statement, batch or wait for a connection; 0 is none
+	// URL is a libpq URL of the database. TLS is set by its sslmode, sslrootcert, sslcert and
+	// sslkey.
+	URL string `env:"POSTGRES_URL,required,notEmpty"`
+
+	// Tuning.
+
+	// MaxConnections bounds the connections of one process.
+	MaxConnections int32 `env:"POSTGRES_MAX_CONNECTIONS" envDefault:"12"`
+
+	// Timeout bounds one statement, one batch, or one wait for a connection. A connection that died
+	// silently is given up after it, and its work is done again.
+	Timeout time.Duration `env:"POSTGRES_TIMEOUT" envDefault:"15s"`
 }
 
 // Validate returns every fault of the configuration, without the secrets in it.
@@ -78,9 +87,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return &Store{pool: pool}, nil
 }
 
-// keyedPlans are the planner's settings: every statement looks its rows up by key, whatever its parameters are, so one plan is made
-// of each and kept. On a new database it is made when the tables are empty, where the planner takes scanning them for cheaper; by
-// the time PostgreSQL makes it anew they may hold a hundred thousand rows, and every batch has read them all.
+// keyedPlans are the planner's settings: every statement looks its rows up by key, whatever its
+// parameters are, so one plan is made of each and kept. On a new database it is made when the
+// tables are empty, where the planner takes scanning them for cheaper; by the time PostgreSQL makes
+// it anew they may hold a hundred thousand rows, and every batch has read them all.
 var keyedPlans = map[string]string{
 	"plan_cache_mode": "force_generic_plan", "jit": "off",
 	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off",
@@ -98,8 +108,8 @@ func (s *Store) Close() { s.pool.Close() }
 // Ping says whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 
-// Migrate brings the schema up to date, under an advisory lock: instances that start together wait for each other.
-// It returns the schema's version.
+// Migrate brings the schema up to date, under an advisory lock: instances that start together wait
+// for each other. It returns the schema's version.
 func (s *Store) Migrate(ctx context.Context) (int64, error) {
 	migrations, err := fs.Sub(files, "migrations")
 	if err != nil {
@@ -122,8 +132,9 @@ func (s *Store) Migrate(ctx context.Context) (int64, error) {
 	return goose.GetDBVersion(ctx)
 }
 
-// Committed returns a channel that gets a value after commits of this process: a hint to read on, which may come too often or,
-// for commits of other processes, not at all. Each call returns a channel of its own, which is kept: call it once a reader.
+// Committed returns a channel that gets a value after commits of this process: a hint to read on,
+// which may come too often or, for commits of other processes, not at all. Each call returns a
+// channel of its own, which is kept: call it once a reader.
 func (s *Store) Committed() <-chan struct{} {
 	c := make(chan struct{}, 1)
 	s.mu.Lock()
@@ -143,7 +154,8 @@ func (s *Store) committed() {
 	}
 }
 
-// statement returns the text of a file in sql/, which is there: the names are constants of this package.
+// statement returns the text of a file in sql/, which is there: the names are constants of this
+// package.
 func statement(name string) string {
 	text, err := files.ReadFile("sql/" + name + ".sql")
 	if err != nil {

@@ -1,9 +1,11 @@
-// Package graph serves the GraphQL API: it reads the projection, merges in what the Inventory Service says, and hands
-// mutations to the command side.
+// Package graph serves the GraphQL API: it reads the projection, merges in what the Inventory
+// Service says, and hands mutations to the command side.
 //
-// A request passes five gates: the HTTP rules and its token ([Handler], package auth), the admission of its document in linear
-// time before anything quadratic looks at it (admission.go), the coercion of its variables (variables.go), the weight of what it asks
-// for (cost.go), and the scopes that its fields need (scopes.go). Resolvers are one line each; the work is in reads.go, levels.go and mutations.go.
+// A request passes five gates: the HTTP rules and its token ([Handler], package auth), the
+// admission of its document in linear time before anything quadratic looks at it (admission.go),
+// the coercion of its variables (variables.go), the weight of what it asks for (cost.go), and the
+// scopes that its fields need (scopes.go). Resolvers are one line each; the work is in reads.go,
+// levels.go and mutations.go.
 package graph
 
 import (
@@ -16,38 +18,40 @@ import (
 
 // Config is what an operator can set of the GraphQL API.
 type Config struct {
-	// Introspection is "on" or "off": whether clients can ask for the schema. The explorer needs it.
-	Introspection string `env:"GRAPHQL_INTROSPECTION" envDefault:"off"`
-
-	// Plan is "on" or "off": whether queries that a plan can run (package plan) do so, or all run in the generated code.
-	Plan string `env:"GRAPHQL_PLAN" envDefault:"on"`
-
-	// CORSOrigins are the exact origins, such as https://shop.example, whose pages may read answers. None by default.
+	// CORSOrigins are the exact origins, such as https://shop.example, whose pages may read
+	// answers, separated by commas.
 	CORSOrigins []string `env:"CORS_ORIGINS"`
 
-	// CORSHeaders are headers that those pages may send, besides those of GraphQL clients and tracers, which they always may.
+	// CORSHeaders are further headers that pages of [Config.CORSOrigins] may send, separated by
+	// commas. The headers of GraphQL clients (Apollo, urql) and of tracers are always allowed.
 	CORSHeaders []string `env:"CORS_HEADERS"`
 
-	// MaxAge is how long caches may use the answer of a GET without asking again whether it holds; an inventory level in it makes it
-	// shorter. 0 lets them ask each time.
-	MaxAge time.Duration `env:"GRAPHQL_MAX_AGE" envDefault:"1s"`
+	// Introspection is whether clients can ask for the schema, which the explorer needs: on or off.
+	Introspection string `env:"GRAPHQL_INTROSPECTION" envDefault:"off"`
 
-	// Documents is a file of trusted documents: Apollo's persisted query manifest, or an object of ids and texts as Relay's compiler
-	// writes it. It is read again when it changes.
+	// Documents is a file of trusted documents: Apollo's persisted query manifest, or the object of
+	// ids and texts that Relay's compiler writes. A change of the file is noticed.
 	Documents string `env:"GRAPHQL_DOCUMENTS"`
 
-	// DocumentsMode says what becomes of a document that isn't trusted: "open" executes it, "log" executes and logs it, "enforce"
-	// refuses it.
+	// DocumentsMode is what becomes of a document that isn't trusted: open executes it, log
+	// executes and logs it, enforce refuses it.
 	DocumentsMode string `env:"GRAPHQL_DOCUMENTS_MODE" envDefault:"open"`
 
-	// DocumentCache bounds what is kept of documents that were sent and were valid, in bytes of memory.
-	DocumentCache int64 `env:"GRAPHQL_DOCUMENT_CACHE" envDefault:"16777216"`
+	RateLimit RateLimitConfig
 
-	// Timeout bounds a request from its first byte read to its answer.
+	// Tuning.
+
+	// MaxAge is how long caches may use the answer of a GET without asking whether it still holds;
+	// an inventory level in it shortens that. 0s makes caches ask each time.
+	MaxAge time.Duration `env:"GRAPHQL_MAX_AGE" envDefault:"1s"`
+
+	// Timeout bounds a request from its first byte to its answer.
 	Timeout time.Duration `env:"GRAPHQL_TIMEOUT" envDefault:"10s"`
 
-	// Concurrency bounds how many requests are served at once. Others wait in line, within their Timeout, and cost next to nothing meanwhile: a crowd
-	// that were served all at once would hold the memory of all, and be so slow that calls upstream run into their timeouts.
+	// Concurrency bounds the requests that are served at once. Further ones wait in line, at next
+	// to no cost, until [Config.Timeout] is over, then get 503. Without such a bound a crowd of
+	// requests would hold the memory of all of them, and would be so slow that calls to other
+	// services ran into their timeouts.
 	Concurrency int `env:"GRAPHQL_CONCURRENCY" envDefault:"64"`
 
 	// MaxBody bounds a request's body, in bytes.
@@ -62,27 +66,35 @@ type Config struct {
 	// MaxFields bounds how many fields an operation selects, with its fragments expanded.
 	MaxFields int `env:"GRAPHQL_MAX_FIELDS" envDefault:"300"`
 
-	// MaxAliases bounds how many of them are renamed.
+	// MaxAliases bounds how many fields of an operation have an alias.
 	MaxAliases int `env:"GRAPHQL_MAX_ALIASES" envDefault:"15"`
 
-	// MaxCost bounds the weight of an operation: about how many fields its answer can have.
+	// MaxCost bounds the weight of an operation, which is about the number of fields that its
+	// answer can have.
 	MaxCost int `env:"GRAPHQL_MAX_COST" envDefault:"100000"`
 
-	// MaxSockets bounds how many WebSockets and event streams are open at once. Each takes about 20 KB.
+	// DocumentCache bounds what is kept of valid documents, in bytes.
+	DocumentCache int64 `env:"GRAPHQL_DOCUMENT_CACHE" envDefault:"16777216"`
+
+	// Plan is whether queries run as compiled plans, as far as a plan can run them: on or off.
+	// Others run in the generated code.
+	Plan string `env:"GRAPHQL_PLAN" envDefault:"on"`
+
+	// MaxSockets bounds the WebSockets and event streams that are open at once, about 20 KB each.
+	// Further ones get 503.
 	MaxSockets int `env:"GRAPHQL_MAX_SOCKETS" envDefault:"20000"`
 
-	// MaxSocketsPerAddress bounds how many of them one client's address has. Addresses of this host itself don't count: those
-	// are of a proxy. Raise it where a proxy on another host is in front.
+	// MaxSocketsPerAddress bounds the WebSockets and event streams of one address. Addresses of
+	// this host don't count, because they are a proxy's. Raise it where a proxy on another host is
+	// in front.
 	MaxSocketsPerAddress int `env:"GRAPHQL_MAX_SOCKETS_PER_ADDRESS" envDefault:"1000"`
 
-	// MaxSocketOperations bounds how many operations run on a WebSocket at once.
+	// MaxSocketOperations bounds the operations that run on one WebSocket at once.
 	MaxSocketOperations int `env:"GRAPHQL_MAX_SOCKET_OPERATIONS" envDefault:"50"`
 
-	// SubscriptionInterval is the least time from one value of a product or variant that subscribers get to the next one. Where
-	// changes come faster the latest is sent.
+	// SubscriptionInterval is the least time between two values of one product or variant that a
+	// subscriber gets. Where changes come faster the latest one is sent.
 	SubscriptionInterval time.Duration `env:"GRAPHQL_SUBSCRIPTION_INTERVAL" envDefault:"50ms"`
-
-	RateLimit RateLimitConfig
 }
 
 // Validate returns every fault of the configuration, joined.

@@ -27,20 +27,24 @@ const (
 
 // RateLimitConfig is what an operator can set of how much each caller may ask for.
 type RateLimitConfig struct {
-	// PerSecond is the weight of operations that a caller may have executed a second, on average: GRAPHQL_MAX_COST says what weighs how
-	// much. A caller is known by the token's subject, else by address. 0 is no limit.
+	// PerSecond is the weight of operations that one caller may have executed in a second, on
+	// average; GRAPHQL_MAX_COST says what weighs how much. A caller is known by the token's
+	// subject, else by address. 0 is no limit.
 	PerSecond int `env:"RATE_LIMIT" envDefault:"0"`
 
-	// Burst is how much weight a caller can save up; 0 is as much as ten seconds give.
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed, or ranges such
+	// as 10.0.0.0/8, separated by commas. Without them a caller's address is that of the
+	// connection.
+	TrustedProxies []string `env:"TRUSTED_PROXIES"`
+
+	// Tuning.
+
+	// Burst is how much weight a caller can save up. 0 is as much as ten seconds give.
 	Burst int `env:"RATE_LIMIT_BURST" envDefault:"0"`
 
-	// Callers bounds how many callers are remembered, about 200 bytes each. Who was seen last longest ago is forgotten first, and begins
-	// anew.
+	// Callers is how many callers are remembered, about 200 bytes each. The caller that was seen
+	// longest ago is forgotten first, and begins with a full budget.
 	Callers int `env:"RATE_LIMIT_CALLERS" envDefault:"50000"`
-
-	// TrustedProxies are the addresses, or ranges such as 10.0.0.0/8, of proxies whose X-Forwarded-For is believed. None by default: the
-	// address is then that of the connection.
-	TrustedProxies []string `env:"TRUSTED_PROXIES"`
 }
 
 // Validate returns every fault of the configuration, joined.
@@ -62,8 +66,8 @@ func (c RateLimitConfig) Validate() error {
 	return errors.Join(faults...)
 }
 
-// limits bound what each caller may ask for, in the weight that costOf gives to operations. A caller who hasn't been seen for long
-// is forgotten once there are too many, and begins anew.
+// limits bound what each caller may ask for, in the weight that costOf gives to operations. A
+// caller who hasn't been seen for long is forgotten once there are too many, and begins anew.
 type limits struct {
 	perSecond rate.Limit
 	burst     int
@@ -133,7 +137,8 @@ func (l *limits) of(r *http.Request, c auth.Caller) *budget {
 	return &budget{l, left}
 }
 
-// address is where a request came from. What proxies say of it counts as far as they are trusted, from the nearest on.
+// address is where a request came from. What proxies say of it counts as far as they are trusted,
+// from the nearest on.
 func (p proxies) address(r *http.Request) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -183,8 +188,9 @@ func charge(ctx context.Context) {
 	}
 }
 
-// spend takes a weight from what the caller of a context may ask for, and returns a *tooMuch where there isn't as much. What weighs
-// more than anybody can save up takes all of that; 0 asks whether there is anything left.
+// spend takes a weight from what the caller of a context may ask for, and returns a *tooMuch where
+// there isn't as much. What weighs more than anybody can save up takes all of that; 0 asks whether
+// there is anything left.
 func spend(ctx context.Context, weight int) error {
 	b, _ := ctx.Value(budgetKey{}).(*budget)
 	if b == nil {
@@ -210,7 +216,8 @@ func (b *budget) tooMuch(wait time.Duration) *tooMuch {
 	return &tooMuch{after: int(math.Ceil(wait.Seconds()))}
 }
 
-// tooMuch says that a caller asked for more than there is left, and after how many seconds there will be enough.
+// tooMuch says that a caller asked for more than there is left, and after how many seconds there
+// will be enough.
 type tooMuch struct{ after int }
 
 func (t *tooMuch) Error() string {

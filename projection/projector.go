@@ -32,6 +32,11 @@ import (
 // Role is the leases' name for projecting.
 const Role = "projector"
 
+const (
+	slowestPoll  = 250 * time.Millisecond // the slowest pace of asking an idle log for news
+	longestRetry = time.Second            // the longest pause before a failed page is tried again
+)
+
 // Log is what the projector reads: [eventstore.Store] implements it.
 type Log interface {
 	Tail(ctx context.Context, cursors []eventstore.Cursor, limit int) ([]eventstore.Record, error)
@@ -70,7 +75,7 @@ func NewProjector(
 		return nil, err
 	}
 	p := &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m,
-		pace: store.Pace{Least: 5 * time.Millisecond, Most: s.Config.MaxPoll}}
+		pace: store.Pace{Least: 5 * time.Millisecond, Most: slowestPoll}}
 	s.SetSole(p.sole)
 	return p, nil
 }
@@ -124,7 +129,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again",
 				"error", err)
-			store.Pause(ctx, nil, p.store.Config.Retry)
+			store.Pause(ctx, nil, longestRetry)
 			continue
 		}
 		began := time.Now()
@@ -134,7 +139,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			failures++
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "projecting failed; it is tried again", "error", err, "failures", failures)
-			store.Pause(ctx, nil, min(p.store.Config.Retry, 20*time.Millisecond<<min(failures, 10)))
+			store.Pause(ctx, nil, min(longestRetry, 20*time.Millisecond<<min(failures, 10)))
 		case full:
 			failures = 0
 		default:

@@ -1,5 +1,6 @@
-// Package auth says who a caller is and what the caller may do: it verifies JSON Web Tokens (RFC 7519) that callers send as bearer
-// tokens (RFC 6750), against the keys that their issuer publishes (RFC 7517).
+// Package auth says who a caller is and what the caller may do: it verifies JSON Web Tokens (RFC
+// 7519) that callers send as bearer tokens (RFC 6750), against the keys that their issuer publishes
+// (RFC 7517).
 package auth
 
 import (
@@ -18,17 +19,19 @@ const (
 
 // Config is what an operator can set.
 type Config struct {
-	// Mode says how callers prove who they are: "jwt", or "none", which lets everybody do everything.
-	Mode string `env:"AUTH_MODE" envDefault:"jwt"`
-
-	// Issuer is what a token's iss must be, to the letter. Mode jwt needs it, and the next two.
+	// Issuer is what a token's iss must be, to the letter. [Config.Mode] jwt needs it.
 	Issuer string `env:"AUTH_ISSUER"`
 
-	// Audience is what a token's aud must be, or have in its list.
+	// Audience is what a token's aud must be, or have in its list. [Config.Mode] jwt needs it.
 	Audience string `env:"AUTH_AUDIENCE"`
 
-	// JWKSURL is where the issuer publishes its keys: https, or http on this machine's loopback.
+	// JWKSURL is where the issuer publishes its keys: https, or http on loopback. [Config.Mode] jwt
+	// needs it. The standard variables HTTPS_PROXY and SSL_CERT_FILE name a proxy and further
+	// roots.
 	JWKSURL string `env:"AUTH_JWKS_URL"`
+
+	// Mode is how callers prove who they are: jwt, or none, which lets everybody do everything.
+	Mode string `env:"AUTH_MODE" envDefault:"jwt"`
 }
 
 // Validate returns every fault of the configuration, joined.

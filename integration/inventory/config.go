@@ -46,92 +46,161 @@ const (
 
 // Config is how the Inventory Service is reached and how far its absence is tolerated.
 type Config struct {
-	// URL is the base, such as https://inventory.example: /inventory is appended. Plain http is for loopback, or without credentials.
-	URL string `env:"INVENTORY_URL"`
+	// URL is the base of the Inventory Service, such as https://inventory.example; /inventory is
+	// appended. Plain http is refused with credentials, unless the host is loopback.
+	URL string `env:"INVENTORY_URL,required,notEmpty"`
 
-	// Token is a static bearer token; not together with OAuth.
+	// Token is a static bearer token for the Inventory Service. It excludes the OAuth settings.
 	Token Secret `env:"INVENTORY_TOKEN"`
-	// OAuthTokenURL and the next three are the OAuth2 client credentials grant (RFC 6749 §4.4).
-	OAuthTokenURL     string   `env:"INVENTORY_OAUTH_TOKEN_URL"`
-	OAuthClientID     string   `env:"INVENTORY_OAUTH_CLIENT_ID"`
-	OAuthClientSecret Secret   `env:"INVENTORY_OAUTH_CLIENT_SECRET"`
-	OAuthScopes       []string `env:"INVENTORY_OAUTH_SCOPES"`
 
-	// ClientCert and ClientKey are PEM files for mTLS, CA a PEM bundle to trust instead of the system's. All are read again when they change.
-	// The token endpoint is shown no certificate, and trusted by the system's roots and the CA.
+	// OAuthTokenURL is where to get tokens by the client credentials grant of OAuth 2 (RFC 6749,
+	// section 4.4), in place of [Config.Token].
+	OAuthTokenURL string `env:"INVENTORY_OAUTH_TOKEN_URL"`
+
+	// OAuthClientID is the client's id for [Config.OAuthTokenURL].
+	OAuthClientID string `env:"INVENTORY_OAUTH_CLIENT_ID"`
+
+	// OAuthClientSecret is the client's secret for [Config.OAuthTokenURL]. It is never printed.
+	OAuthClientSecret Secret `env:"INVENTORY_OAUTH_CLIENT_SECRET"`
+
+	// OAuthScopes are the scopes to ask [Config.OAuthTokenURL] for, separated by commas.
+	OAuthScopes []string `env:"INVENTORY_OAUTH_SCOPES"`
+
+	// ClientCert is a PEM file with the certificate that the service is shown (mTLS). The token
+	// endpoint is shown none. A change of the file is noticed.
 	ClientCert string `env:"INVENTORY_CLIENT_CERT"`
-	ClientKey  string `env:"INVENTORY_CLIENT_KEY"`
-	CA         string `env:"INVENTORY_CLIENT_CA"`
 
-	// Fresh is the age up to which a level is served without asking.
+	// ClientKey is a PEM file with the private key of [Config.ClientCert]. A change of the file is
+	// noticed.
+	ClientKey string `env:"INVENTORY_CLIENT_KEY"`
+
+	// CA is a PEM file with the certificates to trust instead of the system's. The token endpoint
+	// may use either. A change of the file is noticed.
+	CA string `env:"INVENTORY_CLIENT_CA"`
+
+	// InitPolicy is what becomes of a new variant whose record can't be created: retry tries for
+	// ever; not-orderable stops after [Config.InitTries] until an operator replays; rollback
+	// discards the product.
+	InitPolicy Policy `env:"INVENTORY_INIT_POLICY" envDefault:"retry"`
+
+	// WebhookURL is where each inventory event is delivered as a signed POST (Standard Webhooks).
+	// Where it is empty nothing is delivered.
+	WebhookURL string `env:"INVENTORY_WEBHOOK_URL"`
+
+	// WebhookSecret is the secret that deliveries are signed with: whsec_ and the key in base64, or
+	// any other text, which is the key itself. It is never printed.
+	WebhookSecret Secret `env:"INVENTORY_WEBHOOK_SECRET"`
+
+	// Tuning.
+
+	// Fresh is the age up to which a level is served without asking the service.
 	Fresh time.Duration `env:"INVENTORY_FRESH" envDefault:"5s"`
-	// Revalidate is the age up to which a level is served at once and refreshed behind.
-	Revalidate time.Duration `env:"INVENTORY_REVALIDATE" envDefault:"30s"`
-	// StaleMax is the age up to which a level is served when the service cannot be asked.
-	StaleMax time.Duration `env:"INVENTORY_STALE_MAX" envDefault:"24h"`
-	// AbsentFor is how long "no such record" is believed, and how far apart two such answers must be to end a known level.
-	AbsentFor time.Duration `env:"INVENTORY_ABSENT_FOR" envDefault:"3s"`
-	// FailureQuiet is how long a variant rests that the service failed to answer for; twice as long with each further failure of its
-	// own, up to BreakerOpen.
-	FailureQuiet time.Duration `env:"INVENTORY_FAILURE_QUIET" envDefault:"1s"`
 
-	// Budget bounds one read with all its attempts, AttemptTimeout each attempt up to the last byte of its body.
-	Budget         time.Duration `env:"INVENTORY_BUDGET" envDefault:"800ms"`
-	AttemptTimeout time.Duration `env:"INVENTORY_ATTEMPT_TIMEOUT" envDefault:"250ms"`
+	// Revalidate is the age up to which a level is served at once and refreshed in the background.
+	Revalidate time.Duration `env:"INVENTORY_REVALIDATE" envDefault:"30s"`
+
+	// StaleMax is the age up to which a level is served, marked stale, while the service can't be
+	// asked.
+	StaleMax time.Duration `env:"INVENTORY_STALE_MAX" envDefault:"24h"`
+
 	// StaleWait is how long a reader waits for the service while a stale level is at hand.
 	StaleWait time.Duration `env:"INVENTORY_STALE_WAIT" envDefault:"250ms"`
-	// Retries is how often a read is repeated at most, RetryBase and RetryCap bound the full jitter in between.
-	Retries   int           `env:"INVENTORY_RETRIES" envDefault:"2"`
+
+	// AbsentFor is how long the answer "no such record" holds. Two such answers this far apart end
+	// a level that was known.
+	AbsentFor time.Duration `env:"INVENTORY_ABSENT_FOR" envDefault:"3s"`
+
+	// FailureQuiet is how long the service isn't asked again about a variant that it failed to
+	// answer for. Each further failure doubles the time, up to [Config.BreakerOpen].
+	FailureQuiet time.Duration `env:"INVENTORY_FAILURE_QUIET" envDefault:"1s"`
+
+	// Budget bounds one read with all its attempts.
+	Budget time.Duration `env:"INVENTORY_BUDGET" envDefault:"800ms"`
+
+	// AttemptTimeout bounds one attempt, up to the last byte of the answer.
+	AttemptTimeout time.Duration `env:"INVENTORY_ATTEMPT_TIMEOUT" envDefault:"250ms"`
+
+	// Retries is how often a read is repeated at most.
+	Retries int `env:"INVENTORY_RETRIES" envDefault:"2"`
+
+	// RetryBase is the longest wait before the first repetition. It doubles with each repetition,
+	// up to 250 ms, and the wait is random below it.
 	RetryBase time.Duration `env:"INVENTORY_RETRY_BASE" envDefault:"50ms"`
-	RetryCap  time.Duration `env:"INVENTORY_RETRY_CAP" envDefault:"250ms"`
-	// RetryAfterMax caps what a Retry-After header may ask for.
+
+	// RetryAfterMax bounds the rest that the service can ask for by a Retry-After header.
 	RetryAfterMax time.Duration `env:"INVENTORY_RETRY_AFTER_MAX" envDefault:"30s"`
 
-	// BreakerOpen is how long the breaker stays open between probes (up to 20 % shorter).
+	// BreakerOpen is how long the circuit breaker stays open until it probes the service; a random
+	// part of up to 20 % is taken off.
 	BreakerOpen time.Duration `env:"INVENTORY_BREAKER_OPEN" envDefault:"3s"`
-	// BreakerCalls is how many calls within 10 s are needed before half of them failing opens the breaker, BreakerRow how many in a row open it regardless.
-	BreakerCalls int `env:"INVENTORY_BREAKER_CALLS" envDefault:"20"`
-	BreakerRow   int `env:"INVENTORY_BREAKER_ROW" envDefault:"5"`
 
-	// Concurrency bounds calls at a time; five times as many wait for their turn, more are shed.
+	// BreakerCalls is the least number of calls within 10 s after which a half of them that failed
+	// opens the breaker.
+	BreakerCalls int `env:"INVENTORY_BREAKER_CALLS" envDefault:"20"`
+
+	// BreakerRow is how many failures in a row open the breaker, however few calls there were.
+	BreakerRow int `env:"INVENTORY_BREAKER_ROW" envDefault:"5"`
+
+	// Concurrency bounds the calls under way at once. Five times as many wait for their turn;
+	// further ones are shed.
 	Concurrency int `env:"INVENTORY_CONCURRENCY" envDefault:"20"`
-	// ChunkIDs and ChunkBytes bound one call's list of variants (URLs over 8,000 bytes are refused by common proxies).
-	ChunkIDs   int `env:"INVENTORY_CHUNK_IDS" envDefault:"100"`
+
+	// ChunkIDs bounds the variants that one call asks for.
+	ChunkIDs int `env:"INVENTORY_CHUNK_IDS" envDefault:"100"`
+
+	// ChunkBytes bounds the list of variants in one call's URL, in bytes. Common proxies refuse
+	// URLs longer than 8,000 bytes.
 	ChunkBytes int `env:"INVENTORY_CHUNK_BYTES" envDefault:"4000"`
+
 	// MaxBody bounds an answer, in bytes.
 	MaxBody int64 `env:"INVENTORY_MAX_BODY" envDefault:"1048576"`
 
-	// CacheSize is how many last known levels are held in memory (about 400 bytes each).
+	// CacheSize is how many levels are kept in memory, about 400 bytes each.
 	CacheSize int `env:"INVENTORY_CACHE_SIZE" envDefault:"100000"`
-	// SaveEvery is how often an unchanged level's new FetchedAt is made durable; SaveDelay how long changed ones are gathered.
+
+	// SaveEvery is how often the time of the last answer about an unchanged level is saved in
+	// MongoDB.
 	SaveEvery time.Duration `env:"INVENTORY_SAVE_EVERY" envDefault:"1m"`
+
+	// SaveDelay is how long changed levels are gathered before they are saved in MongoDB.
 	SaveDelay time.Duration `env:"INVENTORY_SAVE_DELAY" envDefault:"500ms"`
-	// LastKnownTimeout bounds reading durable levels.
-	LastKnownTimeout time.Duration `env:"INVENTORY_LAST_KNOWN_TIMEOUT" envDefault:"500ms"`
 
-	// InitPolicy says what becomes of a new variant whose record cannot be created.
-	InitPolicy Policy `env:"INVENTORY_INIT_POLICY" envDefault:"retry"`
-	// InitTries is after how many tries PolicyNotOrderable stops.
+	// InitTries is after how many tries the policy not-orderable stops.
 	InitTries int `env:"INVENTORY_INIT_TRIES" envDefault:"10"`
-	// InitTimeout bounds one POST; InitBackoff and InitBackoffMax bound the full jitter between a record's tries.
-	InitTimeout    time.Duration `env:"INVENTORY_INIT_TIMEOUT" envDefault:"2s"`
-	InitBackoff    time.Duration `env:"INVENTORY_INIT_BACKOFF" envDefault:"500ms"`
-	InitBackoffMax time.Duration `env:"INVENTORY_INIT_BACKOFF_MAX" envDefault:"30s"`
-	// InitConcurrency bounds POSTs at a time; InitPoll is how often the queue is looked at when nothing wakes it.
-	InitConcurrency int           `env:"INVENTORY_INIT_CONCURRENCY" envDefault:"16"`
-	InitPoll        time.Duration `env:"INVENTORY_INIT_POLL" envDefault:"1s"`
 
-	// WebhookURL gets each inventory event as a POST signed with WebhookSecret (Standard Webhooks). Empty: nobody is told.
-	WebhookURL    string `env:"INVENTORY_WEBHOOK_URL"`
-	WebhookSecret Secret `env:"INVENTORY_WEBHOOK_SECRET"`
-	// WebhookTimeout bounds one delivery, WebhookTries how often an event is tried that fails while others are taken, WebhookBackoff and -Max the jitter between.
-	WebhookTimeout    time.Duration `env:"INVENTORY_WEBHOOK_TIMEOUT" envDefault:"5s"`
-	WebhookTries      int           `env:"INVENTORY_WEBHOOK_TRIES" envDefault:"10"`
-	WebhookBackoff    time.Duration `env:"INVENTORY_WEBHOOK_BACKOFF" envDefault:"1s"`
+	// InitTimeout bounds one POST of a record.
+	InitTimeout time.Duration `env:"INVENTORY_INIT_TIMEOUT" envDefault:"2s"`
+
+	// InitBackoff is the longest random part of the wait after a record's first failure. It doubles
+	// with each failure.
+	InitBackoff time.Duration `env:"INVENTORY_INIT_BACKOFF" envDefault:"500ms"`
+
+	// InitBackoffMax bounds the random part of the wait after any failure of a record.
+	InitBackoffMax time.Duration `env:"INVENTORY_INIT_BACKOFF_MAX" envDefault:"30s"`
+
+	// InitConcurrency bounds the POSTs of records under way at once.
+	InitConcurrency int `env:"INVENTORY_INIT_CONCURRENCY" envDefault:"16"`
+
+	// InitPoll is how often the queue of records is looked at when no new product wakes it.
+	InitPoll time.Duration `env:"INVENTORY_INIT_POLL" envDefault:"1s"`
+
+	// WebhookTimeout bounds one delivery.
+	WebhookTimeout time.Duration `env:"INVENTORY_WEBHOOK_TIMEOUT" envDefault:"5s"`
+
+	// WebhookTries is how often an event is delivered that the receiver refuses while it takes
+	// others.
+	WebhookTries int `env:"INVENTORY_WEBHOOK_TRIES" envDefault:"10"`
+
+	// WebhookBackoff is the longest random part of the wait after the first failed delivery. It
+	// doubles with each failure.
+	WebhookBackoff time.Duration `env:"INVENTORY_WEBHOOK_BACKOFF" envDefault:"1s"`
+
+	// WebhookBackoffMax bounds the random part of the wait after any failed delivery.
 	WebhookBackoffMax time.Duration `env:"INVENTORY_WEBHOOK_BACKOFF_MAX" envDefault:"1m"`
 
 	// Now is the clock of ages; nil is time.Now.
 	Now func() time.Time
+
 	// Wrap decorates the transport of each attempt, for spans say; nil leaves it alone.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }

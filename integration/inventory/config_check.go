@@ -30,13 +30,12 @@ func (c Config) checkLimits() error {
 	faults := []error{
 		positive("INVENTORY_BUDGET", c.Budget), positive("INVENTORY_ATTEMPT_TIMEOUT", c.AttemptTimeout),
 		positive("INVENTORY_STALE_WAIT", c.StaleWait), positive("INVENTORY_RETRY_BASE", c.RetryBase),
-		positive("INVENTORY_RETRY_CAP", c.RetryCap), positive("INVENTORY_RETRY_AFTER_MAX", c.RetryAfterMax),
+		positive("INVENTORY_RETRY_AFTER_MAX", c.RetryAfterMax),
 		positive("INVENTORY_BREAKER_OPEN", c.BreakerOpen), positive("INVENTORY_BREAKER_CALLS", c.BreakerCalls),
 		positive("INVENTORY_BREAKER_ROW", c.BreakerRow), positive("INVENTORY_CONCURRENCY", c.Concurrency),
 		positive("INVENTORY_CHUNK_IDS", c.ChunkIDs),
 		positive("INVENTORY_MAX_BODY", c.MaxBody), positive("INVENTORY_CACHE_SIZE", c.CacheSize),
 		positive("INVENTORY_SAVE_EVERY", c.SaveEvery), positive("INVENTORY_SAVE_DELAY", c.SaveDelay),
-		positive("INVENTORY_LAST_KNOWN_TIMEOUT", c.LastKnownTimeout),
 	}
 	if c.Retries < 0 || c.Retries > 10 {
 		faults = append(faults, fmt.Errorf("INVENTORY_RETRIES is %d: allowed is 0 to 10", c.Retries))

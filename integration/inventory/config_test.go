@@ -8,7 +8,8 @@ import (
 )
 
 func TestConfigNamesEveryFault(t *testing.T) {
-	cfg := defaults(t, "")
+	cfg := defaults(t, "http://inventory.example")
+	cfg.URL = ""
 	cfg.Token, cfg.OAuthTokenURL, cfg.OAuthClientID = "hush-1", "ftp://x", "id"
 	cfg.ClientCert = "/nowhere/cert.pem"
 	cfg.Fresh, cfg.Retries, cfg.InitPolicy = time.Hour, 99, "hope"
@@ -32,8 +33,8 @@ func TestConfigNamesEveryFault(t *testing.T) {
 		"https://inventory.example/v1": true, "http://127.0.0.1:1": true, "http://localhost:1": true, "http://inventory:8080": false,
 		"inventory:8080": false, "https://user:pw@host": false, "https://host?x=1": false, "": false,
 	} {
-		c := defaults(t, url)
-		c.Token = "hush-2"
+		c := defaults(t, "http://replaced.example")
+		c.URL, c.Token = url, "hush-2"
 		if err := c.Validate(); (err == nil) != ok {
 			t.Errorf("%q: %v", url, err)
 		}

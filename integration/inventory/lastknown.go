@@ -21,6 +21,8 @@ const (
 	saveBatch   = 500
 	saveTimeout = 10 * time.Second
 	saveBacklog = 20_000
+
+	lastKnownTimeout = 500 * time.Millisecond // of reading what was saved
 )
 
 // saver makes levels durable behind the reads: newest per variant, in batches, kept until they are saved.
@@ -135,7 +137,7 @@ func (r *Reader) loadLastKnown(f *flight) {
 }
 
 func (r *Reader) load(ids []uuid.UUID) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.client.cfg.LastKnownTimeout)
+	ctx, cancel := context.WithTimeout(r.ctx, lastKnownTimeout)
 	defer cancel()
 	levels, err := r.known.Load(ctx, ids)
 	if err != nil {

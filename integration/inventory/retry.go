@@ -26,6 +26,8 @@ const (
 	retryShare = 0.2
 	retryFloor = 3
 	retryMost  = 20
+
+	longestRetryWait = 250 * time.Millisecond
 )
 
 func newRetryBudget() *retryBudget { return &retryBudget{tokens: retryFloor} }
@@ -71,7 +73,7 @@ func (r *retrier) again(ctx context.Context, resp *http.Response, err error) (bo
 	if r.call.ids > 1 && !hasAsked && r.call.blame(resp, err).divisible() {
 		return false, nil // asked again in halves instead, which finds out more
 	}
-	r.wait = fullJitter(r.client.cfg.RetryBase, r.client.cfg.RetryCap, r.call.attempt-1)
+	r.wait = fullJitter(r.client.cfg.RetryBase, longestRetryWait, r.call.attempt-1)
 	if hasAsked {
 		r.wait = asked
 	}

@@ -12,22 +12,47 @@ import (
 
 // Config says where the read model lives and how it is kept.
 type Config struct {
-	URL      string `env:"MONGODB_URL"`                              // mongodb:// or mongodb+srv:// connection string; may hold a password
-	Database string `env:"MONGODB_DATABASE" envDefault:"product"`    // everything of this service is in it
-	PoolSize uint64 `env:"MONGODB_MAX_CONNECTIONS" envDefault:"100"` // the most connections of one process
+	// URL is a connection string of MongoDB, mongodb:// or mongodb+srv://. It may hold a password,
+	// and is never printed.
+	URL string `env:"MONGODB_URL,required,notEmpty"`
 
-	ReadTimeout  time.Duration `env:"PROJECTION_READ_TIMEOUT" envDefault:"3s"`   // of one read, sent to the server as maxTimeMS
-	WriteTimeout time.Duration `env:"PROJECTION_WRITE_TIMEOUT" envDefault:"30s"` // of one command of the projector
-	WaitTimeout  time.Duration `env:"PROJECTION_WAIT_TIMEOUT" envDefault:"2s"`   // how long a read waits for a version that isn't projected yet
+	// Database is the name of the database. Everything that this service keeps in MongoDB is in it.
+	Database string `env:"MONGODB_DATABASE" envDefault:"product"`
 
-	MinPage    int           `env:"PROJECTION_MIN_PAGE" envDefault:"500"`        // rows of the log folded at once when nothing lags
-	MaxPage    int           `env:"PROJECTION_MAX_PAGE" envDefault:"20000"`      // … when much does
-	CacheBytes int           `env:"PROJECTION_CACHE" envDefault:"33554432"`      // of documents the projector keeps, so as not to read them again
-	ReadCache  int           `env:"PROJECTION_READ_CACHE" envDefault:"16777216"` // of products and pages that readers keep while they hear of changes; 0: none
-	Pace       time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`           // the least time from page to page when nothing lags: fewer, larger writes
-	MaxPoll    time.Duration `env:"PROJECTION_MAX_POLL" envDefault:"250ms"`      // the slowest pace of asking an idle log for news
-	Heartbeat  time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`        // how often idle shards say up to when they are complete
-	Retry      time.Duration `env:"PROJECTION_RETRY" envDefault:"1s"`            // the longest pause before a failed page is tried again
+	// Tuning.
+
+	// PoolSize bounds the connections of one process.
+	PoolSize uint64 `env:"MONGODB_MAX_CONNECTIONS" envDefault:"100"`
+
+	// ReadTimeout bounds one read. It is sent to the server as maxTimeMS.
+	ReadTimeout time.Duration `env:"PROJECTION_READ_TIMEOUT" envDefault:"3s"`
+
+	// WriteTimeout bounds one command of the projector.
+	WriteTimeout time.Duration `env:"PROJECTION_WRITE_TIMEOUT" envDefault:"30s"`
+
+	// WaitTimeout is how long a read waits for a version that isn't projected yet.
+	WaitTimeout time.Duration `env:"PROJECTION_WAIT_TIMEOUT" envDefault:"2s"`
+
+	// MinPage is how many rows of the log the projector folds at once when it isn't behind.
+	MinPage int `env:"PROJECTION_MIN_PAGE" envDefault:"500"`
+
+	// MaxPage is how many rows of the log the projector folds at once when it is far behind.
+	MaxPage int `env:"PROJECTION_MAX_PAGE" envDefault:"20000"`
+
+	// Pace is the least time from one page to the next when the projector isn't behind. A longer
+	// time makes fewer and larger writes.
+	Pace time.Duration `env:"PROJECTION_PACE" envDefault:"25ms"`
+
+	// Heartbeat is how often an idle shard records up to when it is complete.
+	Heartbeat time.Duration `env:"PROJECTION_HEARTBEAT" envDefault:"1s"`
+
+	// CacheBytes bounds the documents that the projector keeps in memory so as not to read them
+	// again, in bytes.
+	CacheBytes int `env:"PROJECTION_CACHE" envDefault:"33554432"`
+
+	// ReadCache bounds the products and pages that readers keep in memory while they are told of
+	// changes, in bytes. 0 keeps none.
+	ReadCache int `env:"PROJECTION_READ_CACHE" envDefault:"16777216"`
 }
 
 // Validate returns every fault of the configuration.
@@ -55,9 +80,7 @@ func (c Config) Validate() error {
 		{"PROJECTION_WRITE_TIMEOUT", c.WriteTimeout, 100 * time.Millisecond, 10 * time.Minute},
 		{"PROJECTION_WAIT_TIMEOUT", c.WaitTimeout, time.Millisecond, time.Minute},
 		{"PROJECTION_PACE", c.Pace, 0, 10 * time.Second},
-		{"PROJECTION_MAX_POLL", c.MaxPoll, 5 * time.Millisecond, 10 * time.Second},
 		{"PROJECTION_HEARTBEAT", c.Heartbeat, 10 * time.Millisecond, time.Minute},
-		{"PROJECTION_RETRY", c.Retry, time.Millisecond, time.Minute},
 	}
 	for _, d := range durations {
 		if d.value < d.least || d.value > d.most {
