@@ -101,16 +101,20 @@ func (t *Topic[V]) Subscribe(key string, ids []uuid.UUID, encode func(V) []byte,
 		}
 		return nil
 	}}
+	for at := range s.ids {
+		sub.awaiting.add(at)
+	}
 	t.mu.Lock()
 	sub.since = t.reads
-	for at, id := range s.ids {
-		sub.awaiting.add(at)
-		t.urgent[id] = struct{}{}
-	}
 	t.mu.Unlock()
 	s.mu.Lock()
 	s.subscribers[sub] = struct{}{}
 	s.mu.Unlock()
+	t.mu.Lock()
+	for _, id := range s.ids { // now that the values find the subscriber
+		t.urgent[id] = struct{}{}
+	}
+	t.mu.Unlock()
 	t.hurry()
 	return sub
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -233,6 +234,51 @@ func TestPresentValueIsReadAfterTheSubscription(t *testing.T) {
 }
 
 // However many clients follow the same in the same way, a value is encoded once, and read once.
+// The read that a subscription asks for finds the subscriber, also where others are being told of a value at that very moment.
+func TestSubscriberOfABusyStreamGetsThePresentValue(t *testing.T) {
+	w, id := newWorld(), uuid.New()
+	w.set(id, 0)
+	topic := w.start(t, time.Nanosecond)
+	encoding, encoded := make(chan struct{}), make(chan struct{})
+	first := &client{news: make(chan struct{}, 1)}
+	first.Subscriber = topic.Subscribe("k", []uuid.UUID{id}, func(v int) []byte { // which all of the stream have their values by
+		encoding <- struct{}{}
+		<-encoded
+		return fmt.Append(nil, v)
+	}, func() {})
+	defer first.Leave()
+	encode := func() { <-encoding; encoded <- struct{}{} }
+	encode()
+	for v := range 1000 {
+		w.set(id, v+1)
+		topic.Touch(id)
+		<-encoding
+		joined := make(chan *client)
+		go func() { joined <- follow(topic, "k", nil, id) }()
+		runtime.Gosched() // it may come to wait for the stream
+		encoded <- struct{}{}
+		var c *client
+		for c == nil {
+			select {
+			case c = <-joined:
+			case <-encoding: // its present value
+				encoded <- struct{}{}
+			}
+		}
+		patience := time.After(10 * time.Second)
+		for _, ok := c.Next(); !ok; _, ok = c.Next() {
+			select {
+			case <-c.news:
+			case <-encoding:
+				encoded <- struct{}{}
+			case <-patience:
+				t.Fatal("no value came")
+			}
+		}
+		c.Leave()
+	}
+}
+
 func TestClientsOfOneKeyShare(t *testing.T) {
 	w, id := newWorld(), uuid.New()
 	w.set(id, 1)
