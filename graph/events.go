@@ -26,9 +26,25 @@ type eventStream struct {
 // event answers with one response. One to a request that isn't executed comes so too: clients of events don't read the body of
 // another status.
 func (h *handler) event(ctx context.Context, w http.ResponseWriter, resp *graphql.Response) {
+	body := h.presenter.encode(ctx, resp)
+	h.events(ctx, w, func(out *eventStream) {
+		if out.begin() == nil {
+			out.end(body)
+		}
+	})
+}
+
+// events runs what answers with events. A panic ends the stream with an event that has the error, and complete: in the middle of it nothing else can be
+// read. Where not even that can be sent it ends the connection.
+func (h *handler) events(ctx context.Context, w http.ResponseWriter, answer func(*eventStream)) {
 	out := &eventStream{h: h, w: w, control: http.NewResponseController(w)}
-	if out.begin() == nil && out.send("next", h.presenter.encode(ctx, resp)) == nil {
-		_ = out.send("complete", nil) // a client that is gone doesn't mind
+	err := safely(ctx, func() error { answer(out); return nil })
+	if err == nil {
+		return
+	}
+	refused := h.presenter.encode(ctx, h.presenter.refusal(ctx, err))
+	if safely(ctx, func() error { out.end(refused); return nil }) != nil {
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -49,8 +65,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, feed *live.Subs
 	if ends := auth.CallerOf(ctx).Ends(time.Now()); !ends.IsZero() {
 		defer time.AfterFunc(time.Until(ends), leaving).Stop()
 	}
-	out := &eventStream{h: h, w: w, control: http.NewResponseController(w)}
-	out.follow(ctx, feed, news, leave)
+	h.events(ctx, w, func(out *eventStream) { out.follow(ctx, feed, news, leave) })
 }
 
 // follow sends what comes until the client goes or is to leave: the service stops, or the token has expired. A client that is slow to take it gets the latest.
@@ -88,6 +103,13 @@ func (out *eventStream) begin() error {
 	}
 	out.w.WriteHeader(http.StatusOK)
 	return out.comment()
+}
+
+// end sends the last response. A client that is gone doesn't mind.
+func (out *eventStream) end(body []byte) {
+	if out.send("next", body) == nil {
+		_ = out.send("complete", nil)
+	}
 }
 
 func (out *eventStream) comment() error { return out.write([]byte(":\n\n")) }

@@ -24,7 +24,7 @@ type eventReader struct {
 // events sends an operation and accepts events, unless the header says otherwise.
 func (s *liveServer) events(t *testing.T, method, query, variables string, header http.Header) *eventReader {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	target, body := s.URL+"/graphql", ""
 	if method == http.MethodGet {

@@ -86,7 +86,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
 	defer func() {
-		if cause := recover(); cause != nil {
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler: // the answer has begun
+			panic(cause)
+		default:
 			h.refuse(ctx, w, mediaJSON, http.StatusInternalServerError, recovered(ctx, cause))
 		}
 	}()

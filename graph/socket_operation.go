@@ -2,10 +2,7 @@ package graph
 
 import (
 	"context"
-	"encoding/json"
-	"time"
-
-	"github.com/coder/websocket"
+	"errors"
 
 	"product-service/graph/live"
 )
@@ -22,49 +19,45 @@ type operation struct {
 	ended  bool
 }
 
-// message is a message about the operation.
-func (op *operation) message(kind string, payload []byte) []byte {
-	id, _ := json.Marshal(op.id) // a string has no error
-	m := make([]byte, 0, len(id)+len(payload)+48)
-	m = append(append(m, `{"id":`...), id...)
-	m = append(append(append(m, `,"type":"`...), kind...), '"')
-	if payload != nil {
-		m = append(append(m, `,"payload":`...), payload...)
+// subscribe begins an operation. The error, a *closing, says how to close the socket because of it.
+func (s *socket) subscribe(m message) error {
+	err := s.begin(m)
+	if _, breach := errors.AsType[*closing](err); err == nil || breach {
+		return err
 	}
-	return append(m, '}')
+	// The one who reads sends it, and so reads no more until the client has taken it.
+	s.send(nil, message{messageError, m.id, s.h.presenter.encodeErrors(s.ctx, s.h.presenter.refusal(s.ctx, err).Errors)})
+	return nil
 }
 
-// subscribe begins an operation.
-func (s *socket) subscribe(m message) (websocket.StatusCode, string) {
+// begin begins an operation, unless the socket ends. The error is a *closing, or what the client is to be told of the operation alone.
+func (s *socket) begin(m message) error {
 	req, _, malformed := readBody(m.payload)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	most := s.h.config.MaxSocketOperations
 	switch {
 	case !s.acked:
-		return closeUnauthorized, "Unauthorized: connection_init comes first, and is waited for"
+		return closingf(closeUnauthorized, "Unauthorized: connection_init comes first, and is waited for")
 	case malformed != nil:
-		return closeBadMessage, "Invalid message received: " + malformed.Error()
+		return closingf(closeBadMessage, "Invalid message received: %v", malformed)
 	case s.operations[m.id] != nil:
-		return closeDuplicateID, "Subscriber for " + m.id + " already exists"
+		return closingf(closeDuplicateID, "Subscriber for %s already exists", m.id)
 	case s.leaving, s.ctx.Err() != nil:
-		return 0, ""
+		return nil
+	case len(s.operations) >= most:
+		return faultf(QueryTooComplex, "the socket runs %d operations, which is as many as it can at once: complete one first", most)
 	}
 	op := &operation{id: m.id}
-	if most := s.h.config.MaxSocketOperations; len(s.operations) >= most {
-		refused := faultf(QueryTooComplex, "the socket runs %d operations, which is as many as it can at once: complete one first", most)
-		go s.send(nil, op.message("error", s.h.presenter.encodeErrors(s.ctx, s.h.presenter.refusal(s.ctx, refused).Errors)))
-		return 0, ""
-	}
 	op.ctx, op.cancel = context.WithCancel(s.admitted)
 	s.operations[m.id] = op
 	req.wake = func() { s.tell(op) }
-	s.running.Go(func() { s.run(op, req) })
-	return 0, ""
+	s.running.Go(s.guarded(func() { s.run(op, req) })) // under the lock: whoever sets leaving waits for all that began before
+	return nil
 }
 
 // run runs an operation to its end, or until it follows something.
 func (s *socket) run(op *operation, req request) {
-	defer s.closeOnPanic()
 	ctx, cancel := context.WithTimeout(op.ctx, s.h.config.Timeout)
 	defer cancel()
 	var a answer
@@ -84,15 +77,15 @@ func (s *socket) run(op *operation, req request) {
 		case ended: // while it began
 			a.feed.Leave()
 		case leaving:
-			s.finish(op, op.message("complete", nil))
+			s.finish(op, messageComplete, nil)
 		default:
 			s.tell(op) // it may have had something to send already
 		}
 	case a.resp.Data == nil:
-		s.finish(op, op.message("error", s.h.presenter.encodeErrors(ctx, a.resp.Errors)))
+		s.finish(op, messageError, s.h.presenter.encodeErrors(ctx, a.resp.Errors))
 	default:
-		s.send(op, op.message("next", s.h.presenter.encode(ctx, a.resp)))
-		s.finish(op, op.message("complete", nil))
+		s.send(op, message{messageNext, op.id, s.h.presenter.encode(ctx, a.resp)})
+		s.finish(op, messageComplete, nil)
 	}
 }
 
@@ -107,13 +100,12 @@ func (s *socket) tell(op *operation) {
 	s.news = append(s.news, op)
 	if !s.telling {
 		s.telling = true
-		go s.sendNews()
+		go s.guarded(s.sendNews)()
 	}
 }
 
 // sendNews sends what operations have to send, in turns, until none has anything.
 func (s *socket) sendNews() {
-	defer s.closeOnPanic()
 	for {
 		s.mu.Lock()
 		if len(s.news) == 0 {
@@ -127,41 +119,33 @@ func (s *socket) sendNews() {
 		s.mu.Unlock()
 		if payload, ok := op.feed.Next(); ok {
 			s.tell(op)
-			s.send(op, op.message("next", payload))
+			s.send(op, message{messageNext, op.id, payload})
 		}
 	}
 }
 
 // send sends a message, unless it is of an operation that has ended.
-func (s *socket) send(op *operation, message []byte) {
+func (s *socket) send(op *operation, m message) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	if op == nil || !s.hasEnded(op) {
-		s.write(message)
+		s.write(m)
 	}
 }
 
 // finish ends an operation with a last message, unless it has ended.
-func (s *socket) finish(op *operation, last []byte) {
+func (s *socket) finish(op *operation, kind string, payload []byte) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	if s.drop(op) {
-		s.write(last)
+		s.write(message{kind, op.id, payload})
 	}
 }
 
-// write blocks as long as the client takes nothing, within bounds: so does whoever has something to send, and nothing piles up.
-// s.sending is held.
-func (s *socket) write(message []byte) {
-	err := s.wire.SetWriteDeadline(time.Now().Add(s.h.timings.write))
-	if err == nil {
-		err = s.conn.Write(context.Background(), websocket.MessageText, message)
-	}
-	if err == nil {
-		err = s.wire.SetWriteDeadline(time.Time{})
-	}
-	if err != nil {
-		go s.cut()
+// write needs s.sending.
+func (s *socket) write(m message) {
+	if s.wire.write(m.encode()) != nil {
+		go s.guarded(s.cut)()
 	}
 }
 

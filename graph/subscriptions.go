@@ -237,18 +237,24 @@ func sharedKey(op *graphql.OperationContext) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// event executes the operation for the value that waits for it, and returns the response as clients get it.
-func (f *following) event() []byte {
+// event executes the operation for the value that waits for it, and returns the response as clients get it. Whatever goes wrong is an error in it.
+func (f *following) event() (encoded []byte) {
 	ctx := graphql.WithOperationContext(f.ctx, f.op)
 	ctx = graphql.WithResponseContext(ctx, f.presenter.present, recovered)
 	ctx = graphql.WithFieldContext(ctx, f.field)
-	var resp *graphql.Response
-	err := safely(ctx, func() error { resp = f.respond(ctx); return nil })
-	if err != nil || resp == nil {
-		resp = &graphql.Response{Data: json.RawMessage(`null`), Errors: gqlerror.List{f.presenter.present(ctx, err)}}
+	err := safely(ctx, func() error {
+		resp := f.respond(ctx)
+		if resp == nil {
+			return errors.New("a value was executed without a response")
+		}
+		resp.Errors = append(resp.Errors, graphql.GetErrors(ctx)...)
+		encoded = f.presenter.encode(ctx, resp)
+		return nil
+	})
+	if err != nil {
+		encoded = f.presenter.encode(ctx, &graphql.Response{Data: json.RawMessage(`null`), Errors: gqlerror.List{f.presenter.present(ctx, err)}})
 	}
-	resp.Errors = append(resp.Errors, graphql.GetErrors(ctx)...)
-	return f.presenter.encode(ctx, resp)
+	return encoded
 }
 
 // onlyField refuses what would subscribe to nothing, or to several fields under different names: which fields are selected may
