@@ -29,11 +29,11 @@ export function history(parent, buckets, threshold) {
     ], [at, of('maxAvailable'), of('minAvailable'), of('closing'), at.map(() => threshold)], {
       bands: [{ series: [1, 2], fill: band }], scales: { y: { range: (_, __, max) => [0, Math.max(max, 1) * 1.05] } },
     }),
-    chart(parent, 180, 'Demand: units reserved, and units refused for want of stock', [
+    chart(parent, 180, 'Demand: units reserved, and above them units refused for want of stock', [
+      { label: 'refused', value: (_, __, ___, i) => i === null ? '--' : buckets[i].refusedQuantity, stroke: colour('--out'), fill: colour('--out'), paths: bars, points: { show: false } },
       { label: 'reserved', stroke: colour('--in'), fill: colour('--in'), paths: bars, points: { show: false } },
-      { label: 'refused', stroke: colour('--out'), fill: colour('--out'), paths: bars, points: { show: false } },
       { label: 'hours out of stock', scale: 'none', stroke: 'transparent', points: { show: false } },
-    ], [at, of('reservedQuantity'), of('refusedQuantity'), buckets.map((b) => +(b.outOfStockSeconds / 3600).toFixed(2))], {
+    ], [at, buckets.map((b) => b.reservedQuantity + b.refusedQuantity), of('reservedQuantity'), buckets.map((b) => +(b.outOfStockSeconds / 3600).toFixed(2))], {
       scales: { y: { range: (_, __, max) => [0, Math.max(max, 1) * 1.05] } },
     }),
   ];
