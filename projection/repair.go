@@ -67,7 +67,7 @@ func (b *builder) tryRepair(ctx context.Context, id uuid.UUID) error {
 	if err := b.addToJournal(ctx, id, repair.skipped); err != nil {
 		return err
 	}
-	if err := b.replaceAll(ctx, b.into.Days, dayModels(repair.Days)); err != nil {
+	if err := b.replaceDays(ctx, repair.Days); err != nil {
 		return err
 	}
 	if err := b.deleteStray(ctx, id, repair.Entry); err != nil {
@@ -165,6 +165,22 @@ func (b *builder) replaceBlocks(ctx context.Context, e *view.Entry) error {
 	}
 	e.Blocks = nil
 	return b.replaceAll(ctx, b.into.Movements, models)
+}
+
+// replaceDays writes days whole, and the months that follow from them: what else was in them is gone.
+func (b *builder) replaceDays(ctx context.Context, days []view.Day) error {
+	var models []mongo.WriteModel
+	for i := range days {
+		models = append(models, replace(days[i].ID, &days[i]))
+	}
+	if err := b.replaceAll(ctx, b.into.Days, models); err != nil {
+		return err
+	}
+	models = nil
+	for _, m := range view.MonthsOf(days) {
+		models = append(models, replace(m.ID, m))
+	}
+	return b.replaceAll(ctx, b.into.Months, models)
 }
 
 // addToJournal adds to the journal what was passed over while the product was parked. It is stale

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"product-service/eventstore"
 	"product-service/product"
@@ -43,7 +44,7 @@ func (b *builder) stray(ctx context.Context, id uuid.UUID, version int64, names 
 	return append(stray, slices.Sorted(maps.Values(cancellations))...), nil
 }
 
-// deleteStray deletes blocks and days that the log doesn't come to. No guard protects the blocks of
+// deleteStray deletes blocks, days and months that the log doesn't come to. No guard protects the blocks of
 // cancellations: so it asks the log again, which has those that another process wrote meanwhile.
 func (b *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) error {
 	for names, err := range store.IDPages(ctx, b.into.Movements, e.Doc.ID+".", e.Doc.ID+"0") {
@@ -62,12 +63,17 @@ func (b *builder) deleteStray(ctx context.Context, id uuid.UUID, e *view.Entry) 
 	for _, d := range e.Days {
 		keep[d.ID] = true
 	}
-	for names, err := range store.IDPages(ctx, b.into.Days, e.Doc.ID+".", e.Doc.ID+"0") {
-		if err == nil {
-			err = deleteAll(ctx, b.into.Days, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
-		}
-		if err != nil {
-			return err
+	for _, m := range view.MonthsOf(e.Days) {
+		keep[m.ID] = true
+	}
+	for _, in := range []*mongo.Collection{b.into.Days, b.into.Months} {
+		for names, err := range store.IDPages(ctx, in, e.Doc.ID+".", e.Doc.ID+"0") {
+			if err == nil {
+				err = deleteAll(ctx, in, slices.DeleteFunc(names, func(name string) bool { return keep[name] }))
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -16,10 +16,11 @@ import (
 // write writes a page: movements and ended hours before the products, so that a product that is
 // there vouches for them.
 func (b *builder) write(ctx context.Context, p *page) error {
-	var days, products []mongo.WriteModel
+	var days, months, products []mongo.WriteModel
 	var blocks []view.Block
 	for _, e := range p.entries {
 		days, blocks = append(days, dayModels(e.Days)...), append(blocks, e.Blocks...)
+		months = append(months, monthModels(view.MonthsOf(e.Days))...)
 		if e.Changed {
 			products = append(products, productModel(e, b.store.Server.Appends))
 		}
@@ -35,6 +36,7 @@ func (b *builder) write(ctx context.Context, p *page) error {
 		return nil // they are what they should be: a full block doesn't change
 	})
 	group.Go(func() error { return b.replaceAll(ctx, b.into.Days, days) })
+	group.Go(func() error { return b.replaceAll(ctx, b.into.Months, months) })
 	group.Go(func() error { return b.writeJournal(ctx, p) })
 	if err := group.Wait(); err != nil {
 		return err
@@ -115,6 +117,15 @@ func dayModels(days []view.Day) []mongo.WriteModel {
 	for i := range days {
 		models[i] = mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: days[i].ID}}).
 			SetUpdate(store.Set(days[i].Fields())).SetUpsert(true)
+	}
+	return models
+}
+
+// monthModels write the figures of the days that ended, a month in one operation.
+func monthModels(months []view.Month) []mongo.WriteModel {
+	models := make([]mongo.WriteModel, len(months))
+	for i := range months {
+		models[i] = mongo.NewUpdateOneModel().SetFilter(store.ByID(months[i].ID)).SetUpdate(store.Set(months[i].Fields())).SetUpsert(true)
 	}
 	return models
 }

@@ -50,6 +50,7 @@ var families = []struct {
 	{"projection", measureProjection},
 	{"inventory", measureInventory},
 	{"history", measureHistory},
+	{"reports", measureReports},
 	{"graphql", measureGraphQL},
 	{"live", measureLive},
 	{"restart", measureRestart},

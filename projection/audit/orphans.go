@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
 
@@ -44,125 +43,6 @@ func (a *audit) compareNames(ctx context.Context, c *comparison) error {
 	return nil
 }
 
-// compareDays holds the hours that ended against those stored.
-func (a *audit) compareDays(ctx context.Context, c *comparison) error {
-	id := c.id.String()
-	ofProduct := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id + "."}, {Key: "$lt", Value: id + "/"}}}, {Key: "product", Value: id}}
-	cursor, err := a.into.Days.Find(ctx, ofProduct)
-	if err != nil {
-		return err
-	}
-	var days []bson.Raw
-	if err := cursor.All(ctx, &days); err != nil {
-		return err
-	}
-	stored := map[string]view.Day{}
-	for _, raw := range days {
-		var d view.Day
-		if err := bson.Unmarshal(raw, &d); err != nil {
-			c.differ("days", "%s can't be read: %v", raw.Lookup("_id"), err)
-			continue
-		}
-		stored[d.ID] = d
-	}
-	var running map[string]bool
-	compare := func(want view.Day) error {
-		got := stored[want.ID]
-		delete(stored, want.ID)
-		if reflect.DeepEqual(want, got) {
-			return nil
-		}
-		if running == nil {
-			if running, err = a.running(ctx, c); err != nil {
-				return err
-			}
-		}
-		c.compareDay(want, got, running)
-		return nil
-	}
-	for _, want := range c.entry.Days {
-		if err := compare(want); err != nil {
-			return err
-		}
-	}
-	for id := range stored {
-		if err := compare(view.Day{ID: id}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// compareDay holds what the log comes to of a day against what is stored of it. What is stored of hours and days that were running is left alone.
-func (c *comparison) compareDay(want, got view.Day, running map[string]bool) {
-	day := view.DayID(c.id.String(), got.Date.Unix()/view.SecondsPerDay)
-	for key, h := range got.Hours {
-		_, known := want.Hours[key]
-		switch {
-		case got.ID != day || got.ID != view.DayID(c.id.String(), h.Number/24) || key != h.Key():
-			c.differ("days", "the day %s has %+v as hour %s, which is another", got.ID, h, key)
-		case !known && !running[hourID(h.Number)]:
-			c.differ("days", "stored is %+v, in which nothing happened", h)
-		}
-	}
-	for key, h := range want.Hours {
-		if got.Hours[key] != h {
-			c.differ("days", "the log comes to %+v, stored is %+v", h, got.Hours[key])
-		}
-	}
-	switch {
-	case want.Sums == nil && got.Sums != nil && !running[got.ID]:
-		c.differ("days", "the day %s has the sums %+v, and has not ended", got.ID, *got.Sums)
-	case want.Sums == nil:
-	case got.Sums == nil:
-		c.differ("days", "the day %s has no sums, the log comes to %+v", want.ID, *want.Sums)
-	case *want.Sums != *got.Sums || want.Idle != got.Idle || want.Name != got.Name:
-		c.differ("days", "the log comes to %+v of %q after %d idle days on the day %s, stored is %+v of %q after %d",
-			*want.Sums, want.Name, want.Idle, want.ID, *got.Sums, got.Name, got.Idle)
-	}
-}
-
-func hourID(number int64) string { return fmt.Sprint(number) }
-
-// running are the hours and the days that were running when the product was last folded, or began since: what is stored of them may be of rows that
-// weren't folded here.
-func (a *audit) running(ctx context.Context, c *comparison) (map[string]bool, error) {
-	const page = 1000
-	running := map[string]bool{}
-	note := func(second int64) {
-		running[hourID(second/view.SecondsPerHour)] = true
-		running[view.DayID(c.id.String(), second/view.SecondsPerDay)] = true
-	}
-	note(c.entry.Doc.Hour.Start)
-	note(c.entry.Doc.Today.Start)
-	for after := c.entry.Doc.Version; ; {
-		rows, err := a.log.Stream(ctx, c.id, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for i := range rows {
-			after = rows[i].Version
-			note(rows[i].At.Unix())
-		}
-		if len(rows) < page {
-			break
-		}
-	}
-	for after := c.entry.Doc.Pos; ; {
-		rows, err := a.log.Facts(ctx, c.id, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for i := range rows {
-			after = rows[i].Pos
-			note(rows[i].At.Unix())
-		}
-		if len(rows) < page {
-			return running, nil
-		}
-	}
-}
-
 // orphans compares the products that the log doesn't name, and of which something is kept all the
 // same: a head, reservations, documents of any kind, or that they are parked.
 func (a *audit) orphans(ctx context.Context) error {
@@ -189,7 +69,7 @@ func (a *audit) orphans(ctx context.Context) error {
 		in      *mongo.Collection
 		where   string
 		follows string // the product in a name
-	}{{a.into.Products, "document", ""}, {a.into.Movements, "movements", "./"}, {a.into.Days, "days", "."}} {
+	}{{a.into.Products, "document", ""}, {a.into.Movements, "movements", "./"}, {a.into.Days, "days", "."}, {a.into.Months, "days", "."}} {
 		if err := a.orphanDocuments(ctx, part.in, part.where, part.follows); err != nil {
 			return fmt.Errorf("audit %s: %w", part.in.Name(), err)
 		}

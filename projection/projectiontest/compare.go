@@ -139,7 +139,9 @@ func normal(d view.Document) view.Document {
 // nothing was available, is held against the log by [Expected].
 func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows []view.Movement) {
 	hours, days := map[int64]view.Bucket{}, map[int64]view.Bucket{}
-	for _, d := range Stored[view.Day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}}) {
+	stored := Stored[view.Day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}})
+	checkMonths(t, s, generation, id, stored)
+	for _, d := range stored {
 		for _, h := range d.Hours {
 			hours[h.Number*view.SecondsPerHour] = h.Bucket
 		}
@@ -154,6 +156,16 @@ func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows
 	}
 	for width, got := range map[int64]map[int64]view.Bucket{view.SecondsPerHour: hours, view.SecondsPerDay: days} {
 		checkSums(t, fmt.Sprintf("spans of %d s of %s", width, id), width, got, rows)
+	}
+}
+
+// checkMonths holds the months against the days that they follow from.
+func checkMonths(t rapid.TB, s *store.Store, generation string, id uuid.UUID, days []view.Day) {
+	slices.SortFunc(days, func(a, b view.Day) int { return a.Date.Compare(b.Date) })
+	got := Stored[view.Month](t, s, "months_"+generation, bson.D{{Key: "product", Value: id.String()}})
+	slices.SortFunc(got, func(a, b view.Month) int { return a.Date.Compare(b.Date) })
+	if diff := cmp.Diff(append([]view.Month{}, view.MonthsOf(days)...), append([]view.Month{}, got...)); diff != "" {
+		t.Fatalf("months of %s (-want +got):\n%s", id, diff)
 	}
 }
 

@@ -49,7 +49,7 @@ func Configured(t testing.TB, url, database string) store.Config {
 func Begin(t rapid.TB, s *store.Store) {
 	ctx := context.Background()
 	g := s.Collections("1")
-	for _, c := range []string{g.Products.Name(), g.Movements.Name(), g.Journal.Name(), g.Days.Name(), "checkpoints", "parked"} {
+	for _, c := range []string{g.Products.Name(), g.Movements.Name(), g.Journal.Name(), g.Days.Name(), g.Months.Name(), "checkpoints", "parked"} {
 		if _, err := s.Database().Collection(c).DeleteMany(ctx, bson.D{}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,8 @@
 package read
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,14 +39,15 @@ const (
 	ReportName           ReportField = "NAME" // as in a dictionary: see [product.SortKey]
 )
 
-var reportFigures = map[ReportField]func(*Bucket) int64{
-	ReportRefused:        func(b *Bucket) int64 { return b.RefusedQuantity },
-	ReportReserved:       func(b *Bucket) int64 { return b.ReservedQuantity },
-	ReportReleased:       func(b *Bucket) int64 { return b.ReleasedQuantity },
-	ReportExpired:        func(b *Bucket) int64 { return b.ExpiredQuantity },
-	ReportOutOfStockTime: func(b *Bucket) int64 { return b.OutOfStockSeconds },
-	ReportMovements:      func(b *Bucket) int64 { return b.Movements },
-	ReportName:           func(*Bucket) int64 { return 0 },
+// reportFigures are the names that the figures have in documents; that of a report by name has none.
+var reportFigures = map[ReportField]string{
+	ReportRefused:        "refusedQuantity",
+	ReportReserved:       "reservedQuantity",
+	ReportReleased:       "releasedQuantity",
+	ReportExpired:        "expiredQuantity",
+	ReportOutOfStockTime: view.OutOfStockSeconds,
+	ReportMovements:      "movements",
+	ReportName:           "",
 }
 
 // ReportOrder is the order of a report. The zero value is what was refused most first.
@@ -58,14 +56,16 @@ type ReportOrder struct {
 	Descending bool
 }
 
-// Report returns a page of a row a product that existed in a span. It reads the days of all the products that are asked for, not their
-// movements, and keeps no more rows than a page has. It returns [ErrBadCursor], [ErrTooMany], and [ErrBadRange] where To isn't after
-// From or is more than [MaxDays] days after it.
+// Report returns a page of a row a product that existed in a span. It reads the products and their months, not their movements or days, for the
+// figure that the report is ordered by, and then the days of the page's products. A row is as the days are; where it stands may be of a moment
+// before. It keeps no more than a page. It returns [ErrBadCursor], [ErrTooMany], and [ErrBadRange] where To isn't after From or is more than
+// [MaxDays] days after it.
 func (r *Reader) Report(ctx context.Context, where ReportFilter, order ReportOrder, page Range) (Page[ReportRow], error) {
 	if order == (ReportOrder{}) {
 		order = ReportOrder{ReportRefused, true}
 	}
-	if reportFigures[order.Field] == nil {
+	figure, ok := reportFigures[order.Field]
+	if !ok {
 		return Page[ReportRow]{}, fmt.Errorf("a report can't be ordered by %q: %w", order.Field, ErrBadRange)
 	}
 	if err := page.check(); err != nil {
@@ -77,7 +77,7 @@ func (r *Reader) Report(ctx context.Context, where ReportFilter, order ReportOrd
 	if _, _, err := bucketSpan(where.From, where.To, Daily); err != nil {
 		return Page[ReportRow]{}, err
 	}
-	rows, err := newReportPage(order, page)
+	places, err := newReportPage(order, page)
 	if err != nil {
 		return Page[ReportRow]{}, err
 	}
@@ -87,19 +87,23 @@ func (r *Reader) Report(ctx context.Context, where ReportFilter, order ReportOrd
 	if err != nil {
 		return Page[ReportRow]{}, err
 	}
-	if err := r.report(ctx, g, where, rows); err != nil {
-		return Page[ReportRow]{}, err
-	}
-	return rows.result(), nil
-}
-
-// report adds the rows of a report, one product after the other.
-func (r *Reader) report(ctx context.Context, g store.Generation, where ReportFilter, rows *reportPage) error {
 	now := r.now()
 	span := daySpan{first: max(0, dayOf(where.From)), end: min(dayOf(now), dayOf(where.To.Add(-time.Microsecond))) + 1}
-	products := bson.D{{Key: "$gte", Value: ""}}
-	if where.ProductIDs != nil {
-		products = bson.D{{Key: "$in", Value: distinct(where.ProductIDs)}}
+	if err := r.place(ctx, g, where.ProductIDs, &reportFigure{name: figure, span: span, now: now.Unix()}, places); err != nil {
+		return Page[ReportRow]{}, err
+	}
+	rows, err := r.reportRows(ctx, g, places.ids(), span, now)
+	if err != nil {
+		return Page[ReportRow]{}, err
+	}
+	return places.result(rows), nil
+}
+
+// reportRows adds up the days of products.
+func (r *Reader) reportRows(ctx context.Context, g store.Generation, ids []string, span daySpan, now time.Time) (map[string]ReportRow, error) {
+	rows := make(map[string]ReportRow, len(ids))
+	if len(ids) == 0 {
+		return rows, nil
 	}
 	var row ReportRow
 	add := func(d *Day) error { //nolint:unparam // a dayWriter stops at the errors of others
@@ -118,107 +122,14 @@ func (r *Reader) report(ctx context.Context, g store.Generation, where ReportFil
 		row.Movements += d.Movements
 		return nil
 	}
-	return r.eachDays(ctx, g, products, span, func(d *view.Document, stored *dayCursor) error {
+	err := r.eachDays(ctx, g, bson.D{{Key: "$in", Value: ids}}, span, func(d *view.Document, stored *dayCursor) error {
 		row = ReportRow{}
 		w := dayWriter{each: add, at: span.first, end: span.end, now: now.Unix()}
 		err := w.product(ctx, g, d, stored)
 		if err == nil && row.ProductID != uuid.Nil {
-			rows.add(&row, d.SortName)
+			rows[d.ID] = row
 		}
 		return err
 	})
-}
-
-// reportPage keeps the rows of a page while rows come in any order: one more than the page has, from the end it is counted from.
-type reportPage struct {
-	order         ReportOrder
-	page          Range
-	after, before *reportPlace
-	kept          []placedRow
-	total         int64
-}
-
-// reportPlace is where a row stands in a report.
-type reportPlace struct {
-	figure   int64
-	name, id string
-}
-
-type placedRow struct {
-	reportPlace
-	row ReportRow
-}
-
-func newReportPage(order ReportOrder, page Range) (p *reportPage, err error) {
-	p = &reportPage{order: order, page: page}
-	if p.after, err = p.place(page.After); err == nil {
-		p.before, err = p.place(page.Before)
-	}
-	return p, err
-}
-
-func (p *reportPage) list() string {
-	if p.order.Descending {
-		return "report " + string(p.order.Field) + "-"
-	}
-	return "report " + string(p.order.Field)
-}
-
-func (p *reportPage) place(c string) (*reportPlace, error) {
-	if c == "" {
-		return nil, nil
-	}
-	values, err := parseCursor(p.list(), c, 3)
-	if err != nil {
-		return nil, err
-	}
-	at := reportPlace{name: values[1], id: values[2]}
-	if at.figure, err = strconv.ParseInt(values[0], 10, 64); err != nil {
-		return nil, ErrBadCursor
-	}
-	return &at, nil
-}
-
-// compare compares places in the order of the report.
-func (p *reportPage) compare(a, b *reportPlace) int {
-	c := cmp.Or(cmp.Compare(a.figure, b.figure), cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
-	if p.order.Descending {
-		return -c
-	}
-	return c
-}
-
-// add takes a row that is the report's into the page, where it belongs there.
-func (p *reportPage) add(row *ReportRow, sortName string) {
-	p.total++
-	at := reportPlace{figure: reportFigures[p.order.Field](&row.Bucket), id: row.ProductID.String()}
-	if p.order.Field == ReportName {
-		at.name = sortName
-	}
-	if (p.after != nil && p.compare(&at, p.after) <= 0) || (p.before != nil && p.compare(&at, p.before) >= 0) {
-		return
-	}
-	i, _ := slices.BinarySearchFunc(p.kept, &at, func(other placedRow, at *reportPlace) int {
-		if p.page.backward() {
-			return p.compare(at, &other.reportPlace)
-		}
-		return p.compare(&other.reportPlace, at)
-	})
-	if i > p.page.size() {
-		return
-	}
-	p.kept = slices.Insert(p.kept, i, placedRow{at, *row})
-	p.kept = p.kept[:min(len(p.kept), p.page.size()+1)]
-}
-
-func (p *reportPage) result() Page[ReportRow] {
-	edges := make([]Edge[ReportRow], len(p.kept))
-	for i, k := range p.kept {
-		edges[i] = Edge[ReportRow]{Cursor: cursor(p.list(), strconv.FormatInt(k.figure, 10), k.name, k.id), Node: k.row}
-	}
-	result := paged(p.page, edges)
-	if p.page.Count {
-		result.Total = p.total
-	}
-	return result
+	return rows, err
 }

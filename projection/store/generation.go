@@ -27,15 +27,17 @@ type Generation struct {
 	Movements *mongo.Collection // in blocks, by product
 	Journal   *mongo.Collection // the same in segments, by time
 	Days      *mongo.Collection
+	Months    *mongo.Collection
 }
 
 // kinds are the collections of a generation.
-var kinds = []string{"products", "movements", "journal", "days"}
+var kinds = []string{"products", "movements", "journal", "days", "months"}
 
 // Collections returns the generation of a name, whatever its shape.
 func (s *Store) Collections(name string) Generation {
 	of := func(what string) *mongo.Collection { return s.db.Collection(what + "_" + name) }
-	return Generation{Name: name, Products: of("products"), Movements: of("movements"), Journal: of("journal"), Days: of("days")}
+	return Generation{Name: name, Products: of("products"), Movements: of("movements"), Journal: of("journal"),
+		Days: of("days"), Months: of("months")}
 }
 
 // use says which generations a process uses. They differ only while it is turning.

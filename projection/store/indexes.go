@@ -36,10 +36,13 @@ var (
 		{keys: bson.D{{Key: "reservations", Value: 1}}, sparse: true},
 		{keys: bson.D{{Key: "rare", Value: 1}}, sparse: true},
 	}
-	// For the view of days, and for reports over all products.
+	// For the view of days, and for the rows of reports.
 	dayIndexes = []index{
 		{keys: bson.D{{Key: "product", Value: 1}, {Key: "day", Value: 1}}},
-		{keys: bson.D{{Key: "day", Value: 1}}},
+	}
+	// For the order of reports.
+	monthIndexes = []index{
+		{keys: bson.D{{Key: "month", Value: 1}, {Key: "product", Value: 1}}},
 	}
 	journalIndexes = []index{
 		{keys: bson.D{{Key: "order", Value: 1}}},
@@ -76,6 +79,9 @@ func (s *Store) IndexHistory(ctx context.Context, g Generation) error {
 		return err
 	}
 	if err := s.index(ctx, g.Days, dayIndexes); err != nil {
+		return err
+	}
+	if err := s.index(ctx, g.Months, monthIndexes); err != nil {
 		return err
 	}
 	return s.index(ctx, g.Journal, journalIndexes)

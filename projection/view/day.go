@@ -166,6 +166,16 @@ var BucketFields = func() (names []string) {
 	return names
 }()
 
+// Number is the number that documents have under a name; 0 where there is none of that name.
+func (b *Bucket) Number(name string) int64 {
+	for _, f := range b.numbers() {
+		if f.name == name {
+			return *f.n
+		}
+	}
+	return 0
+}
+
 // Levels is how many of a bucket's numbers are levels.
 const Levels = 4
 

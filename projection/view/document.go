@@ -242,7 +242,7 @@ func (d *Document) size() int {
 func TimeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
 // Schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
-const Schema = 5
+const Schema = 6
 
 // Unshown are the facts no document shows anything of.
 var Unshown = map[string]bool{
