@@ -166,7 +166,7 @@ func (m *model) add(id uuid.UUID, at time.Time, e product.Event) {
 
 // move makes the product's next movement: it reserves and releases in turns, now and then all there is, and then refuses somebody.
 func (m *model) move(e *view.Entry, i int, at time.Time) error {
-	p := int(e.Cost) // its number: nobody weighs these entries
+	p := e.Cost // its number: nobody weighs these entries
 	available, reserved, quantity := e.Doc.Available, e.Doc.Reserved, int64(1+(p+i)%5)
 	if i%2 == 1 {
 		return m.fold(p, at, product.Released{ReservationID: m.held[p], SagaID: "bench", Quantity: reserved, StockTotal: e.Doc.Total})
