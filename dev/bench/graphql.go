@@ -33,6 +33,9 @@ func (b *bench) readers() int {
 	return 32
 }
 
+// ours is the name of the server that all others are held against.
+const ours = "this"
+
 // entrant is a server whose reads are measured.
 type entrant struct {
 	name     string
@@ -132,7 +135,7 @@ func measureGraphQL(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	entrants := []entrant{
-		{name: "this", binary: own, on: mine},
+		{name: ours, binary: own, on: mine},
 		{name: "without plans", binary: own, on: mine, settings: map[string]string{"GRAPHQL_PLAN": "off", "PROJECTION_READ_CACHE": "0"}},
 		{name: "gqlgen's server", binary: own + "-rival", on: mine},
 	}
@@ -187,7 +190,7 @@ func (b *bench) compare(ctx context.Context, entrants []entrant) error {
 		}
 	}
 	for _, r := range b.readings() {
-		mine := found[r.name]["this"]
+		mine := found[r.name][ours]
 		b.report.add(r.name+", requests/s", median(mine.rate), "/s", target{}, "p99 at half of that %.1f ms", median(mine.p99))
 		goal := target{}
 		if r.name == hotPage.name {
@@ -220,9 +223,13 @@ func (s *spells) measure(ctx context.Context, c entrant, r reading, long time.Du
 	if _, err := ride(ctx, address, c.on.b.readers(), bodies, long/3, 0); err != nil { // warm up
 		return err
 	}
+	profiled := func() error { return nil }
+	if c.name == ours {
+		profiled = c.on.child.profile(ctx, c.on.b, r.name, int(long.Seconds()))
+	}
 	before := cpuOf(c.on.child.process.PID())
 	top, err := ride(ctx, address, c.on.b.readers(), bodies, long, 0)
-	if err != nil {
+	if err = errors.Join(err, profiled()); err != nil {
 		return err
 	}
 	used := cpuOf(c.on.child.process.PID()) - before

@@ -36,6 +36,8 @@ type kept struct {
 	products   shelf[uuid.UUID, *keptProduct]
 	variants   map[uuid.UUID]uuid.UUID // the products that variants belong to, of those kept
 	pages      shelf[string, *keptPage]
+	orders     map[OrderField]*knownOrder // of lists of all products that no stock moves
+	orderLimit int                        // of the bytes of each
 }
 
 const (
@@ -80,9 +82,10 @@ func (s *shelf[K, V]) put(key K, v V) {
 }
 
 func newKept(s *store.Store) *kept {
-	k := &kept{store: s, now: time.Now, variants: map[uuid.UUID]uuid.UUID{}}
+	k := &kept{store: s, now: time.Now, variants: map[uuid.UUID]uuid.UUID{}, orders: map[OrderField]*knownOrder{}}
 	limit := s.Config.ReadCache
-	k.products = newShelf(limit*3/4, (*keptProduct).size, func(id uuid.UUID, gone *keptProduct) {
+	k.orderLimit = limit / 8
+	k.products = newShelf(limit*5/8, (*keptProduct).size, func(id uuid.UUID, gone *keptProduct) {
 		k.products.used -= gone.size()
 		for i := range gone.product.Variants {
 			if v := gone.product.Variants[i].ID; k.variants[v] == id {
@@ -90,7 +93,7 @@ func newKept(s *store.Store) *kept {
 			}
 		}
 	})
-	k.pages = newShelf(limit/4, (*keptPage).size, func(_ string, gone *keptPage) { k.pages.used -= gone.size() })
+	k.pages = newShelf(limit/8, (*keptPage).size, func(_ string, gone *keptPage) { k.pages.used -= gone.size() })
 	if limit > 0 {
 		s.Changes.Hear(k.changed)
 	}
@@ -114,11 +117,15 @@ func (p *keptPage) size() int { return 400 + 150*len(p.page.Edges) }
 
 // holds says whether the page is what would be read now, but for the products themselves; k.mu is held.
 func (p *keptPage) holds(k *kept) bool {
-	last := k.moved
-	if p.stock {
-		last = k.changes
+	if p.stock && k.changes > p.read.changes {
+		return false
 	}
-	return last <= p.read.changes && !p.read.at.Before(k.seen) && k.now().Sub(p.read.at) <= keptAge
+	return k.unmoved(p.read)
+}
+
+// unmoved says whether lists that don't depend on stock still are what was read since then; k.mu is held.
+func (k *kept) unmoved(since readStart) bool {
+	return since.generation == k.generation && k.moved <= since.changes && !since.at.Before(k.seen) && k.now().Sub(since.at) <= keptAge
 }
 
 func stripeOf(id uuid.UUID) int { return (int(id[14])<<8 | int(id[15])) % stripes }
@@ -150,6 +157,7 @@ func (k *kept) purge() {
 	k.missed, k.moved = k.changes, k.changes
 	k.products.lru.Purge()
 	k.pages.lru.Purge()
+	clear(k.orders)
 }
 
 // usable says whether what is kept may be shown, and makes sure that it is of the generation that is read. It is called before k.mu is held.
@@ -171,16 +179,17 @@ func (k *kept) usable(ctx context.Context) bool {
 	return true
 }
 
-// readStart says when a read began: what is read may be kept if no change comes to it.
+// readStart says when a read began, and of which generation: what is read may be kept if no change comes to it.
 type readStart struct {
-	changes uint64 // that there were before
-	at      time.Time
+	generation string
+	changes    uint64 // that there were before
+	at         time.Time
 }
 
-func (k *kept) begin() readStart {
+func (k *kept) begin(generation string) readStart {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return readStart{k.changes, k.now()}
+	return readStart{generation, k.changes, k.now()}
 }
 
 // product returns a product, if it is kept; k.mu is held.
@@ -238,15 +247,15 @@ func (k *kept) one(ctx context.Context, id uuid.UUID) *Product {
 	return k.product(id)
 }
 
-// keep takes in what was read of a generation since a number of changes.
-func (k *kept) keep(generation string, since readStart, docs []view.Document, products []*Product) {
+// keep takes in what was read.
+func (k *kept) keep(since readStart, docs []view.Document, products []*Product) {
 	if k.store.Config.ReadCache == 0 {
 		return
 	}
 	read := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if generation != k.generation {
+	if since.generation != k.generation {
 		return
 	}
 	for i := range docs {
@@ -338,8 +347,8 @@ func (k *kept) page(ctx context.Context, asked string) (page Page[Product], miss
 	return page, missing, true
 }
 
-// keepPage takes in a page that was read of a generation since a number of changes. With stock, what is on it depends on the stock of products.
-func (k *kept) keepPage(generation, asked string, stock bool, since readStart, page Page[Product]) {
+// keepPage takes in a page that was read. With stock, what is on it depends on the stock of products.
+func (k *kept) keepPage(asked string, stock bool, since readStart, page Page[Product]) {
 	if k.store.Config.ReadCache == 0 {
 		return
 	}
@@ -350,7 +359,37 @@ func (k *kept) keepPage(generation, asked string, stock bool, since readStart, p
 	p := &keptPage{Page[uuid.UUID]{Edges: ids, HasNext: page.HasNext, HasPrevious: page.HasPrevious, Total: page.Total}, stock, since}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if generation == k.generation && p.holds(k) {
+	if p.holds(k) {
 		k.pages.put(asked, p)
 	}
+}
+
+// order returns up to n places in a list of all products, as [knownOrder.take] has it, and since when they are known.
+func (k *kept) order(ctx context.Context, by OrderField, from *place, n int, descending bool) (found []place, since readStart, ok bool) {
+	if !k.usable(ctx) {
+		return nil, since, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o := k.orders[by]
+	if o == nil || !k.unmoved(o.read) {
+		return nil, since, false
+	}
+	found, ok = o.take(from, n, descending)
+	return found, o.read, ok
+}
+
+// keepOrder takes in places that were read, as [knownOrder.add] has it.
+func (k *kept) keepOrder(since readStart, by OrderField, from *place, read []place, descending, toEnd bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.unmoved(since) {
+		return
+	}
+	o := k.orders[by]
+	if o == nil || !k.unmoved(o.read) || o.bytes > k.orderLimit {
+		o = newKnownOrder(since)
+		k.orders[by] = o
+	}
+	o.add(from, read, descending, toEnd)
 }

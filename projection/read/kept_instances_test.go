@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -260,6 +261,51 @@ func TestAStockChangeLeavesLists(t *testing.T) {
 	for n, l := range lists {
 		if _, listed := read(n); listed == 0 {
 			t.Errorf("%s: it is as it was before a product was renamed", l.name)
+		}
+	}
+}
+
+// Ensure that pages cut from what is known of a list are those that are read of it, and that a list isn't read for each of them.
+func TestPagesOfAKnownOrder(t *testing.T) {
+	c := counted(t, 30)
+	r := NewReader(c.store, nil)
+	unkept := projectiontest.Another(t, c.store)
+	unkept.Config.ReadCache = 0
+	plain := NewReader(unkept, nil)
+	for _, order := range []ProductOrder{{}, {Descending: true}, {Field: ByName}, {Field: ByName, Descending: true}} {
+		all, err := plain.Products(t.Context(), ProductFilter{}, order, Range{First: 100})
+		if err != nil || len(all.Edges) != 30 {
+			t.Fatalf("%d products, %v", len(all.Edges), err)
+		}
+		before := c.lists.Load()
+		for range 20 {
+			var page Range
+			if size := 1 + rand.IntN(8); rand.IntN(2) == 0 {
+				page.First = size
+			} else {
+				page.Last = size
+			}
+			if rand.IntN(3) > 0 {
+				page.After = all.Edges[rand.IntN(30)].Cursor
+			}
+			if rand.IntN(3) > 0 {
+				page.Before = all.Edges[rand.IntN(30)].Cursor
+			}
+			page.Count = rand.IntN(2) == 0
+			got, err := r.Products(t.Context(), ProductFilter{}, order, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := plain.Products(t.Context(), ProductFilter{}, order, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%+v, %+v:\n%+v\nnot\n%+v", order, page, got, want)
+			}
+		}
+		if n := c.lists.Load() - before; n > 8 { // where pages from both ends and from places between met what was unknown
+			t.Errorf("%+v: the list was read %d times", order, n)
 		}
 	}
 }

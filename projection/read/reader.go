@@ -88,6 +88,7 @@ type Reader struct {
 	kept        *kept
 
 	lists     store.Flights[Page[Product]]
+	counts    store.Flights[int64]
 	single    store.Flights[*Product]
 	histories store.Flights[[]view.Movement]
 	several   store.Flights[map[uuid.UUID]*Product]
@@ -121,22 +122,22 @@ func (r *Reader) product(ctx context.Context, id uuid.UUID) (*Product, error) {
 	if err != nil {
 		return nil, err
 	}
-	since := r.kept.begin()
+	since := r.kept.begin(g.Name)
 	d, ok, err := r.document(ctx, g, id, shown)
 	if err != nil || !ok || d.Status != view.Active {
 		return nil, err
 	}
-	return r.keep(g, since, []view.Document{d})[0], nil
+	return r.keep(since, []view.Document{d})[0], nil
 }
 
 // keep shows documents, and keeps what they show.
-func (r *Reader) keep(g store.Generation, since readStart, docs []view.Document) []*Product {
+func (r *Reader) keep(since readStart, docs []view.Document) []*Product {
 	products := make([]*Product, len(docs))
 	for i := range docs {
 		p := productOf(&docs[i])
 		products[i] = &p
 	}
-	r.kept.keep(g.Name, since, docs, products)
+	r.kept.keep(since, docs, products)
 	return products
 }
 
@@ -195,7 +196,7 @@ func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 	if err != nil {
 		return nil, err
 	}
-	since := r.kept.begin()
+	since := r.kept.begin(g.Name)
 	var docs []view.Document
 	if err := store.Find(ctx, r.store, g.Products, distinct(ids), shown, func(d view.Document) {
 		if d.Status == view.Active {
@@ -205,7 +206,7 @@ func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 		return nil, fmt.Errorf("read products: %w", err)
 	}
 	found := make(map[uuid.UUID]*Product, len(docs))
-	for _, p := range r.keep(g, since, docs) {
+	for _, p := range r.keep(since, docs) {
 		found[p.ID] = p
 	}
 	return found, nil
@@ -223,18 +224,18 @@ func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 	if err != nil {
 		return nil, err
 	}
-	since := r.kept.begin()
+	since := r.kept.begin(g.Name)
 	filter := bson.D{{Key: "status", Value: view.Active}, {Key: "variants.id", Value: bson.D{{Key: "$in", Value: distinct(ids)}}}}
 	cursor, err := g.Products.Find(ctx, filter, r.many(ctx).SetProjection(shown))
 	if err != nil {
 		return nil, fmt.Errorf("read variants: %w", err)
 	}
-	var docs []view.Document
-	if err := cursor.All(ctx, &docs); err != nil {
+	docs, err := store.All[view.Document](ctx, cursor)
+	if err != nil {
 		return nil, fmt.Errorf("read variants: %w", err)
 	}
 	found := map[uuid.UUID]*Variant{}
-	for _, p := range r.keep(g, since, docs) {
+	for _, p := range r.keep(since, docs) {
 		for i := range p.Variants {
 			found[p.Variants[i].ID] = &p.Variants[i]
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -51,6 +52,23 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 			}
 		}
 	}
+}
+
+// All reads the documents that a cursor has left, and closes it. It decodes each in place: the driver's own [mongo.Cursor.All] makes a buffer of 4 KiB for
+// each.
+func All[D any](ctx context.Context, cursor *mongo.Cursor) (docs []D, err error) {
+	defer func() { err = errors.Join(err, cursor.Close(context.WithoutCancel(ctx))) }()
+	for cursor.Next(ctx) {
+		if docs == nil {
+			docs = make([]D, 0, cursor.RemainingBatchLength()+1)
+		}
+		var d D
+		if err := bson.Unmarshal(cursor.Current, &d); err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	return docs, cursor.Err()
 }
 
 // ByID matches the document of an id.

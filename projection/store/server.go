@@ -74,7 +74,7 @@ func Find[D any](ctx context.Context, s *Store, in *mongo.Collection, ids []stri
 		}
 		for cursor.Next(ctx) {
 			var d D
-			if err := cursor.Decode(&d); err != nil {
+			if err := bson.Unmarshal(cursor.Current, &d); err != nil {
 				return errors.Join(err, cursor.Close(ctx))
 			}
 			found(d)
