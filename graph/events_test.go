@@ -24,17 +24,30 @@ type eventReader struct {
 // events sends an operation and accepts events, unless the header says otherwise.
 func (s *liveServer) events(t *testing.T, method, query, variables string, header http.Header) *eventReader {
 	t.Helper()
+	return s.eventsOf(t, method, map[string]any{"query": query, "variables": json.RawMessage(or(variables, "null"))}, header)
+}
+
+// eventsOf sends the parameters of a request.
+func (s *liveServer) eventsOf(t *testing.T, method string, params map[string]any, header http.Header) *eventReader {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	target, body := s.URL+"/graphql", ""
+	encoded, err := json.Marshal(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, body := s.URL+"/graphql", string(encoded)
 	if method == http.MethodGet {
-		target += "?" + url.Values{"query": {query}, "variables": {variables}}.Encode()
-	} else {
-		encoded, err := json.Marshal(map[string]any{"query": query, "variables": json.RawMessage(or(variables, "null"))})
-		if err != nil {
-			t.Fatal(err)
+		values := url.Values{}
+		for name, value := range params {
+			text, ok := value.(string)
+			if !ok {
+				object, _ := json.Marshal(value) // it could be encoded before
+				text = string(object)
+			}
+			values.Set(name, text)
 		}
-		body = string(encoded)
+		target, body = target+"?"+values.Encode(), ""
 	}
 	r, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {

@@ -127,6 +127,12 @@ func (c *socketClient) begin(id, query, variables string) {
 	if variables != "" {
 		payload["variables"] = json.RawMessage(variables)
 	}
+	c.subscribe(id, payload)
+}
+
+// subscribe sends the parameters of a request.
+func (c *socketClient) subscribe(id string, payload map[string]any) {
+	c.t.Helper()
 	encoded, err := json.Marshal(map[string]any{"id": id, "type": "subscribe", "payload": payload})
 	if err != nil {
 		c.t.Fatal(err)
