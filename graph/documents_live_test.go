@@ -81,7 +81,8 @@ func refusedWith(t *testing.T, response string, code Code, words string) bool {
 	return got.Data == nil && len(got.Errors) == 1 && got.Errors[0].Extensions.Code == code && strings.Contains(got.Errors[0].Message, words)
 }
 
-// A document is known by its hash once it was sent and was valid, over each transport, and from each to the others: queries and subscriptions.
+// A document is known by its hash once it was sent and was valid, over each transport, and from each to the
+// others: queries and subscriptions.
 func TestDocumentsAreKnownByTheirHashesOverEachTransport(t *testing.T) {
 	id := uuid.New()
 	s := serveLive(t, newShelf(id).fakes, nil)
@@ -130,7 +131,8 @@ func TestDocumentsAreKnownByTheirHashesOverEachTransport(t *testing.T) {
 	}
 }
 
-// Where trusted documents are enforced, they are found by their ids, hashes and texts over each transport, and nothing else is executed, followed or kept.
+// Where trusted documents are enforced, they are found by their ids, hashes and texts over each transport,
+// and nothing else is executed, followed or kept.
 func TestTrustedDocumentsAreEnforcedOverEachTransport(t *testing.T) {
 	id := uuid.New()
 	s := serveLive(t, newShelf(id).fakes, nil, "GRAPHQL_INTROSPECTION", "off", "GRAPHQL_DOCUMENTS_MODE", documentsEnforce,

@@ -15,16 +15,17 @@ import (
 // mediaEvents is the type of an answer as server-sent events (WHATWG HTML, section 9.2).
 const mediaEvents = "text/event-stream"
 
-// eventStream answers one request with events, as graphql-sse's "distinct connections mode" has it: `next` with a response, as often
-// as there is one, and `complete`. https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+// eventStream answers one request with events, as graphql-sse's "distinct connections mode" has it: `next`
+// with a response, as often as there is one, and `complete`.
+// https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 type eventStream struct {
 	h       *handler
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
-// event answers with one response. One to a request that isn't executed comes so too: clients of events don't read the body of
-// another status.
+// event answers with one response. One to a request that isn't executed comes so too: clients of events
+// don't read the body of another status.
 func (h *handler) event(ctx context.Context, w http.ResponseWriter, resp *graphql.Response) {
 	body := h.presenter.encode(ctx, resp)
 	h.events(ctx, w, func(out *eventStream) {
@@ -34,8 +35,9 @@ func (h *handler) event(ctx context.Context, w http.ResponseWriter, resp *graphq
 	})
 }
 
-// events runs what answers with events. A panic ends the stream with an event that has the error, and complete: in the middle of it nothing else can be
-// read. Where not even that can be sent it ends the connection.
+// events runs what answers with events. A panic ends the stream with an event that has the error, and
+// complete: in the middle of it nothing else can be read. Where not even that can be sent it ends the
+// connection.
 func (h *handler) events(ctx context.Context, w http.ResponseWriter, answer func(*eventStream)) {
 	out := &eventStream{h: h, w: w, control: http.NewResponseController(w)}
 	err := safely(ctx, func() error { answer(out); return nil })
@@ -68,7 +70,8 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, feed *live.Subs
 	h.events(ctx, w, func(out *eventStream) { out.follow(ctx, feed, news, leave) })
 }
 
-// follow sends what comes until the client goes or is to leave: the service stops, or the token has expired. A client that is slow to take it gets the latest.
+// follow sends what comes until the client goes or is to leave: the service stops, or the token has
+// expired. A client that is slow to take it gets the latest.
 func (out *eventStream) follow(ctx context.Context, feed *live.Subscriber, news, leave <-chan struct{}) {
 	alive := time.NewTicker(out.h.timings.ping)
 	defer alive.Stop()

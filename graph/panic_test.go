@@ -24,7 +24,8 @@ import (
 
 const secret = "the password is 12345"
 
-// A resolver that panics fails its operation, and nothing else of the socket. The client is told no more than that.
+// A resolver that panics fails its operation, and nothing else of the socket. The client is told no more
+// than that.
 func TestPanicOfAResolverFailsItsOperation(t *testing.T) {
 	s := serveLive(t, &fakes{byIDs: func([]uuid.UUID) ([]*read.Product, error) { panic(secret) }}, nil)
 	client := s.connected(t)
@@ -96,8 +97,8 @@ func logged(api *API) *lockedBuffer {
 	return &log
 }
 
-// A panic in what a socket does by itself, in whichever of its goroutines, closes it with 4500 and ends no other socket. The client isn't told the cause,
-// and the log is. Nothing of the socket is left behind.
+// A panic in what a socket does by itself, in whichever of its goroutines, closes it with 4500 and ends no
+// other socket. The client isn't told the cause, and the log is. Nothing of the socket is left behind.
 func TestPanicOfASocketClosesIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		adjust func(*timings)
@@ -197,7 +198,8 @@ func TestPanicOfWhatIsFollowedIsAnError(t *testing.T) {
 	}
 }
 
-// A panic in the middle of a stream of events ends it as the protocol has it, where that can still be sent, and else the connection.
+// A panic in the middle of a stream of events ends it as the protocol has it, where that can still be sent,
+// and else the connection.
 func TestPanicInAStreamEndsIt(t *testing.T) {
 	for _, writes := range []int64{1, 1000} {
 		var trap trap

@@ -27,10 +27,13 @@ type timings struct {
 	drain time.Duration // for all clients to be told that the service stops
 }
 
-var standardTimings = timings{init: 3 * time.Second, ping: 20 * time.Second, pong: 10 * time.Second, write: 10 * time.Second, drain: 5 * time.Second}
+var standardTimings = timings{
+	init: 3 * time.Second, ping: 20 * time.Second, pong: 10 * time.Second, write: 10 * time.Second, drain: 5 * time.Second,
+}
 
-// socket is a client's WebSocket, from its opening to its end. It has one goroutine that reads, and while there is news one that sends it. All of
-// them, and the callbacks of its timers, are [socket.guarded]. What runs on it is in socket_operation.go, what it speaks in socket_message.go.
+// socket is a client's WebSocket, from its opening to its end. It has one goroutine that reads, and while
+// there is news one that sends it. All of them, and the callbacks of its timers, are [socket.guarded]. What
+// runs on it is in socket_operation.go, what it speaks in socket_message.go.
 type socket struct {
 	h       *handler
 	counted *connection
@@ -55,7 +58,8 @@ type socket struct {
 	pinged     *time.Timer
 }
 
-// wantsSocket tells a request for a WebSocket. There are others that would have another protocol, and do without it.
+// wantsSocket tells a request for a WebSocket. There are others that would have another protocol, and do
+// without it.
 func wantsSocket(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Upgrade"), ",")), "websocket")
 }
@@ -63,7 +67,8 @@ func wantsSocket(r *http.Request) bool {
 // upgrade makes a request for a WebSocket one. It returns once the socket is open, or is refused.
 func (h *handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	if !h.config.sameOrigin(r) {
-		h.refuse(r.Context(), w, mediaJSON, http.StatusForbidden, faultf(Forbidden, "pages of this origin may not open a socket here; CORS_ORIGINS names those that may"))
+		h.refuse(r.Context(), w, mediaJSON, http.StatusForbidden,
+			faultf(Forbidden, "pages of this origin may not open a socket here; CORS_ORIGINS names those that may"))
 		return
 	}
 	// The context of the request ends with this call, and holds on to what only a request needs.
@@ -86,8 +91,9 @@ func (h *handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.guarded(func() { s.open(opened) })()
 }
 
-// sameOrigin says whether a request comes from no page, from one of this service's own origin, or from one of an allowed origin: a
-// browser sends cookies, and reaches into private networks, for a socket of any page.
+// sameOrigin says whether a request comes from no page, from one of this service's own origin, or from one
+// of an allowed origin: a browser sends cookies, and reaches into private networks, for a socket of any
+// page.
 func (c Config) sameOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(c.CORSOrigins, origin) {
@@ -97,19 +103,22 @@ func (c Config) sameOrigin(r *http.Request) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
-// guarded is f for a goroutine of the socket: a panic in it closes the socket, and ends nothing else. The log has its cause, and the client learns that
-// it is the server's fault.
+// guarded is f for a goroutine of the socket: a panic in it closes the socket, and ends nothing else. The
+// log has its cause, and the client learns that it is the server's fault.
 func (s *socket) guarded(f func()) func() {
 	return func() {
 		defer func() {
 			if cause := recover(); cause != nil {
 				s.h.presenter.log.ErrorContext(s.ctx, "a WebSocket was closed by a panic", "error", recovered(s.ctx, cause))
-				s.guarded(func() { s.close(closingf(closeInternalError, "Internal server error")) })() // once closed, there is nothing left to panic
+				s.closes(closingf(closeInternalError, "Internal server error"))() // once closed, there is nothing left to panic
 			}
 		}()
 		f()
 	}
 }
+
+// closes is [socket.close] for a goroutine of the socket.
+func (s *socket) closes(how *closing) func() { return s.guarded(func() { s.close(how) }) }
 
 var serviceStops = closingf(websocket.StatusGoingAway, "the service is stopping")
 
@@ -119,17 +128,18 @@ func (s *socket) open(w *wire) {
 	s.wire = w
 	switch {
 	case s.leaving:
-		go s.guarded(func() { s.close(serviceStops) })()
+		go s.closes(serviceStops)()
 	case !w.speaks():
-		go s.guarded(func() { s.close(closingf(closeSubprotocol, "Subprotocol not acceptable: it must be %s", subprotocol)) })()
+		go s.closes(closingf(closeSubprotocol, "Subprotocol not acceptable: it must be %s", subprotocol))()
 	default:
-		s.awaited = time.AfterFunc(s.h.timings.init, s.guarded(func() { s.close(closingf(closeInitTimeout, "Connection initialisation timeout")) }))
+		s.awaited = time.AfterFunc(s.h.timings.init, s.closes(closingf(closeInitTimeout, "Connection initialisation timeout")))
 		s.pinged = time.AfterFunc(s.h.timings.ping, s.guarded(s.ping))
 		go s.guarded(s.read)()
 	}
 }
 
-// ping asks for a sign of life, which keeps proxies from ending the connection and finds out whether the client is there.
+// ping asks for a sign of life, which keeps proxies from ending the connection and finds out whether the
+// client is there.
 func (s *socket) ping() {
 	if err := s.wire.ping(s.ctx); err != nil {
 		s.close(closingf(closeTerminated, "Terminated: the client didn't answer a ping"))
@@ -201,15 +211,15 @@ func (s *socket) init(payload json.RawMessage) error {
 	s.acked, s.caller = true, caller
 	s.admitted, s.admit = admitted, nil
 	if ends := caller.Ends(time.Now()); !ends.IsZero() && s.ctx.Err() == nil {
-		s.awaited = time.AfterFunc(time.Until(ends), s.guarded(func() { s.close(closingf(closeForbidden, "Forbidden: the token has expired")) }))
+		s.awaited = time.AfterFunc(time.Until(ends), s.closes(closingf(closeForbidden, "Forbidden: the token has expired")))
 	}
 	s.mu.Unlock()
 	s.send(nil, message{kind: messageAck})
 	return nil
 }
 
-// authenticate says who the caller is by the Authorization of a payload, whatever the case of its name. Without one it is who asked
-// for the socket.
+// authenticate says who the caller is by the Authorization of a payload, whatever the case of its name.
+// Without one it is who asked for the socket.
 func (s *socket) authenticate(payload json.RawMessage) (auth.Caller, error) {
 	fields, err := object("payload", payload)
 	if err != nil {

@@ -26,11 +26,13 @@ func (s *socket) subscribe(m message) error {
 		return err
 	}
 	// The one who reads sends it, and so reads no more until the client has taken it.
-	s.send(nil, message{messageError, m.id, s.h.presenter.encodeErrors(s.ctx, s.h.presenter.refusal(s.ctx, err).Errors)})
+	refused := s.h.presenter.refusal(s.ctx, err)
+	s.send(nil, message{messageError, m.id, s.h.presenter.encodeErrors(s.ctx, refused.Errors)})
 	return nil
 }
 
-// begin begins an operation, unless the socket ends. The error is a *closing, or what the client is to be told of the operation alone.
+// begin begins an operation, unless the socket ends. The error is a *closing, or what the client is to be
+// told of the operation alone.
 func (s *socket) begin(m message) error {
 	req, _, malformed := readBody(m.payload)
 	s.mu.Lock()
@@ -46,13 +48,14 @@ func (s *socket) begin(m message) error {
 	case s.leaving, s.ctx.Err() != nil:
 		return nil
 	case len(s.operations) >= most:
-		return faultf(QueryTooComplex, "the socket runs %d operations, which is as many as it can at once: complete one first", most)
+		return faultf(QueryTooComplex,
+			"the socket runs %d operations, which is as many as it can at once: complete one first", most)
 	}
 	op := &operation{id: m.id}
 	op.ctx, op.cancel = context.WithCancel(s.admitted)
 	s.operations[m.id] = op
 	req.wake = func() { s.tell(op) }
-	s.running.Go(s.guarded(func() { s.run(op, req) })) // under the lock: whoever sets leaving waits for all that began before
+	s.running.Go(s.guarded(func() { s.run(op, req) })) // under the lock: leave waits for all that began before
 	return nil
 }
 

@@ -18,11 +18,12 @@ import (
 
 const (
 	maxMessage = 64 << 10 // bytes of a client's message
-	wireBuffer = 1024     // bytes of each of a connection's two buffers: most messages are shorter, and there are thousands of connections
+	wireBuffer = 1024     // bytes of each of a connection's two buffers: there are thousands, and most messages are shorter
 	closeTime  = 5 * time.Second
 )
 
-// wire is a WebSocket connection (RFC 6455) that carries whole messages of text. Each of its calls ends in time, whatever the client does or doesn't do.
+// wire is a WebSocket connection (RFC 6455) that carries whole messages of text. Each of its calls ends in
+// time, whatever the client does or doesn't do.
 type wire struct {
 	conn    *websocket.Conn
 	below   net.Conn
@@ -31,13 +32,16 @@ type wire struct {
 
 // acceptWire makes a request's connection a WebSocket. Where that fails the request has been answered.
 func acceptWire(w http.ResponseWriter, r *http.Request, t timings) (*wire, error) {
-	// A client that offers other protocols is answered with its own, so that it takes the socket, and sees the code that it is closed with.
+	// A client that offers other protocols is answered with its own, so that it takes the socket, and sees
+	// the code that it is closed with.
 	protocols := []string{subprotocol}
 	if offered := strings.TrimSpace(strings.Split(r.Header.Get("Sec-Websocket-Protocol"), ",")[0]); offered != "" {
 		protocols = append(protocols, offered)
 	}
 	hijacked := &hijacked{ResponseWriter: w}
-	conn, err := websocket.Accept(hijacked, r, &websocket.AcceptOptions{Subprotocols: protocols, InsecureSkipVerify: true}) // the origin was looked at
+	conn, err := websocket.Accept(hijacked, r, &websocket.AcceptOptions{
+		Subprotocols: protocols, InsecureSkipVerify: true, // the origin was looked at
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +52,8 @@ func acceptWire(w http.ResponseWriter, r *http.Request, t timings) (*wire, error
 // speaks says whether both ends agreed on our protocol.
 func (w *wire) speaks() bool { return w.conn.Subprotocol() == subprotocol }
 
-// next returns the client's next message. The error is a *closing where the client is to be told why there is none.
+// next returns the client's next message. The error is a *closing where the client is to be told why there
+// is none.
 func (w *wire) next() ([]byte, error) {
 	kind, reader, err := w.conn.Reader(context.Background()) // which ends when the connection does
 	if err == nil && kind != websocket.MessageText {
@@ -69,8 +74,8 @@ func (w *wire) next() ([]byte, error) {
 	return body, err
 }
 
-// write sends a message. It blocks as long as the client takes nothing, within bounds: so does whoever has something to send, and nothing piles up.
-// One message is sent at a time.
+// write sends a message. It blocks as long as the client takes nothing, within bounds: so does whoever has
+// something to send, and nothing piles up. One message is sent at a time.
 func (w *wire) write(message []byte) error {
 	err := w.below.SetWriteDeadline(time.Now().Add(w.timings.write))
 	if err == nil {
@@ -134,8 +139,8 @@ func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, wireBuffer)), nil
 }
 
-// closing is how a connection is ended: the code and the reason of the closing frame (RFC 6455, section 5.5.1). As an error it is what a client did
-// for which that is the answer.
+// closing is how a connection is ended: the code and the reason of the closing frame (RFC 6455, section
+// 5.5.1). As an error it is what a client did for which that is the answer.
 type closing struct {
 	code   websocket.StatusCode
 	reason string

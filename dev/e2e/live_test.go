@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,9 +17,17 @@ import (
 	"github.com/google/uuid"
 )
 
-const stockFollowed = `subscription($ids: [ID!]!) { stockChanged(productIds: $ids) { total reserved available version } }`
+const stockFollowed = `subscription($ids: [ID!]!) {
+  stockChanged(productIds: $ids) { total reserved available version }
+}`
 
-// sent is what the server sends of an operation that follows stock, over a WebSocket or as events: next, complete or error.
+// following is the request that follows a product's stock.
+func following(product string) map[string]any {
+	return map[string]any{"query": stockFollowed, "variables": map[string]any{"ids": []string{product}}}
+}
+
+// sent is what the server sends of an operation that follows stock, over a WebSocket or as events: next,
+// complete or error.
 type sent struct {
 	kind    string
 	payload string
@@ -30,16 +39,19 @@ func (m sent) stock() (stock, error) {
 		Data   struct{ StockChanged *stock }
 		Errors []any
 	}
-	if err := json.Unmarshal([]byte(m.payload), &answer); err != nil || m.kind != "next" || answer.Data.StockChanged == nil || len(answer.Errors) > 0 {
+	err := json.Unmarshal([]byte(m.payload), &answer)
+	if err != nil || m.kind != "next" || answer.Data.StockChanged == nil || len(answer.Errors) > 0 {
 		return stock{}, fmt.Errorf("%s: %s (%v)", m.kind, m.payload, err)
 	}
 	return *answer.Data.StockChanged, nil
 }
 
-// followOverSocket follows the product's stock as graphql-ws does. next waits for what comes; after the last of it, its error says how the socket was closed.
+// followOverSocket follows the product's stock as graphql-ws does. next waits for what comes; after the
+// last of it, its error says how the socket was closed.
 func (s *server) followOverSocket(ctx context.Context, product string) (next func() (sent, error)) {
 	s.t.Helper()
-	conn, _, err := websocket.Dial(ctx, "ws://"+s.http+"/graphql", &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})
+	options := &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}}
+	conn, _, err := websocket.Dial(ctx, "ws://"+s.http+"/graphql", options)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -69,18 +81,18 @@ func (s *server) followOverSocket(ctx context.Context, product string) (next fun
 	if m, err := next(); err != nil || m.kind != "connection_ack" {
 		s.t.Fatalf("the answer to connection_init is %+v (%v)", m, err)
 	}
-	say(map[string]any{"type": "subscribe", "id": "1", "payload": map[string]any{"query": stockFollowed, "variables": map[string]any{"ids": []string{product}}}})
+	say(map[string]any{"type": "subscribe", "id": "1", "payload": following(product)})
 	return next
 }
 
 // followByEvents follows the product's stock as graphql-sse does. The error after the last event is io.EOF.
 func (s *server) followByEvents(ctx context.Context, product string) (next func() (sent, error)) {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]any{"query": stockFollowed, "variables": map[string]any{"ids": []string{product}}})
+	body, err := json.Marshal(following(product))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.http+"/graphql", strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.http+"/graphql", bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -114,8 +126,8 @@ func (s *server) followByEvents(ctx context.Context, product string) (next func(
 	}
 }
 
-// A saga's command reaches those who follow the product's stock, over each transport. When the service is stopped, what they follow is completed and
-// their connections are closed in order.
+// A saga's command reaches those who follow the product's stock, over each transport. When the service is
+// stopped, what they follow is completed and their connections are closed in order.
 func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -129,7 +141,9 @@ func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 		}
 		return err
 	})
-	transports := map[string]func() (sent, error){"a WebSocket": s.followOverSocket(ctx, product), "events": s.followByEvents(ctx, product)}
+	transports := map[string]func() (sent, error){
+		"a WebSocket": s.followOverSocket(ctx, product), "events": s.followByEvents(ctx, product),
+	}
 	await := func(want stock) {
 		t.Helper()
 		for name, next := range transports {
@@ -165,7 +179,8 @@ func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 			t.Errorf("%s: at the end came %+v (%v)", name, m, err)
 		}
 		_, err := next()
-		if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway && code != websocket.StatusServiceRestart && !errors.Is(err, io.EOF) {
+		code := websocket.CloseStatus(err)
+		if code != websocket.StatusGoingAway && code != websocket.StatusServiceRestart && !errors.Is(err, io.EOF) {
 			t.Errorf("%s: it was ended with %v", name, err)
 		}
 	}

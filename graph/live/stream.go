@@ -63,10 +63,11 @@ type Subscriber struct {
 	turn     int    // the id to begin with, so that busy ones don't hold up others
 }
 
-// Subscribe follows ids, of which there are 1 to [MaxIDs], each once. wake is called after there is news, and must not block;
-// [Subscriber.Next] then has it: first the present value of each id that has one, read after the call of Subscribe, then what
-// replaces it. Subscribers with the same key share what encode made of a value, so the key must say all that encode and ids
-// depend on. Of one key encode isn't called twice at a time.
+// Subscribe follows ids, of which there are 1 to [MaxIDs], each once. wake is called after there is news,
+// and must not block; [Subscriber.Next] then has it: first the present value of each id that has one, read
+// after the call of Subscribe, then what replaces it. Subscribers with the same key share what encode made
+// of a value, so the key must say all that encode and ids depend on. Of one key encode isn't called twice
+// at a time.
 func (t *Topic[V]) Subscribe(key string, ids []uuid.UUID, encode func(V) []byte, wake func()) *Subscriber {
 	t.watching.Lock()
 	defer t.watching.Unlock()
@@ -136,8 +137,8 @@ func (sub *Subscriber) Next() (encoded []byte, ok bool) {
 // Leave ends the following. wake may still be called by what is under way.
 func (sub *Subscriber) Leave() { sub.leave(sub) }
 
-// tell encodes a value and marks it as news for those who want it: who awaits the present one, and, where it replaces one,
-// everybody.
+// tell encodes a value and marks it as news for those who want it: who awaits the present one, and, where
+// it replaces one, everybody.
 func (s *stream[V]) tell(at int, value V, news bool, read uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +160,8 @@ func (s *stream[V]) tell(at int, value V, news bool, read uint64) {
 	}
 }
 
-// wants says whether the value of a read is one to send. Before the present value comes nothing is: it may be older than what
-// the client has seen elsewhere.
+// wants says whether the value of a read is one to send. Before the present value comes nothing is: it may
+// be older than what the client has seen elsewhere.
 func (sub *Subscriber) wants(at int, news bool, read uint64) bool {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
