@@ -156,10 +156,13 @@ const longestRest = 400 * time.Millisecond
 
 // rest waits after a page, the longer the more time the page took. A page writes each product once,
 // however often it changed: so the more a page costs, the more rows are to share the next one. A
-// read that waits for a version ends the rest.
+// read that waits for a version ends the rest, and where somebody follows changes there is none.
 func (p *Projector) rest(ctx context.Context, took time.Duration) {
 	least := max(0, p.store.Config.Pace-took)
 	store.Pause(ctx, nil, least)
+	if p.store.Changes.Followed() {
+		return
+	}
 	store.Pause(ctx, p.store.Waiting.Came, min(2*took, longestRest)-least)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
@@ -11,6 +12,7 @@ import (
 	"product-service/dev/stack"
 	"product-service/projection/projectiontest"
 	"product-service/projection/store"
+	"product-service/projection/view"
 )
 
 func TestMain(m *testing.M) { stack.Main(m) }
@@ -81,4 +83,27 @@ func pageWithoutCheckpoint(t *rapid.T, p *Projector) (int, error) {
 		return 0, err
 	}
 	return len(records), f.apply(ctx, records)
+}
+
+// The projector rests after a page that cost much, but not while somebody follows changes.
+func TestTheProjectorRestsWhileNobodyFollows(t *testing.T) {
+	s := projectiontest.Open(t)
+	p := project(t, s, projectiontest.Stocked(t, 1), &projectiontest.Leases{Epoch: 1})
+	shortest := func() time.Duration {
+		least := time.Hour
+		for range 5 { // a slow machine makes a rest longer, and never shorter
+			began := time.Now()
+			p.rest(t.Context(), time.Hour)
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	stop := s.Changes.Subscribe(func([]view.Change) {})
+	if took := shortest(); took >= longestRest {
+		t.Errorf("while somebody follows it rests for %s", took)
+	}
+	stop()
+	if took := shortest(); took < longestRest {
+		t.Errorf("while nobody follows it rests for %s alone", took)
+	}
 }

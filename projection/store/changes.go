@@ -52,6 +52,13 @@ func (c *Changes) Subscribe(changed func([]view.Change)) (stop func()) {
 	}
 }
 
+// Followed says whether anybody has subscribed.
+func (c *Changes) Followed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.subscribers) > 0
+}
+
 // Hear has changes told as Subscribe does, for good, and before subscribers are told of them: what
 // these then read is no older. For its sake alone nobody asks what other instances do, unless it
 // wants to know.
