@@ -18,7 +18,7 @@ func newLogger(w io.Writer, s Settings) *slog.Logger {
 	if s.LogFormat == "text" || (s.LogFormat == "" && isTerminal(w)) {
 		h = slog.NewTextHandler(w, options)
 	}
-	return slog.New(correlated{h}).With("instance", s.Leases.InstanceID)
+	return slog.New(correlated{h}).With("instance_id", s.Leases.InstanceID)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -38,7 +38,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		}
 		if errors.Is(err, sarama.ErrFencedInstancedId) {
 			c.log.ErrorContext(ctx, "another process is a member of the consumer group with the INSTANCE_ID of this one, and has taken its place; this one goes on as "+
-				"a member without an id of its own. Give each instance another INSTANCE_ID", "instance_id", c.config.InstanceID, "group", c.config.Group)
+				"a member without an id of its own. Give each instance another INSTANCE_ID", "group", c.config.Group)
 			config.Consumer.Group.InstanceId = ""
 			continue
 		}

@@ -179,7 +179,7 @@ func (l *Leases) lookForDouble(ctx context.Context) error {
 	if double {
 		l.doubled = time.Now()
 		l.log.ErrorContext(ctx, "another process is running with the INSTANCE_ID of this one; they share the work, and each takes over the other's when it starts. "+
-			"Give each instance another INSTANCE_ID", "instance_id", l.config.InstanceID)
+			"Give each instance another INSTANCE_ID")
 	}
 	return nil
 }

@@ -231,7 +231,7 @@ func (r *rebuild) change(ctx context.Context) (old string, err error) {
 		return "", err
 	}
 	r.logger.InfoContext(ctx, "changed over to a new generation of the projection",
-		"generation", r.lock.Generation, "before", current.Generation)
+		"generation", r.lock.Generation, "generation_before", current.Generation)
 	return current.Generation, nil
 }
 

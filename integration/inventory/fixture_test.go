@@ -135,7 +135,7 @@ type correlated struct{ slog.Handler }
 
 func (h correlated) Handle(ctx context.Context, r slog.Record) error {
 	if id := correlation.ID(ctx); id != "" {
-		r.AddAttrs(slog.String("correlationId", id))
+		r.AddAttrs(slog.String("correlation_id", id))
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -171,7 +171,7 @@ func (r *Reader) settle(f *flight) (wanting bool) {
 		r.metrics.rests.Inc()
 		if !logged && failed.alone == 1 {
 			logged = true
-			r.log.Warn("the Inventory Service fails for one variant; it rests", "variant", id, "error", got.err)
+			r.log.Warn("the Inventory Service fails for one variant; it rests", "variant_id", id, "error", got.err)
 		}
 	}
 	return wanting

@@ -257,7 +257,7 @@ func (i *Initializer) try(ctx context.Context, job Job) (e ending) {
 		err = i.queue.Failed(ctx, f)
 	}
 	if err != nil {
-		i.log.WarnContext(ctx, "what came of an inventory record isn't noted, it will be asked for again", "variant", job.VariantID, "error", err)
+		i.log.WarnContext(ctx, "what came of an inventory record isn't noted, it will be asked for again", "variant_id", job.VariantID, "error", err)
 	}
 	return e
 }
@@ -270,7 +270,7 @@ func (i *Initializer) failure(ctx context.Context, job Job, err error) Failure {
 		f.Stopped = true
 		i.results.WithLabelValues("stopped").Inc()
 		i.log.ErrorContext(ctx, "inventory record not created: given up until replayed",
-			"variant", job.VariantID, "tries", f.Tries, "error", err)
+			"variant_id", job.VariantID, "attempt", f.Tries, "error", err)
 		return f
 	}
 	wait := cfg.InitBackoff/2 + fullJitter(cfg.InitBackoff, cfg.InitBackoffMax, job.Tries)
@@ -281,6 +281,6 @@ func (i *Initializer) failure(ctx context.Context, job Job, err error) Failure {
 	}
 	i.results.WithLabelValues(outcome).Inc()
 	i.log.WarnContext(ctx, "inventory record not created, will try again",
-		"variant", job.VariantID, "tries", f.Tries, "fault", outcome, "in", wait, "error", err)
+		"variant_id", job.VariantID, "attempt", f.Tries, "fault", outcome, "retry_in", wait, "error", err)
 	return f
 }

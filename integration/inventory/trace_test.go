@@ -26,7 +26,7 @@ func TestWhatGoesUpstream(t *testing.T) {
 		t.Errorf("headers: %v", last)
 	}
 	logged := f.logs.String()
-	for _, part := range []string{`"correlationId":"page-7"`, `"attempt":1`, `"took":`, `"breaker":"closed"`, `"outcome":"ok"`, `"status":200`} {
+	for _, part := range []string{`"correlation_id":"page-7"`, `"attempt":1`, `"took":`, `"breaker":"closed"`, `"outcome":"ok"`, `"status":200`} {
 		if !strings.Contains(logged, part) {
 			t.Errorf("the log lacks %s: %s", part, logged)
 		}

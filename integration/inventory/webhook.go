@@ -88,12 +88,12 @@ func (w *Webhook) Deliver(ctx context.Context, e Event) error {
 			return context.Cause(ctx)
 		case errors.Is(err, ErrRefused), try >= w.cfg.WebhookTries && w.delivered.Load() > others:
 			w.results.WithLabelValues("failed").Inc()
-			w.log.ErrorContext(ctx, "webhook not delivered", "event", e.ID, "variant", e.VariantID, "tries", try, "error", err)
+			w.log.ErrorContext(ctx, "webhook not delivered", "event_id", e.ID, "variant_id", e.VariantID, "attempt", try, "error", err)
 			return nil
 		}
 		w.results.WithLabelValues("retried").Inc()
 		if try == 1 {
-			w.log.WarnContext(ctx, "the receiver of the webhook doesn't take an event; it is tried again", "event", e.ID, "variant", e.VariantID, "error", err)
+			w.log.WarnContext(ctx, "the receiver of the webhook doesn't take an event; it is tried again", "event_id", e.ID, "variant_id", e.VariantID, "error", err)
 		}
 		if !sleep(ctx, w.cfg.WebhookBackoff/2+fullJitter(w.cfg.WebhookBackoff, w.cfg.WebhookBackoffMax, try-1)) {
 			return context.Cause(ctx)
