@@ -29,14 +29,15 @@ var everyday = []string{
 var layers = []layer{
 	{name: "ijson", foreign: []string{"github.com/go-json-experiment/json"}},
 	{name: "product", ours: []string{"ijson"}, foreign: []string{"github.com/google/uuid", "golang.org/x/text"}},
+	{name: "wait"},
 	{name: "correlation", foreign: []string{"go.opentelemetry.io/otel"}},
 	{name: "eventstore", foreign: with("github.com/jackc/pgx/v5", "github.com/pressly/goose/v3")},
 	{
-		name: "command", ours: []string{"product", "eventstore", "correlation", "ijson"},
+		name: "command", ours: []string{"product", "eventstore", "correlation", "ijson", "wait"},
 		foreign: with("github.com/IBM/sarama", "github.com/xdg-go/scram"),
 	},
 	{
-		name: "projection", ours: []string{"product", "eventstore", "projection/view", "projection/store"},
+		name: "projection", ours: []string{"product", "eventstore", "projection/view", "projection/store", "wait"},
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{
@@ -46,20 +47,20 @@ var layers = []layer{
 		},
 	},
 	{
-		name: "projection/store", ours: []string{"eventstore", "projection/view"},
+		name: "projection/store", ours: []string{"eventstore", "projection/view", "wait"},
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{
-		name: "projection/read", ours: []string{"product", "eventstore", "integration/inventory", "projection/view", "projection/store"},
+		name: "projection/read", ours: []string{"product", "eventstore", "integration/inventory", "projection/view", "projection/store", "wait"},
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{
-		name: "projection/audit", ours: []string{"product", "eventstore", "projection", "projection/view", "projection/store"},
+		name: "projection/audit", ours: []string{"product", "eventstore", "projection", "projection/view", "projection/store", "wait"},
 		foreign: with("go.mongodb.org/mongo-driver/v2"),
 	},
 	{name: "projection/projectiontest", ours: []string{"*"}, foreign: []string{"*"}}, // only for tests
 	{
-		name: "integration/inventory", ours: []string{"correlation", "ijson"},
+		name: "integration/inventory", ours: []string{"correlation", "ijson", "wait"},
 		foreign: with("github.com/hashicorp/go-retryablehttp", "github.com/sony/gobreaker/v2", "github.com/dgraph-io/ristretto/v2",
 			"golang.org/x/oauth2"),
 	},
@@ -68,7 +69,7 @@ var layers = []layer{
 		foreign: with("github.com/99designs/gqlgen", "github.com/vektah/gqlparser/v2",
 			"github.com/coder/websocket", "github.com/gorilla/websocket", "golang.org/x/time", "github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress/zstd"),
 	},
-	{name: "graph/auth", foreign: with("github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset")},
+	{name: "graph/auth", ours: []string{"wait"}, foreign: with("github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset")},
 	{
 		name: "", foreign: []string{"*"},
 		ours: []string{

@@ -8,6 +8,7 @@ import (
 
 	"product-service/eventstore"
 	"product-service/product"
+	"product-service/wait"
 )
 
 const (
@@ -57,20 +58,10 @@ func (f *InventoryFollower) Run(ctx context.Context) error {
 		}
 		attempt = 0
 		if !more {
-			f.wait(ctx)
+			wait.ForHint(ctx, f.poll, f.wake)
 		}
 	}
 	return nil
-}
-
-func (f *InventoryFollower) wait(ctx context.Context) {
-	timer := time.NewTimer(f.poll)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-f.wake:
-	case <-timer.C:
-	}
 }
 
 // read tells of one page, and says whether there may be more at once.

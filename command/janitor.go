@@ -7,6 +7,7 @@ import (
 
 	"product-service/eventstore"
 	"product-service/product"
+	"product-service/wait"
 )
 
 // JanitorRole is the lease that one instance prunes under. It only saves work: pruning twice is harmless.
@@ -64,13 +65,8 @@ func NewJanitor(s *eventstore.Store, l LeaseHolder, retention time.Duration, cur
 
 // Run prunes until the context ends, in small bites.
 func (j *Janitor) Run(ctx context.Context) error {
-	for wait := time.Duration(0); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-		wait = pruneEvery
+	for rest := time.Duration(0); wait.For(ctx, rest); {
+		rest = pruneEvery
 		if len(j.leases.Held(JanitorRole)) == 0 {
 			continue
 		}
@@ -79,9 +75,10 @@ func (j *Janitor) Run(ctx context.Context) error {
 			j.log.WarnContext(ctx, "old commands could not be forgotten; it is tried again", "error", err)
 		}
 		if n > 0 {
-			wait = time.Second / 10 // there may be more
+			rest = time.Second / 10 // there may be more
 		}
 	}
+	return nil
 }
 
 func (j *Janitor) prune(ctx context.Context) (int64, error) {

@@ -2,10 +2,10 @@ package command
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"product-service/eventstore"
+	"product-service/wait"
 )
 
 // LeaseHolder says which shards are this instance's; eventstore.Leases does.
@@ -18,20 +18,13 @@ type LeaseHolder interface {
 func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(relayGrace):
-			cancel()
-		case <-longer.Done():
-		}
+		wait.For(longer, relayGrace)
+		cancel()
 	})
 	return longer, func() { stop(); cancel() }
 }
 
-// pause waits before the next attempt: longer each time, up to 2 s, and never all instances equally long.
+// pause waits before the next attempt, longer after each failure, up to 2 s.
 func pause(ctx context.Context, attempt int) {
-	longest := min(2*time.Second, 10*time.Millisecond<<min(attempt, 10))
-	select {
-	case <-ctx.Done():
-	case <-time.After(longest/2 + rand.N(longest/2+1)):
-	}
+	wait.For(ctx, wait.Backoff(10*time.Millisecond, 2*time.Second, attempt))
 }

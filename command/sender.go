@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"product-service/wait"
 )
 
 // sender sends pages of messages in the order of their keys, idempotently and with all replicas' acknowledgement. It has one batch of a
@@ -164,11 +165,8 @@ func (s *sender) round(ctx context.Context, batches []*batch, acked []bool) erro
 			return err
 		}
 		batches = left
-		longest := min(time.Second, 20*time.Millisecond<<attempt)
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, wait.Backoff(20*time.Millisecond, time.Second, attempt)) {
 			return context.Cause(ctx)
-		case <-time.After(longest/2 + rand.N(longest/2)):
 		}
 		_ = s.client.RefreshMetadata(topicsOf(batches)...) // if it fails, so does the next attempt
 	}

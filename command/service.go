@@ -10,6 +10,7 @@ import (
 
 	"product-service/eventstore"
 	"product-service/product"
+	"product-service/wait"
 )
 
 // Submitter takes requests to be decided.
@@ -119,10 +120,8 @@ func (s *Service) confirm(ctx context.Context, productID uuid.UUID, answer Answe
 		case left > 0 && late:
 			return 0, nil, errUndecided
 		case left > 0:
-			select {
-			case <-ctx.Done():
+			if !wait.For(ctx, 25*time.Millisecond) {
 				return 0, nil, fmt.Errorf("wait for inventory records: %w", context.Cause(ctx))
-			case <-time.After(25 * time.Millisecond):
 			}
 		default:
 			waiting = false

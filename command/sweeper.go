@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/product"
+	"product-service/wait"
 )
 
 // Sweeper releases expired reservations, and withdraws what an instance that died left unconfirmed.
@@ -43,10 +44,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		if more {
 			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(s.every):
-		}
+		wait.For(ctx, s.every)
 	}
 	return nil
 }

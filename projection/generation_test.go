@@ -15,6 +15,7 @@ import (
 	"product-service/projection/projectiontest"
 	"product-service/projection/read"
 	"product-service/projection/store"
+	"product-service/wait"
 )
 
 // seen is the most that any reader of any process has been shown: versions by product, and by
@@ -83,19 +84,19 @@ func (s *seen) watch(ctx context.Context, t *testing.T, background *sync.WaitGro
 	background.Go(func() {
 		for n := 0; ; n = (n + 1) % 6 {
 			id := projectiontest.ID(0xaa, n)
-			if store.Pause(ctx, nil, 10*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
+			if wait.For(ctx, 10*time.Millisecond); !s.check(ctx, t, process+" reads a product", one(id), func(of uuid.UUID) bool { return of == id }) {
 				return
 			}
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" lists products", list, func(of uuid.UUID) bool { return of != uuid.Nil }) {
-			store.Pause(ctx, nil, 200*time.Millisecond)
+			wait.For(ctx, 200*time.Millisecond)
 		}
 	})
 	background.Go(func() {
 		for s.check(ctx, t, process+" counts movements", movements, func(of uuid.UUID) bool { return of == uuid.Nil }) {
-			store.Pause(ctx, nil, 200*time.Millisecond)
+			wait.For(ctx, 200*time.Millisecond)
 		}
 	})
 }
@@ -181,7 +182,7 @@ func trade(ctx context.Context, l *projectiontest.Log) {
 			l.Do(projectiontest.ID(0xaa, n), 0, product.Create{Name: "New", InitialStock: 1})
 		}
 		l.Do(projectiontest.ID(0xaa, i%6), 0, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		store.Pause(ctx, nil, 5*time.Millisecond)
+		wait.For(ctx, 5*time.Millisecond)
 	}
 }
 

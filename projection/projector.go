@@ -27,6 +27,7 @@ import (
 	"product-service/eventstore"
 	"product-service/projection/store"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // Role is the leases' name for projecting.
@@ -61,7 +62,7 @@ type Projector struct {
 	metrics *metrics
 	live    *subscription
 	held    atomic.Pointer[holding]
-	pace    store.Pace
+	pace    wait.Pace
 
 	rebuilds sync.WaitGroup
 }
@@ -75,7 +76,7 @@ func NewProjector(
 		return nil, err
 	}
 	p := &Projector{store: s, log: log, leases: leases, logger: logger, metrics: m,
-		pace: store.Pace{Least: 5 * time.Millisecond, Most: slowestPoll}}
+		pace: wait.Pace{Least: 5 * time.Millisecond, Most: slowestPoll}}
 	s.SetSole(p.sole)
 	return p, nil
 }
@@ -129,7 +130,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "the projection could not be made ready for this version of the program; it is tried again",
 				"error", err)
-			store.Pause(ctx, nil, longestRetry)
+			wait.For(ctx, longestRetry)
 			continue
 		}
 		began := time.Now()
@@ -139,13 +140,13 @@ func (p *Projector) Run(ctx context.Context) error {
 			failures++
 			p.metrics.failures.Inc()
 			p.logger.ErrorContext(ctx, "projecting failed; it is tried again", "error", err, "failures", failures)
-			store.Pause(ctx, nil, min(longestRetry, 20*time.Millisecond<<min(failures, 10)))
+			wait.For(ctx, wait.Backoff(20*time.Millisecond, longestRetry, failures))
 		case full:
 			failures = 0
 		default:
 			failures = 0
 			p.rest(ctx, time.Since(began))
-			store.Pause(ctx, hints, p.pace.Next(rows > 0))
+			wait.ForHint(ctx, p.pace.Next(rows > 0), hints)
 		}
 	}
 	return nil
@@ -159,11 +160,11 @@ const longestRest = 400 * time.Millisecond
 // read that waits for a version ends the rest, and where somebody follows changes there is none.
 func (p *Projector) rest(ctx context.Context, took time.Duration) {
 	least := max(0, p.store.Config.Pace-took)
-	store.Pause(ctx, nil, least)
+	wait.For(ctx, least)
 	if p.store.Changes.Followed() {
 		return
 	}
-	store.Pause(ctx, p.store.Waiting.Came, min(2*took, longestRest)-least)
+	wait.ForHint(ctx, min(2*took, longestRest)-least, p.store.Waiting.Came)
 }
 
 // errNewer says that the documents are those of a newer version of this program, as in the middle of
@@ -192,7 +193,7 @@ func (p *Projector) upgrade(ctx context.Context) error {
 		}
 		err = p.rebuild(ctx)
 		if errors.Is(err, store.ErrRebuilding) {
-			store.Pause(ctx, nil, p.store.Times.Look)
+			wait.For(ctx, p.store.Times.Look)
 		} else if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"product-service/eventstore"
 	"product-service/projection/store"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // RebuildOptions say what to rebuild. The zero value is everything.
@@ -251,7 +252,7 @@ func (r *rebuild) handOver(ctx context.Context, sub *subscription, old string) e
 				r.logger.WarnContext(ctx, "a page was left to the projectors, which have taken over", "error", err)
 			}
 		}
-		store.Pause(ctx, nil, 50*time.Millisecond)
+		wait.For(ctx, 50*time.Millisecond)
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	"product-service/projection/read"
 	"product-service/projection/store"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // Ensure that a rebuild, interrupted anywhere while commands go on being taken, ends with the
@@ -145,7 +146,7 @@ func TestNewerDocumentsAreLeftAlone(t *testing.T) {
 func write(ctx context.Context, l *projectiontest.Log) {
 	for i := 0; ctx.Err() == nil; i++ {
 		l.Do(projectiontest.ID(0xaa, i%6), time.Millisecond, product.AdjustStock{Delta: 1, Reason: "delivery"})
-		store.Pause(ctx, nil, 50*time.Millisecond)
+		wait.For(ctx, 50*time.Millisecond)
 	}
 }
 
@@ -171,7 +172,7 @@ func poll(ctx context.Context, t *testing.T, r *read.Reader) {
 				return
 			}
 		}
-		store.Pause(ctx, nil, 5*time.Millisecond)
+		wait.For(ctx, 5*time.Millisecond)
 	}
 }
 

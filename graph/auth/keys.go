@@ -15,6 +15,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"product-service/wait"
 )
 
 const (
@@ -101,13 +103,7 @@ func (k *keys) await(ctx context.Context, unknown bool) {
 	if fetching == nil {
 		return
 	}
-	patience := time.NewTimer(unknownWait)
-	defer patience.Stop()
-	select {
-	case <-fetching:
-	case <-patience.C:
-	case <-ctx.Done():
-	}
+	wait.ForHint(ctx, unknownWait, fetching)
 }
 
 // run fetches the keys at once, then again and again, until ctx ends. No fetch is under way beside another.
@@ -121,13 +117,7 @@ func (k *keys) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			pause = k.failed(ctx, err, &retry)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-k.wake:
-		}
-		timer.Stop()
+		wait.ForHint(ctx, pause, k.wake)
 	}
 }
 

@@ -8,11 +8,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"product-service/correlation"
-
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"product-service/correlation"
+	"product-service/wait"
 )
 
 // Job is a queued creation.
@@ -273,14 +274,14 @@ func (i *Initializer) failure(ctx context.Context, job Job, err error) Failure {
 			"variant_id", job.VariantID, "attempt", f.Tries, "error", err)
 		return f
 	}
-	wait := cfg.InitBackoff/2 + fullJitter(cfg.InitBackoff, cfg.InitBackoffMax, job.Tries)
-	f.Next = i.now().Add(wait)
+	retryIn := cfg.InitBackoff/2 + wait.Jitter(cfg.InitBackoff, cfg.InitBackoffMax, job.Tries)
+	f.Next = i.now().Add(retryIn)
 	outcome := "temporary"
 	if errors.Is(err, ErrRefused) {
 		outcome = "permanent"
 	}
 	i.results.WithLabelValues(outcome).Inc()
 	i.log.WarnContext(ctx, "inventory record not created, will try again",
-		"variant_id", job.VariantID, "attempt", f.Tries, "fault", outcome, "retry_in", wait, "error", err)
+		"variant_id", job.VariantID, "attempt", f.Tries, "fault", outcome, "retry_in", retryIn, "error", err)
 	return f
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"product-service/wait"
 )
 
 // LastKnown keeps levels where a restart doesn't lose them. Both methods may be called concurrently.
@@ -77,7 +79,7 @@ func (s *saver) take() []Level {
 
 // run saves until ctx ends, then what is left once more.
 func (s *saver) run(ctx context.Context) {
-	wait := s.delay
+	delay := s.delay
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,14 +87,11 @@ func (s *saver) run(ctx context.Context) {
 			return
 		case <-s.wake:
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		wait.For(ctx, delay)
 		if s.flush(context.WithoutCancel(ctx)) {
-			wait = s.delay
+			delay = s.delay
 		} else {
-			wait = min(30*time.Second, 2*wait)
+			delay = min(30*time.Second, 2*delay)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/correlation"
+	"product-service/wait"
 )
 
 // probeWhileOpen asks, behind and at the breaker's pace, whether the service is back whenever the breaker
@@ -21,7 +22,7 @@ func (r *Reader) probeWhileOpen() {
 		episode := correlation.WithID(r.ctx, uuid.NewString()) // nobody's request, but its calls belong together
 		for !r.client.reads.closed() {
 			if !r.client.reads.halfOpen() {
-				if !sleep(r.ctx, r.client.reads.open/20+time.Millisecond) {
+				if !wait.For(r.ctx, r.client.reads.open/20+time.Millisecond) {
 					return
 				}
 				continue
@@ -38,7 +39,7 @@ func (r *Reader) probeWhileOpen() {
 func (r *Reader) probe(ctx context.Context) bool {
 	ids := r.canaries.forProbe()
 	if len(ids) == 0 || r.client.held() != nil {
-		return sleep(ctx, r.client.reads.open/4)
+		return wait.For(ctx, r.client.reads.open/4)
 	}
 	_ = r.client.reads.do(func() (whose blame) {
 		for _, id := range ids {
@@ -69,16 +70,4 @@ func (r *Reader) callFor(ctx context.Context, operation string, id uuid.UUID) bl
 		return blameOf(0, err)
 	}
 	return blameNobody
-}
-
-// sleep waits and returns false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

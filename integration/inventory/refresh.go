@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/correlation"
+	"product-service/wait"
 )
 
 const (
@@ -102,7 +103,7 @@ func (r *Reader) refreshPending() {
 			if r.client.available() != nil {
 				pause = r.client.reads.open/20 + time.Millisecond
 			}
-			if !sleep(r.ctx, pause) {
+			if !wait.For(r.ctx, pause) {
 				return
 			}
 			if r.client.available() == nil {

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"product-service/wait"
 )
 
 // errRedirect marks a redirect that is not followed.
@@ -73,7 +74,7 @@ func (r *retrier) again(ctx context.Context, resp *http.Response, err error) (bo
 	if r.call.ids > 1 && !hasAsked && r.call.blame(resp, err).divisible() {
 		return false, nil // asked again in halves instead, which finds out more
 	}
-	r.wait = fullJitter(r.client.cfg.RetryBase, longestRetryWait, r.call.attempt-1)
+	r.wait = wait.Jitter(r.client.cfg.RetryBase, longestRetryWait, r.call.attempt-1)
 	if hasAsked {
 		r.wait = asked
 	}
@@ -112,15 +113,6 @@ func retryable(resp *http.Response, err error) bool {
 		return true
 	}
 	return false
-}
-
-// fullJitter is a random wait up to base*2^n but never above most (Amazon's "Exponential Backoff And Jitter").
-func fullJitter(base, most time.Duration, n int) time.Duration {
-	ceiling := most
-	if n < 30 && base<<n > 0 {
-		ceiling = min(most, base<<n)
-	}
-	return time.Duration(rand.Int64N(int64(ceiling) + 1))
 }
 
 // retryAfter reads the Retry-After header (RFC 9110 §10.2.3: seconds or a date) of a 429 or 503.

@@ -19,6 +19,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"product-service/wait"
 )
 
 // Webhook tells internal teams about inventory events: a POST of the event's JSON, signed as standardwebhooks.com says
@@ -95,7 +97,7 @@ func (w *Webhook) Deliver(ctx context.Context, e Event) error {
 		if try == 1 {
 			w.log.WarnContext(ctx, "the receiver of the webhook doesn't take an event; it is tried again", "event_id", e.ID, "variant_id", e.VariantID, "error", err)
 		}
-		if !sleep(ctx, w.cfg.WebhookBackoff/2+fullJitter(w.cfg.WebhookBackoff, w.cfg.WebhookBackoffMax, try-1)) {
+		if !wait.For(ctx, w.cfg.WebhookBackoff/2+wait.Jitter(w.cfg.WebhookBackoff, w.cfg.WebhookBackoffMax, try-1)) {
 			return context.Cause(ctx)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"product-service/projection"
 	"product-service/projection/store"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // Log is the log as an audit reads it: [eventstore.Store] implements it.
@@ -116,7 +117,7 @@ func (a *audit) shard(ctx context.Context, shard int16, ids []uuid.UUID) error {
 			return fmt.Errorf("product %s: %w", id, err)
 		}
 		if a.options.PerSecond > 0 {
-			store.Pause(ctx, nil, time.Second/time.Duration(a.options.PerSecond)-time.Since(began))
+			wait.For(ctx, time.Second/time.Duration(a.options.PerSecond)-time.Since(began))
 		}
 		if err := ctx.Err(); err != nil {
 			return err

@@ -7,13 +7,13 @@ import (
 	"github.com/google/uuid"
 
 	"product-service/eventstore"
-	"product-service/projection/store"
+	"product-service/wait"
 )
 
 // pause waits between two pages, if there is a pace to keep: nobody is to feel it.
 func (a *audit) pause(ctx context.Context, since time.Time) {
 	if a.options.PerSecond > 0 {
-		store.Pause(ctx, nil, 4*time.Since(since))
+		wait.For(ctx, 4*time.Since(since))
 	}
 }
 

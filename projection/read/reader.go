@@ -21,6 +21,7 @@ import (
 	"product-service/product"
 	"product-service/projection/store"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // MaxIDs is how many ids one read takes.
@@ -253,7 +254,7 @@ func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error
 	defer leave()
 	deadline := time.NewTimer(r.store.Config.WaitTimeout)
 	defer deadline.Stop()
-	for pause := (store.Pace{Least: 25 * time.Millisecond, Most: 200 * time.Millisecond}); ; {
+	for pause := (wait.Pace{Least: 25 * time.Millisecond, Most: 200 * time.Millisecond}); ; {
 		reached, err := r.version(ctx, id)
 		if err != nil {
 			return err

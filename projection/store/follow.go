@@ -10,6 +10,7 @@ import (
 
 	"product-service/eventstore"
 	"product-service/projection/view"
+	"product-service/wait"
 )
 
 // Log is the log of the event store, as far as following changes needs it: [eventstore.Store] implements it.
@@ -39,7 +40,7 @@ func (s *Store) FollowChanges(ctx context.Context, log Log, logger *slog.Logger)
 		}
 		if err := f.follow(ctx); err != nil && !errors.Is(err, errElsewhere) && ctx.Err() == nil {
 			logger.WarnContext(ctx, "changes of other instances can't be followed; it is tried again", "error", err)
-			Pause(ctx, nil, followPause)
+			wait.For(ctx, followPause)
 		}
 	}
 	return nil
@@ -96,7 +97,7 @@ func (f *changeFollower) tail(ctx context.Context, g Generation) error {
 	f.store.Changes.tell(nil) // what changed before isn't known
 	for {
 		f.heard(g, began)
-		Pause(ctx, nil, followEvery)
+		wait.For(ctx, followEvery)
 		if err := f.moved(ctx, g); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package store
+package wait
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Ensure that a pause ends with its time, with a hint or with its context, whichever comes first.
-func TestPause(t *testing.T) {
+// Ensure that a wait ends with its time, with a hint or with its context, whichever comes first.
+func TestForHint(t *testing.T) {
 	for name, c := range map[string]struct {
 		hint, end time.Duration // after which one comes
 		want      time.Duration
@@ -25,9 +25,12 @@ func TestPause(t *testing.T) {
 				hint := time.AfterFunc(c.hint, func() { hints <- struct{}{} })
 				defer hint.Stop()
 				began := time.Now()
-				Pause(ctx, hints, time.Second)
+				ended := !ForHint(ctx, time.Second, hints)
 				if took := time.Since(began); took != c.want {
 					t.Errorf("it took %s, want %s", took, c.want)
+				}
+				if ended != (ctx.Err() != nil) {
+					t.Errorf("it says that the context ended: %v", ended)
 				}
 			})
 		})
@@ -47,27 +50,24 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// Ensure that those who wait for a product are told when it has changed, that the projector hears of them, and that none is left behind.
-func TestWaiters(t *testing.T) {
-	w := newWaiters()
-	told, leave := w.Join("a")
-	other, leaveOther := w.Join("b")
-	<-w.Came
-	w.Wake("a")
-	w.Wake("a") // it isn't kept up by who doesn't listen
-	select {
-	case <-told:
-	default:
-		t.Error("nobody told it")
-	}
-	select {
-	case <-other:
-		t.Error("it was told of another product")
-	default:
-	}
-	leave()
-	leaveOther()
-	if len(w.byProduct) > 0 {
-		t.Errorf("left behind: %v", w.byProduct)
+// Ensure that the time doubles from failure to failure up to its limit, for any number of failures, and that a half of it is random.
+func TestBackoffAndJitter(t *testing.T) {
+	for attempt, whole := range map[int]time.Duration{
+		0: time.Second, 1: 2 * time.Second, 3: 8 * time.Second, 4: 10 * time.Second, 63: 10 * time.Second, 1000: 10 * time.Second,
+	} {
+		least, most := whole, time.Duration(0)
+		for range 1000 {
+			got := Backoff(time.Second, 10*time.Second, attempt)
+			least, most = min(least, got), max(most, got)
+			if got < whole/2 || got > whole {
+				t.Fatalf("failure %d: it waits %s, want %s to %s", attempt, got, whole/2, whole)
+			}
+			if got := Jitter(time.Second, 10*time.Second, attempt); got < 0 || got > whole {
+				t.Fatalf("failure %d: the jitter is %s, want at most %s", attempt, got, whole)
+			}
+		}
+		if most-least < whole/3 {
+			t.Errorf("failure %d: it always waits %s to %s", attempt, least, most)
+		}
 	}
 }
