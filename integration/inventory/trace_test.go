@@ -85,7 +85,10 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 	probes := func() map[string]int {
 		ids := map[string]int{}
 		for line := range strings.SplitSeq(f.logs.String(), "\n") {
-			var call struct{ Msg, Operation, CorrelationID string }
+			var call struct {
+				Msg, Operation string
+				CorrelationID  string `json:"correlation_id"`
+			}
 			if json.Unmarshal([]byte(line), &call) == nil && call.Msg == "inventory call" && call.Operation == "probe" {
 				ids[call.CorrelationID]++
 			}
