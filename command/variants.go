@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -30,23 +29,14 @@ func internalID(r *Request) uuid.UUID {
 	return uuid.NewSHA1(r.ProductID, fmt.Appendf(nil, "%T %v", r.Command, r.Command))
 }
 
-// ruleVariants applies what the product of this id can't know by itself: that ids and SKUs are unique across products, and how far each
-// variant's inventory record is. It returns the command to decide, or nil where there is nothing to decide.
+// ruleVariants applies what the product of this id can't know by itself: what other products have, and how
+// far each variant's inventory record is. It returns the command to decide, or nil where there is nothing
+// to decide.
 func (d *decider) ruleVariants(id uuid.UUID, c product.Command) (product.Command, *product.Refusal) {
+	if refusal := product.Unique(id, c, inUse{d}); refusal != nil {
+		return nil, refusal
+	}
 	switch c := c.(type) {
-	case product.Create:
-		if d.isVariant(id) {
-			return nil, &product.Refusal{Code: product.Conflict, Field: path("id"), Message: "a variant with this id exists"}
-		}
-		for i, v := range c.Variants {
-			if r := d.taken(v, fmt.Sprint("variants.", i, ".")); r != nil {
-				return nil, r
-			}
-		}
-	case product.AddVariant:
-		if r := d.taken(c.Variant, ""); r != nil {
-			return nil, r
-		}
 	case product.NoteInventoryRecord:
 		v, ok := d.snapshot.Variants[c.VariantID]
 		if !ok || v.Record == eventstore.RecordCreated || d.variants[c.VariantID] {
@@ -65,28 +55,20 @@ func (d *decider) ruleVariants(id uuid.UUID, c product.Command) (product.Command
 	return c, nil
 }
 
-func (d *decider) taken(v product.Variant, at string) *product.Refusal {
-	conflict := func(field, message string) *product.Refusal {
-		return &product.Refusal{Code: product.Conflict, Field: path(at + field), Message: message}
-	}
-	if d.isVariant(v.ID) {
-		return conflict("id", "a variant with this id exists")
-	}
-	if d.product(v.ID).Version > 0 {
-		return conflict("id", "a product with this id exists")
-	}
-	if key := product.SKUKey(v.SKU); key != "" && d.skus[key] {
-		return conflict("sku", "this SKU is taken, or one that looks the same")
-	}
-	return nil
-}
+// inUse is what the service has, with what the requests of the batch decided before brought.
+type inUse struct{ *decider }
 
-func (d *decider) isVariant(id uuid.UUID) bool {
+// Product implements product.Taken.
+func (d inUse) Product(id uuid.UUID) bool { return d.product(id).Version > 0 }
+
+// Variant implements product.Taken.
+func (d inUse) Variant(id uuid.UUID) bool {
 	_, ok := d.snapshot.Variants[id]
 	return ok || d.variants[id]
 }
 
-func path(field string) []string { return strings.Split(field, ".") }
+// SKU implements product.Taken.
+func (d inUse) SKU(key string) bool { return d.skus[key] }
 
 // noteVariants keeps the table of variants in step with the events.
 func (d *decider) noteVariants(p product.Product, from product.Origin, e product.Event) {

@@ -7,7 +7,7 @@ import (
 )
 
 // Command is something asked of one product. The set is closed: every type is in this file, and has its rule in decide.go, or in
-// catalogue.go where it is about what is shown and sold.
+// catalogue.go where it is about what is shown and sold. What must be unique among products is in unique.go.
 type Command interface{ decide(State) Decision }
 
 // The commands of a booking saga, and of the service itself when a hold expires. None of them fails: whatever they find is
