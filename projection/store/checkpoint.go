@@ -23,7 +23,7 @@ type checkpoints struct {
 // Checkpoint says how far one shard is.
 type Checkpoint struct {
 	Pos       int64  `bson:"pos"`           // of the last row that is in the documents
-	CommandAt string `bson:"mark"`          // that row's command: a log that has another there isn't the log it was
+	CommandAt string `bson:"commandAt"`     // that row's command: a log that has another there isn't the log it was
 	At        int64  `bson:"at"`            // that row's time
 	First     int64  `bson:"first"`         // the time of the first row; 0 where it isn't known
 	Complete  int64  `bson:"complete"`      // every row up to this time is in the documents

@@ -1,8 +1,6 @@
 package view_test
 
 import (
-	"encoding/binary"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,34 +8,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
+	"product-service/projection/projectiontest"
 	"product-service/projection/view"
 )
-
-var packedTypes = []view.MovementType{view.Initial, view.Adjusted, view.Reserved, view.Released, view.Expired, view.Renewed, view.Cancelled, view.Other}
-
-// pack writes a movement as shape 4 of the documents did.
-func pack(b []byte, m *view.Movement) []byte {
-	kind := byte(slices.Index(packedTypes, m.Type))
-	if m.Reservation != uuid.Nil {
-		kind |= 0x80
-	}
-	b = append(b, kind)
-	for _, n := range []int64{m.Version, m.Pos, m.At, m.Quantity, m.Delta, m.Total, m.Reserved, m.Held, m.ExpiresAt} {
-		b = binary.AppendVarint(b, n)
-	}
-	b = append(b, m.Command[:]...)
-	if m.Reservation != uuid.Nil {
-		b = append(b, m.Reservation[:]...)
-	}
-	for _, s := range []string{m.Saga, m.Reason, m.Correlation} {
-		if id, err := uuid.Parse(s); err == nil && len(s) == 36 && id.String() == s {
-			b = append(append(b, 1), id[:]...)
-			continue
-		}
-		b = append(binary.AppendUvarint(b, uint64(len(s))<<1), s...)
-	}
-	return b
-}
 
 // Ensure that movements which an earlier version packed are read as they were.
 func TestPackedMovementsAreStillRead(t *testing.T) {
@@ -56,7 +29,7 @@ func TestPackedMovementsAreStillRead(t *testing.T) {
 			} else {
 				m.Product = uuid.Nil
 			}
-			packed, want = pack(packed, &m), append(want, m)
+			packed, want = projectiontest.PackMovement(packed, &m), append(want, m)
 		}
 		kind, value, err := bson.MarshalValue(bson.Binary{Data: packed})
 		if err != nil {
@@ -78,11 +51,8 @@ func TestPackedMovementsAreStillRead(t *testing.T) {
 
 // Ensure that an hour which an earlier version packed is read as it was, as an ended one and as the present one.
 func TestPackedHoursAreStillRead(t *testing.T) {
-	var packed []byte
-	for _, n := range []int64{490_000, 10, 4, 3, 12, 7, 1, 0, 3} {
-		packed = binary.AppendVarint(packed, n)
-	}
-	raw, err := bson.Marshal(bson.D{{Key: "hour", Value: bson.Binary{Data: packed}}})
+	want := view.Bucket{Opening: 10, Closing: 4, Min: 3, Max: 12, Reserved: 7, Released: 1, Movements: 3}
+	raw, err := bson.Marshal(bson.D{{Key: "hour", Value: projectiontest.PackHour(view.Hour{Bucket: want, Number: 490_000})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +64,6 @@ func TestPackedHoursAreStillRead(t *testing.T) {
 	if err := bson.Unmarshal(raw, &present); err != nil {
 		t.Fatal(err)
 	}
-	want := view.Bucket{Opening: 10, Closing: 4, Min: 3, Max: 12, Reserved: 7, Released: 1, Movements: 3}
 	if ended.Hour != (view.Hour{Bucket: want, Number: 490_000}) {
 		t.Errorf("an ended one is read as %+v", ended.Hour)
 	}
