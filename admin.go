@@ -46,7 +46,8 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(append(body, '\n')) // the prober may have gone
 }
 
-// report runs the checks side by side. What it says is for the probes' log: short, and without addresses or secrets.
+// report runs the checks side by side. What it says is for the probes' log: short, and without
+// addresses or secrets.
 func (h *health) report(ctx context.Context) map[string]string {
 	report := map[string]string{"server": "ok"}
 	switch {

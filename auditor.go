@@ -14,8 +14,9 @@ import (
 	"product-service/projection/store"
 )
 
-// auditor audits again and again, at a low pace, so that operators learn of a difference before clients do. It heals nothing and doesn't
-// ask the Inventory Service; the command `product-service audit` can do both.
+// auditor audits again and again, at a low pace, so that operators learn of a difference before
+// clients do. It heals nothing and doesn't ask the Inventory Service; the command `product-service
+// audit` can do both.
 type auditor struct {
 	events    *eventstore.Store
 	documents *store.Store

@@ -14,7 +14,8 @@ import (
 	"product-service/projection/store"
 )
 
-// neighbour is the Inventory Service as this program sees it: the client that calls it, and the reader of its levels.
+// neighbour is the Inventory Service as this program sees it: the client that calls it, and the
+// reader of its levels.
 type neighbour struct {
 	client *inventory.Client
 	reader *inventory.Reader
@@ -61,8 +62,8 @@ func (n neighbour) events() command.Inventory {
 	}
 }
 
-// follow applies the events that any instance wrote into the log to the levels that this instance holds in memory. The context gives the
-// calls its values, not its end.
+// follow applies the events that any instance wrote into the log to the levels that this instance
+// holds in memory. The context gives the calls its values, not its end.
 func (n neighbour) follow(ctx context.Context) func(command.InventoryEvent) {
 	ctx = context.WithoutCancel(ctx)
 	return func(e command.InventoryEvent) { n.reader.ApplyHeld(ctx, inventoryEvent(e)) }
@@ -72,8 +73,8 @@ func inventoryEvent(e command.InventoryEvent) inventory.Event {
 	return inventory.Event{ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available}
 }
 
-// absent asks the Inventory Service which variants it has no record of. A variant without an answer is an error, so that no audit
-// passes over it in silence.
+// absent asks the Inventory Service which variants it has no record of. A variant without an answer
+// is an error, so that no audit passes over it in silence.
 func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid.UUID, error) {
 	return func(ctx context.Context, variants []uuid.UUID) (missing []uuid.UUID, err error) {
 		for i, result := range levels.Levels(ctx, variants, time.Nanosecond) {
@@ -89,7 +90,8 @@ func absent(levels *inventory.Reader) func(context.Context, []uuid.UUID) ([]uuid
 	}
 }
 
-// records is the queue of inventory records to create, which the initializer works off: the variants table of the event store.
+// records is the queue of inventory records to create, which the initializer works off: the
+// variants table of the event store.
 type records struct {
 	events  *eventstore.Store
 	service *command.Service

@@ -12,8 +12,9 @@ import (
 
 const module = "product-service"
 
-// layer is what a package, and those below it, may import, besides the standard library and the layer itself: layers of this
-// module by their names, and other modules by the beginning of an import path.
+// layer is what a package, and those below it, may import, besides the standard library and the
+// layer itself: layers of this module by their names, and other modules by the beginning of an
+// import path.
 type layer struct {
 	name          string
 	ours, foreign []string

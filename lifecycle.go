@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// lifecycle runs the parts of the server, and stops them in the reverse of the order in which they were started: what takes work in
-// stops before what does it, and that before what it is written with.
+// lifecycle runs the parts of the server, and stops them in the reverse of the order in which they
+// were started: what takes work in stops before what does it, and that before what it is written
+// with.
 type lifecycle struct {
 	log    *slog.Logger
 	parts  []part
@@ -30,7 +31,8 @@ func newLifecycle(log *slog.Logger) *lifecycle {
 	return &lifecycle{log: log, broken: make(chan error, 1)}
 }
 
-// start runs a part until it is told to stop. A part that ends before that, with an error or without, ends the server.
+// start runs a part until it is told to stop. A part that ends before that, with an error or
+// without, ends the server.
 func (l *lifecycle) start(name string, run func(context.Context) error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := part{name: name, cancel: cancel, ended: make(chan struct{})}
@@ -56,7 +58,8 @@ func (l *lifecycle) closing(name string, after func(context.Context) error) {
 	l.parts = append(l.parts, part{name: name, after: after})
 }
 
-// stop ends every part, the last one first, within the time given in all. It reports the parts that didn't end in it.
+// stop ends every part, the last one first, within the time given in all. It reports the parts that
+// didn't end in it.
 func (l *lifecycle) stop(within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()

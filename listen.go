@@ -19,10 +19,11 @@ const maxStreams = 100
 // maxHeaderTime is how long the headers of a request may take.
 const maxHeaderTime = 5 * time.Second
 
-// listen binds an address and returns a part that serves on it until it is told to stop; then it finishes what is under way. A request
-// must have come to its end so long after its first byte: who reads the rest of its body gets [os.ErrDeadlineExceeded]. It speaks
-// HTTP/1.1 and HTTP/2: by TLS where it is given a configuration of that, else in the clear to proxies that know it does (RFC 9113,
-// section 3.3).
+// listen binds an address and returns a part that serves on it until it is told to stop; then it
+// finishes what is under way. A request must have come to its end so long after its first byte: who
+// reads the rest of its body gets [os.ErrDeadlineExceeded]. It speaks HTTP/1.1 and HTTP/2: by TLS
+// where it is given a configuration of that, else in the clear to proxies that know it does (RFC
+// 9113, section 3.3).
 func listen(ctx context.Context, addr string, secure *tls.Config, within time.Duration, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -66,8 +67,8 @@ func listen(ctx context.Context, addr string, secure *tls.Config, within time.Du
 	return serve, listener.Addr(), nil
 }
 
-// certificate is what clients are shown: PEM files, read again when one of them changed. While the new files can't be read (half
-// written, say) the old certificate stays in use.
+// certificate is what clients are shown: PEM files, read again when one of them changed. While the
+// new files can't be read (half written, say) the old certificate stays in use.
 type certificate struct {
 	cert, key string
 	log       *slog.Logger

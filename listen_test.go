@@ -177,7 +177,8 @@ func selfSigned(t *testing.T, serial int64) (cert, key []byte) {
 	return c.Bytes(), k.Bytes()
 }
 
-// drip sends a text byte by byte until nobody takes it any more, and returns the answer and how long it took.
+// drip sends a text byte by byte until nobody takes it any more, and returns the answer and how
+// long it took.
 func drip(t *testing.T, addr, atOnce, slowly string) (answer string, took time.Duration) {
 	t.Helper()
 	began := time.Now()

@@ -24,8 +24,9 @@ func limitMemory() {
 	}
 }
 
-// growMemory raises the heap's limit with the number of open connections, until the context ends. What connections hold isn't garbage:
-// under a fixed limit the collector would search it in vain and take all the CPU.
+// growMemory raises the heap's limit with the number of open connections, until the context ends.
+// What connections hold isn't garbage: under a fixed limit the collector would search it in vain
+// and take all the CPU.
 func growMemory(ctx context.Context, connections func() int) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

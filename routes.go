@@ -58,8 +58,8 @@ func (s *server) startHTTP(ctx context.Context, life *lifecycle, ready *health, 
 	return nil
 }
 
-// routes are the handlers that clients reach, by pattern, except the probes. Each handler checks its callers itself, unless it serves
-// everybody.
+// routes are the handlers that clients reach, by pattern, except the probes. Each handler checks
+// its callers itself, unless it serves everybody.
 func (s *server) routes(api http.Handler, gate *graph.Gate, reader *read.Reader) map[string]http.Handler {
 	explorer, console := graph.Explorer(), graph.Console()
 	return map[string]http.Handler{

@@ -16,8 +16,8 @@ import (
 	"product-service/graph/auth"
 )
 
-// decidedRoutes says of every route which scope a caller needs; "" is none. /graphql has its own table, of fields. A new route has to
-// be put here, so that nobody forgets to decide.
+// decidedRoutes says of every route which scope a caller needs; "" is none. /graphql has its own
+// table, of fields. A new route has to be put here, so that nobody forgets to decide.
 var decidedRoutes = map[string]string{
 	"/graphql":                "",
 	"/export/stock-movements": auth.StockHistory,

@@ -1,5 +1,6 @@
-// Command product-service is a GraphQL server over a read model that is projected from event-sourced products, and the consumer that
-// reserves and releases their stock for booking sagas. See README.md.
+// Command product-service is a GraphQL server over a read model that is projected from
+// event-sourced products, and the consumer that reserves and releases their stock for booking
+// sagas. See README.md.
 package main
 
 import (
@@ -66,8 +67,9 @@ func serve(*flag.FlagSet) func(context.Context, *server) error {
 	}
 }
 
-// compose builds the server and starts its parts, from what is written with to what takes work in: they stop in the reverse order.
-// What was started when a part can't be built is for the caller to stop.
+// compose builds the server and starts its parts, from what is written with to what takes work in:
+// they stop in the reverse order. What was started when a part can't be built is for the caller to
+// stop.
 func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) {
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.trace(ctx, life); err != nil {

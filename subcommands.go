@@ -226,7 +226,8 @@ func (s *server) withStores(ctx context.Context, do func(*eventstore.Store, *sto
 	return errors.Join(do(events, documents), documents.Close(context.WithoutCancel(ctx)))
 }
 
-// progress shows how far a rebuild is: in a terminal one line that changes, elsewhere an object with each phase and now and then.
+// progress shows how far a rebuild is: in a terminal one line that changes, elsewhere an object
+// with each phase and now and then.
 func (s *server) progress() func(projection.Progress) {
 	terminal, next, phase := isTerminal(s.out), time.Time{}, ""
 	return func(p projection.Progress) {

@@ -15,15 +15,16 @@ import (
 	"go.opentelemetry.io/otel/semconv/v1.37.0"
 )
 
-// traced says whether spans are wanted: where the standard variables name a collector and don't switch tracing off
-// (OpenTelemetry specification, "Environment Variable Specification").
+// traced says whether spans are wanted: where the standard variables name a collector and don't
+// switch tracing off (OpenTelemetry specification, "Environment Variable Specification").
 func traced() bool {
 	endpoint := os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 	return endpoint && os.Getenv("OTEL_SDK_DISABLED") != "true" && os.Getenv("OTEL_TRACES_EXPORTER") != "none"
 }
 
-// trace exports a span for each GraphQL request and each attempt to reach the Inventory Service, by OTLP over HTTP. Where no collector is
-// named nothing is wrapped and nothing costs. Everything about it is read from the OTEL_ variables by the library.
+// trace exports a span for each GraphQL request and each attempt to reach the Inventory Service, by
+// OTLP over HTTP. Where no collector is named nothing is wrapped and nothing costs. Everything
+// about it is read from the OTEL_ variables by the library.
 func (s *server) trace(ctx context.Context, life *lifecycle) error {
 	if !traced() {
 		return nil

@@ -14,7 +14,8 @@ var (
 	walkName = regexp.MustCompile("`([A-Za-z]+)`")
 )
 
-// TestTheWalksNameWhatIsThere checks that each function which docs/walk.md names is in a file that its step links, or the step before it did.
+// TestTheWalksNameWhatIsThere checks that each function which docs/walk.md names is in a file that
+// its step links, or the step before it did.
 func TestTheWalksNameWhatIsThere(t *testing.T) {
 	page, err := os.ReadFile("docs/walk.md")
 	if err != nil {

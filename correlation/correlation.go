@@ -1,9 +1,9 @@
 // Package correlation carries two names of a piece of work through the service: the correlation id, which
 // people search logs for, and the W3C traceparent, which tracing systems join spans by.
 //
-// Each edge of the service (HTTP, Kafka) checks what a client sent and puts it into the context. Every log
-// line, every call to another service and every stored event takes it from there. What this package holds is
-// always fit to be a header and a log value, so no user of it checks again.
+// Each edge of the service (HTTP, Kafka) checks what a client sent and puts it into the context.
+// Every log line, every call to another service and every stored event takes it from there. What
+// this package holds is always fit to be a header and a log value, so no user of it checks again.
 package correlation
 
 import (
@@ -24,7 +24,8 @@ type (
 	traceparentKey struct{}
 )
 
-// Valid says whether id can be a correlation id: 1 to [MaxLength] ASCII letters, digits, '.', '_', ':' and '-'.
+// Valid says whether id can be a correlation id: 1 to [MaxLength] ASCII letters, digits, '.', '_',
+// ':' and '-'.
 func Valid(id string) bool {
 	if id == "" || len(id) > MaxLength {
 		return false
@@ -57,10 +58,11 @@ func ID(ctx context.Context) string {
 // traceparentLength is how long a traceparent of version 00 is. A later version may add to it.
 const traceparentLength = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
-// Traceparent reads a traceparent header by the rules of W3C Trace Context, section 3.2, and returns it in
-// version 00, the version this service speaks. It returns "" for one that is malformed or has an id of zeros:
-// the rules say to go on as if there were none. Flags are handed on as they are, known or not; OpenTelemetry's
-// own reader refuses those it doesn't know, which is why it isn't used here.
+// Traceparent reads a traceparent header by the rules of W3C Trace Context, section 3.2, and
+// returns it in version 00, the version this service speaks. It returns "" for one that is
+// malformed or has an id of zeros: the rules say to go on as if there were none. Flags are handed
+// on as they are, known or not; OpenTelemetry's own reader refuses those it doesn't know, which is
+// why it isn't used here.
 func Traceparent(header string) string {
 	if len(header) < traceparentLength || header[2] != '-' || header[35] != '-' || header[52] != '-' {
 		return ""

@@ -187,7 +187,8 @@ func (e graphqlErrors) only(code string) bool {
 	return len(e) > 0
 }
 
-// graphql posts one operation and decodes its data; what GraphQL reports as errors is returned as [graphqlErrors].
+// graphql posts one operation and decodes its data; what GraphQL reports as errors is returned as
+// [graphqlErrors].
 func graphql(ctx context.Context, url, token, query string, variables map[string]any, data any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -62,8 +62,9 @@ func main() {
 	}
 }
 
-// stopWithSignal stops this program in order, and at once if somebody insists: the children die with it then. Signals right
-// after the first are the same one, which a terminal and a wrapper both sent.
+// stopWithSignal stops this program in order, and at once if somebody insists: the children die
+// with it then. Signals right after the first are the same one, which a terminal and a wrapper both
+// sent.
 func stopWithSignal(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -120,7 +121,8 @@ func parse(args []string) (flags, error) {
 	return f, nil
 }
 
-// run starts everything, waits until it is told to stop or a part fails, and stops everything in the opposite order.
+// run starts everything, waits until it is told to stop or a part fails, and stops everything in
+// the opposite order.
 func run(ctx context.Context, f flags, out *console) (err error) {
 	var started unwinding
 	defer func() { err = errors.Join(err, started.unwind(out)) }()

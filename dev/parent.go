@@ -13,8 +13,8 @@ import (
 
 var errGoRunEnded = errors.New("the `go run` that started this ended")
 
-// stopWithGoRun stops this program when the `go run` above it is gone: `go run` does not hand a SIGTERM on, and a SIGKILL it
-// cannot.
+// stopWithGoRun stops this program when the `go run` above it is gone: `go run` does not hand a
+// SIGTERM on, and a SIGKILL it cannot.
 func stopWithGoRun(cancel context.CancelCauseFunc) {
 	parent := os.Getppid()
 	if filepath.Base(commandOf(parent)) != "go" {

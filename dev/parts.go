@@ -51,7 +51,8 @@ func claimData(f flags, started *unwinding) (string, error) {
 	return dir, nil
 }
 
-// start brings everything up: the server is built meanwhile. failed reports a part that ends by itself later on.
+// start brings everything up: the server is built meanwhile. failed reports a part that ends by
+// itself later on.
 func start(ctx context.Context, f flags, dir string, env *environment, started *unwinding, out *console) (failed <-chan error, err error) {
 	ends := make(chan error, 4)
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -171,8 +172,9 @@ func startInventory(dir string, env *environment, started *unwinding) (string, e
 	return "its page makes it slow, failing or away", nil
 }
 
-// startMongo starts a MongoDB server unless MONGODB_URL names one. On such a server the database belongs to the data
-// directory, so that the read model of one directory is never shown over the events of another.
+// startMongo starts a MongoDB server unless MONGODB_URL names one. On such a server the database
+// belongs to the data directory, so that the read model of one directory is never shown over the
+// events of another.
 func startMongo(ctx context.Context, f flags, dir string, postgres *stack.PostgresServer, env *environment, started *unwinding) (string, error) {
 	given := os.Getenv("MONGODB_URL")
 	if given == "" {

@@ -26,8 +26,8 @@ const tokenLife = 12 * time.Hour
 
 func (r role) setting() string { return "TOKEN_" + strings.ToUpper(r.name) }
 
-// startIssuer makes the server ask for tokens where -auth says so, and a token for each role. It returns the editor's, which is empty
-// where nobody is asked.
+// startIssuer makes the server ask for tokens where -auth says so, and a token for each role. It
+// returns the editor's, which is empty where nobody is asked.
 func startIssuer(f flags, env *environment, started *unwinding) (editor string, err error) {
 	if !f.auth {
 		env.set("AUTH_MODE", "none")

@@ -29,8 +29,9 @@ const (
 	countingNoFurther = 1 << 30
 )
 
-// admission turns documents into parsed and validated ones, and refuses those that would cost more than they are worth. Every
-// step before the validation is linear in the document; the validation compares fields pairwise, and by then there are few.
+// admission turns documents into parsed and validated ones, and refuses those that would cost more
+// than they are worth. Every step before the validation is linear in the document; the validation
+// compares fields pairwise, and by then there are few.
 type admission struct {
 	schema        *ast.Schema
 	limits        Config
@@ -41,7 +42,8 @@ type admission struct {
 	kept    *documentStore
 }
 
-// newAdmission prepares the admission; it fails where the file of trusted documents can't be used, with every fault in it.
+// newAdmission prepares the admission; it fails where the file of trusted documents can't be used,
+// with every fault in it.
 func newAdmission(c Config, m *metrics, log *slog.Logger) (*admission, error) {
 	a := &admission{schema: schemaWithoutDefer(), limits: c, introspection: c.Introspection == "on", log: log, kept: newDocumentStore(c.DocumentCache)}
 	a.trusted = &manifest{file: c.Documents, valid: a.check, log: log, changed: m.forget, stamp: fileStamp(c.Documents)}
@@ -61,15 +63,16 @@ func (a *admission) check(document string) error {
 	return nil
 }
 
-// schemaWithoutDefer is the schema without @defer: gqlparser's prelude has it, but answers here come in one piece.
+// schemaWithoutDefer is the schema without @defer: gqlparser's prelude has it, but answers here
+// come in one piece.
 var schemaWithoutDefer = sync.OnceValue(func() *ast.Schema {
 	schema := generated.NewExecutableSchema(generated.Config{}).Schema()
 	delete(schema.Directives, "defer")
 	return schema
 })
 
-// admit returns the document of a query, or why it is refused: a *fault, or the errors of its validation. One that is kept it
-// doesn't judge again.
+// admit returns the document of a query, or why it is refused: a *fault, or the errors of its
+// validation. One that is kept it doesn't judge again.
 func (a *admission) admit(query string) (*document, gqlerror.List) {
 	key := hashOf(query)
 	if doc, ok := a.kept.get(key); ok {
@@ -125,8 +128,9 @@ func refusal(code Code, at *ast.Position, format string, args ...any) gqlerror.L
 	return gqlerror.List{e}
 }
 
-// admissionRules are the rules of the specification, in versions that suggest nothing: a suggestion compares a misspelt name
-// with every name of the schema, and tells the schema to whom introspection is denied.
+// admissionRules are the rules of the specification, in versions that suggest nothing: a suggestion
+// compares a misspelt name with every name of the schema, and tells the schema to whom
+// introspection is denied.
 var admissionRules = []validator.Rule{
 	rules.FieldsOnCorrectTypeRuleWithoutSuggestions, rules.FragmentsOnCompositeTypesRule, rules.KnownArgumentNamesRuleWithoutSuggestions,
 	rules.KnownDirectivesRule, rules.KnownFragmentNamesRule, rules.KnownRootTypeRule, rules.KnownTypeNamesRuleWithoutSuggestions,

@@ -34,8 +34,9 @@ func times(n int, format string) string {
 	return b.String()
 }
 
-// attacks are documents that cost a server much more than they cost their sender. Where a code is given it is the one they are
-// refused with; the others may be refused by the validation, or be harmless by now.
+// attacks are documents that cost a server much more than they cost their sender. Where a code is
+// given it is the one they are refused with; the others may be refused by the validation, or be
+// harmless by now.
 var attacks = []struct {
 	name, document string
 	code           Code
@@ -94,7 +95,8 @@ func chain(n, spreads int) string {
 	return b.String()
 }
 
-// overlapping is n fragments whose fields have to be compared with each other's, each as often as the limits let through.
+// overlapping is n fragments whose fields have to be compared with each other's, each as often as
+// the limits let through.
 func overlapping(n int, fields string) string {
 	var b strings.Builder
 	b.WriteString("{product(id:1){variants{")

@@ -37,8 +37,8 @@ func (p presenter) write(ctx context.Context, w http.ResponseWriter, media strin
 	}
 }
 
-// encode returns a response as clients get it. One without data is of a request that wasn't executed: it has no data key, where
-// an executed one that failed has a null.
+// encode returns a response as clients get it. One without data is of a request that wasn't
+// executed: it has no data key, where an executed one that failed has a null.
 func (p presenter) encode(ctx context.Context, resp *graphql.Response) []byte {
 	body := make([]byte, 0, len(resp.Data)+64)
 	body = append(body, '{')
@@ -68,8 +68,9 @@ func (p presenter) refusal(ctx context.Context, err error) *graphql.Response {
 	return &graphql.Response{Errors: gqlerror.List{p.present(ctx, err)}}
 }
 
-// keepable tells caches how long they may use the answer of a GET, and by what to ask for it again (RFC 9111; RFC 9110, section 8.8). It
-// says whether the client has it already: then it was told so, with 304 and the headers that the answer would have.
+// keepable tells caches how long they may use the answer of a GET, and by what to ask for it again
+// (RFC 9111; RFC 9110, section 8.8). It says whether the client has it already: then it was told
+// so, with 304 and the headers that the answer would have.
 func keepable(w http.ResponseWriter, r *http.Request, resp *graphql.Response, lasts time.Duration) (unchanged bool) {
 	sum := sha256.Sum256(resp.Data)
 	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
@@ -85,8 +86,8 @@ func keepable(w http.ResponseWriter, r *http.Request, resp *graphql.Response, la
 	return false
 }
 
-// cacheControl is the header of an answer that holds for some time: seconds are whole there, and never rounded up. An answer to a token
-// is for who has it.
+// cacheControl is the header of an answer that holds for some time: seconds are whole there, and
+// never rounded up. An answer to a token is for who has it.
 func cacheControl(lasts time.Duration, token bool) string {
 	scope := "public"
 	if token {

@@ -36,7 +36,8 @@ func BenchmarkYearByHour(b *testing.B) {
 	}
 }
 
-// A page of 20 products with 2 variants each and their levels, from memory: what the API itself costs, by its plan and in the generated code.
+// A page of 20 products with 2 variants each and their levels, from memory: what the API itself
+// costs, by its plan and in the generated code.
 func BenchmarkPage(b *testing.B) {
 	c := newCatalogue(20)
 	page, _ := c.page(read.ProductFilter{}, read.ProductOrder{}, read.Range{First: 20})

@@ -17,8 +17,8 @@ import (
 // maxRows is how many rows a bulk mutation can have.
 const maxRows = 100
 
-// bulkAdjustStock answers Mutation.bulkAdjustStock. All rows are handed to the writer before the first is waited for, so that it
-// decides them together, and each by itself.
+// bulkAdjustStock answers Mutation.bulkAdjustStock. All rows are handed to the writer before the
+// first is waited for, so that it decides them together, and each by itself.
 func (r *Resolver) bulkAdjustStock(ctx context.Context, input model.BulkAdjustStockInput) (*model.BulkAdjustStockPayload, error) {
 	if len(input.Items) > maxRows {
 		return nil, badInput("items has %d rows; it can have %d", len(input.Items), maxRows)
@@ -70,8 +70,8 @@ func rowPath(ctx context.Context, i int) ast.Path {
 	return path
 }
 
-// readRows reads the products that were changed, all in one read, once each is projected up to its last row; and looks ahead to
-// their levels. Where no product is selected it does nothing.
+// readRows reads the products that were changed, all in one read, once each is projected up to its
+// last row; and looks ahead to their levels. Where no product is selected it does nothing.
 func (r *Resolver) readRows(ctx context.Context, rows []*model.BulkRow) {
 	if !selectsBelow(ctx, "results", "product") {
 		return
@@ -97,8 +97,8 @@ func (r *Resolver) readRows(ctx context.Context, rows []*model.BulkRow) {
 	}
 }
 
-// productsAt waits until each product is at least at its version, and returns how to find one of them: null where it is gone, an
-// error where it can't be read yet.
+// productsAt waits until each product is at least at its version, and returns how to find one of
+// them: null where it is gone, an error where it can't be read yet.
 func (r *Resolver) productsAt(ctx context.Context, versions map[uuid.UUID]int64) func(uuid.UUID) (*read.Product, error) {
 	var mu sync.Mutex
 	var ready []uuid.UUID

@@ -17,7 +17,8 @@ import (
 	"product-service/projection/read"
 )
 
-// Ensure that each row of a bulk mutation is decided by itself, in order; that its products are read and their levels loaded at once.
+// Ensure that each row of a bulk mutation is decided by itself, in order; that its products are
+// read and their levels loaded at once.
 func TestRowsOfABulkMutationAreDecidedByThemselves(t *testing.T) {
 	c := newCatalogue(2)
 	f := fakesOf(c)

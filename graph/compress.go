@@ -12,8 +12,9 @@ import (
 // worthwhile is from how many bytes on an answer is compressed.
 const worthwhile = 1024
 
-// compressed sends answers in gzip to clients that ask for it, where there is enough to gain. What is of a type that compression
-// doesn't suit (events, and what is packed already) passes through untouched, as do sockets.
+// compressed sends answers in gzip to clients that ask for it, where there is enough to gain. What
+// is of a type that compression doesn't suit (events, and what is packed already) passes through
+// untouched, as do sockets.
 func compressed(p presenter, next http.Handler) http.Handler {
 	usually, always := gzipped(next, worthwhile), gzipped(next, 1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +57,9 @@ func takesGzip(r *http.Request) bool {
 	return zipped > 0 && zipped >= plain
 }
 
-// codings weighs an answer in gzip and a plain one as a client does (RFC 9110, section 12.5.3): 0 is not acceptable. A plain one is
-// acceptable unless it is ruled out, by its name or by *, and the last choice unless it is given a weight.
+// codings weighs an answer in gzip and a plain one as a client does (RFC 9110, section 12.5.3): 0
+// is not acceptable. A plain one is acceptable unless it is ruled out, by its name or by *, and the
+// last choice unless it is given a weight.
 func codings(accepted []string) (zipped, plain float64) {
 	const lastChoice = 1e-6
 	weights := map[string]float64{}

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// connections are those that stay open: sockets and streams of events. They are bounded, and ended together.
+// connections are those that stay open: sockets and streams of events. They are bounded, and ended
+// together.
 type connections struct {
 	most, mostPerAddress int
 	gate                 *Gate

@@ -11,8 +11,9 @@ import (
 	"product-service/product"
 )
 
-// Correlate takes a request's X-Correlation-ID over, or makes one, and puts it into its context (see package
-// [correlation]) and into its answer. The traceparent of a request goes into its context too.
+// Correlate takes a request's X-Correlation-ID over, or makes one, and puts it into its context
+// (see package [correlation]) and into its answer. The traceparent of a request goes into its
+// context too.
 func Correlate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -29,8 +30,9 @@ func Correlate(next http.Handler) http.Handler {
 	})
 }
 
-// originOf is what the events of a mutation carry of its request and of its caller. It is no part of the command: the same command id
-// from somebody else is the same command, and stays the first caller's.
+// originOf is what the events of a mutation carry of its request and of its caller. It is no part
+// of the command: the same command id from somebody else is the same command, and stays the first
+// caller's.
 func originOf(ctx context.Context) product.Origin {
 	return product.Origin{CorrelationID: correlation.ID(ctx), Traceparent: correlation.TraceparentOf(ctx), Actor: auth.CallerOf(ctx).Subject}
 }

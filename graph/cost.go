@@ -17,8 +17,8 @@ const (
 	variantsCost = 10   // how many variants a product is taken to have; at most it has ten times as many
 )
 
-// costOf weighs an operation: the fields its answer can have, and something for each read. The admission has bounded the number
-// of fields it selects, so that no fragment makes this long.
+// costOf weighs an operation: the fields its answer can have, and something for each read. The
+// admission has bounded the number of fields it selects, so that no fragment makes this long.
 func costOf(op *graphql.OperationContext) int { return weigh(op, op.Operation.SelectionSet) }
 
 func weigh(op *graphql.OperationContext, selections ast.SelectionSet) int {

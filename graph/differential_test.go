@@ -22,8 +22,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Whatever is asked, and whatever the reads and the levels come to, a plan answers as the generated code does: with the same data, byte for byte,
-// and the same errors.
+// Whatever is asked, and whatever the reads and the levels come to, a plan answers as the generated
+// code does: with the same data, byte for byte, and the same errors.
 func TestPlansAnswerAsTheGeneratedCodeDoes(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(1500) {
@@ -80,7 +80,8 @@ func differ(t *testing.T, seed uint64, seen map[string]int) {
 	})
 }
 
-// compared is an answer, its errors in an order of their own: root fields and the elements of lists run side by side.
+// compared is an answer, its errors in an order of their own: root fields and the elements of lists
+// run side by side.
 type compared struct {
 	status int
 	data   json.RawMessage

@@ -117,7 +117,8 @@ func (s *documentStore) add(key hash, text string, doc *document) {
 	}
 }
 
-// documentSize is about what a parsed document and its plans take in memory: its text, and a node and a field of each plan for each of the names in it.
+// documentSize is about what a parsed document and its plans take in memory: its text, and a node
+// and a field of each plan for each of the names in it.
 func documentSize(text string) int64 {
 	const node = 300 + maxPlans*300 // bytes, measured: 190 to 230, and 150 to 300
 	names, within := int64(0), false

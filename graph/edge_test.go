@@ -133,7 +133,8 @@ func TestAnswersAreCompressedForWhoAsksForIt(t *testing.T) {
 	}
 }
 
-// Ensure that the pages of allowed origins may send what GraphQL clients and tracers send, and what the setting names; for the export too.
+// Ensure that the pages of allowed origins may send what GraphQL clients and tracers send, and what
+// the setting names; for the export too.
 func TestPagesOfAllowedOriginsMayAsk(t *testing.T) {
 	settings := []string{"CORS_ORIGINS", "https://shop.example", "CORS_HEADERS", "x-tenant,X-Shop"}
 	for path, h := range map[string]http.Handler{

@@ -36,7 +36,8 @@ const (
 	InternalServerError    Code = "INTERNAL_SERVER_ERROR"
 )
 
-// fault is an error whose text is meant for clients. Every other error is internal: its text stays in the log.
+// fault is an error whose text is meant for clients. Every other error is internal: its text stays
+// in the log.
 type fault struct {
 	code    Code
 	message string
@@ -50,10 +51,12 @@ func faultf(code Code, format string, args ...any) *fault {
 
 func badInput(format string, args ...any) error { return faultf(BadUserInput, format, args...) }
 
-// presenter turns errors into what clients see of them. It is the one place where an internal error ends, and is logged.
+// presenter turns errors into what clients see of them. It is the one place where an internal error
+// ends, and is logged.
 type presenter struct{ log *slog.Logger }
 
-// present gives err its code and the request's correlation id. Its path and locations are what gqlgen found.
+// present gives err its code and the request's correlation id. Its path and locations are what
+// gqlgen found.
 func (p presenter) present(ctx context.Context, err error) *gqlerror.Error {
 	shown := &gqlerror.Error{}
 	if at, ok := errors.AsType[*gqlerror.Error](err); ok {

@@ -10,9 +10,10 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-// unescape writes the escapes in a document's strings so that the parser understands them: it takes each half of a surrogate pair for a
-// character of its own, and doesn't know \u{…} (GraphQL specification, section 2.9.4). Each string is followed by as many spaces as
-// it got shorter, so that what follows it stays where it was. Half a pair is refused.
+// unescape writes the escapes in a document's strings so that the parser understands them: it takes
+// each half of a surrogate pair for a character of its own, and doesn't know \u{…} (GraphQL
+// specification, section 2.9.4). Each string is followed by as many spaces as it got shorter, so
+// that what follows it stays where it was. Half a pair is refused.
 func unescape(document string) (string, gqlerror.List) {
 	if !strings.Contains(document, `\u`) {
 		return document, nil
@@ -63,8 +64,9 @@ func blockEnd(block string) int {
 	return len(block)
 }
 
-// unescapeString rewrites the string that the text begins with, and returns how long it was. What is no string or no escape stays for
-// the parser to refuse; wrong is where half a pair stands, or -1.
+// unescapeString rewrites the string that the text begins with, and returns how long it was. What
+// is no string or no escape stays for the parser to refuse; wrong is where half a pair stands, or
+// -1.
 func unescapeString(text string) (written string, size, wrong int) {
 	var b strings.Builder
 	saved := 0

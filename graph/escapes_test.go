@@ -15,7 +15,8 @@ import (
 	"product-service/product"
 )
 
-// stringOf parses a document with one string as an argument, and returns what that says and where the argument behind it stands.
+// stringOf parses a document with one string as an argument, and returns what that says and where
+// the argument behind it stands.
 func stringOf(t *testing.T, literal string) (text string, column int) {
 	t.Helper()
 	unescaped, refused := unescape("{f(a:" + literal + ",b:1)}")

@@ -49,7 +49,8 @@ type answer struct {
 	feed *live.Subscriber
 }
 
-// run admits, weighs and executes an operation, or begins to follow it. The response of a request that isn't executed has no data.
+// run admits, weighs and executes an operation, or begins to follow it. The response of a request
+// that isn't executed has no data.
 func (e *engine) run(ctx context.Context, req request) answer {
 	began := time.Now()
 	op, refused := e.prepare(ctx, req)
@@ -107,8 +108,8 @@ func kindOf(refused gqlerror.List) kind {
 	return invalid
 }
 
-// prepare finds the operation of a request and gives its variables their types. The operation that comes with a refusal is one
-// that isn't allowed the way the request came.
+// prepare finds the operation of a request and gives its variables their types. The operation that
+// comes with a refusal is one that isn't allowed the way the request came.
 func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.List) {
 	doc, id, refused := e.admission.document(ctx, req)
 	if refused != nil {
@@ -154,7 +155,8 @@ func (e *engine) prepare(ctx context.Context, req request) (*prepared, gqlerror.
 	return op, nil
 }
 
-// checked resolves a field, and refuses a number that the field's type can't hold: the generated code writes whatever there is.
+// checked resolves a field, and refuses a number that the field's type can't hold: the generated
+// code writes whatever there is.
 func checked(ctx context.Context, next graphql.Resolver) (any, error) {
 	v, err := next(ctx)
 	if err != nil {
@@ -194,8 +196,9 @@ func (e *engine) execute(ctx context.Context, op *prepared) *graphql.Response {
 	return resp
 }
 
-// rootField runs around each root field of the generated code. The root fields of a query run side by side and share their loads of levels; those of a
-// mutation run one after the other, and each loads its own.
+// rootField runs around each root field of the generated code. The root fields of a query run side
+// by side and share their loads of levels; those of a mutation run one after the other, and each
+// loads its own.
 func (e *engine) rootField(ctx context.Context, next graphql.RootResolver) graphql.Marshaler {
 	op, field := graphql.GetOperationContext(ctx), graphql.GetRootFieldContext(ctx).Field
 	if op.Operation.Operation == ast.Mutation {

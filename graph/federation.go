@@ -19,7 +19,8 @@ func (r *queryResolver) Entities(ctx context.Context, representations []map[stri
 	return showElements[model.Entity](ctx, all), err
 }
 
-// entities reads what representations name: all products in one read, all variants in another. What can't be an entity is an error at its place.
+// entities reads what representations name: all products in one read, all variants in another. What
+// can't be an entity is an error at its place.
 func (r *Resolver) entities(ctx context.Context, representations []map[string]any) ([]plan.Node, error) {
 	if len(representations) > read.MaxIDs {
 		return nil, badInput("representations has %d objects; it can have %d", len(representations), read.MaxIDs)

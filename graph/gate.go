@@ -33,8 +33,9 @@ func (g *Gate) Admit(ctx context.Context, r *http.Request, c auth.Caller) contex
 	return withBudget(auth.WithCaller(ctx, c), g.limits.of(r, c))
 }
 
-// admitted lets callers through who show a token that is accepted, or none where no scope is needed, and who may still ask for something;
-// next finds them in its context. Others are answered with 401 or 403 and a challenge (RFC 6750, section 3), or 429.
+// admitted lets callers through who show a token that is accepted, or none where no scope is
+// needed, and who may still ask for something; next finds them in its context. Others are answered
+// with 401 or 403 and a challenge (RFC 6750, section 3), or 429.
 func (g *Gate) admitted(scope string, p presenter, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := g.Request(r)

@@ -21,7 +21,8 @@ type guarding struct {
 	refused    gqlerror.List
 }
 
-// guard refuses a parsed document that is too deep, too wide or too repetitive. It takes time linear in the document.
+// guard refuses a parsed document that is too deep, too wide or too repetitive. It takes time
+// linear in the document.
 func (a *admission) guard(doc *ast.QueryDocument) gqlerror.List {
 	g := &guarding{admission: a, doc: doc, fragments: map[string]*ast.FragmentDefinition{}, measured: map[string]size{}, measuring: map[string]bool{}}
 	switch {
@@ -72,8 +73,9 @@ func (g *guarding) judge(op *ast.OperationDefinition, s size) {
 	}
 }
 
-// comparisons estimates how often the validation will compare two fields: as many as there are pairs of one response key on one path,
-// once fragments are expanded. By now it is known that they don't expand to many fields.
+// comparisons estimates how often the validation will compare two fields: as many as there are
+// pairs of one response key on one path, once fragments are expanded. By now it is known that they
+// don't expand to many fields.
 func (g *guarding) comparisons(sets []ast.SelectionSet) int {
 	byKey := map[string][]ast.SelectionSet{}
 	spread := map[string]bool{}

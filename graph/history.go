@@ -32,7 +32,8 @@ func (r *Resolver) reservation(ctx context.Context, productID, reservationID str
 	return showReservation(&found), nil
 }
 
-// maxTypes is how many types a list of movements can be asked for: each of them, and room for those to come.
+// maxTypes is how many types a list of movements can be asked for: each of them, and room for those
+// to come.
 const maxTypes = 20
 
 // movementArgs are the filters of a list of movements.

@@ -12,7 +12,8 @@ import (
 	"product-service/projection/read"
 )
 
-// Buckets, which write themselves, show what is selected: under its alias, once, in order, through fragments, and as directives have it.
+// Buckets, which write themselves, show what is selected: under its alias, once, in order, through
+// fragments, and as directives have it.
 func TestBucketsShowWhatIsSelected(t *testing.T) {
 	bucket := read.Bucket{Start: noon, End: noon.Add(time.Hour), Opening: 1, Closing: -2, Min: -3, Max: 4, ReservedQuantity: 5, ReleasedQuantity: 6, ExpiredQuantity: 9, AdjustedQuantity: -7,
 		RefusedQuantity: 10, Refusals: 11, OutOfStockSeconds: 12, Movements: 8}

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// hostileRequests are requests that try to cost more than they are worth in other ways than by their documents, for which see attacks.
+// hostileRequests are requests that try to cost more than they are worth in other ways than by
+// their documents, for which see attacks.
 func hostileRequests() map[string]exchange {
 	const most = 100_000
 	id := `"` + idA + `",`
@@ -49,8 +50,9 @@ func hostileRequests() map[string]exchange {
 	}
 }
 
-// Ensure that no hostile request costs much, or gets a long answer. The cost is the CPU time of the process, collecting garbage included; at its
-// best of twenty, as what other programs do to the caches of the machine is no cost of the request.
+// Ensure that no hostile request costs much, or gets a long answer. The cost is the CPU time of the
+// process, collecting garbage included; at its best of twenty, as what other programs do to the
+// caches of the machine is no cost of the request.
 func TestHostileRequestsAreAnsweredCheaply(t *testing.T) {
 	const most = 5 * time.Millisecond
 	h := newTestHandler(t, &fakes{}, "CORS_ORIGINS", "https://shop.example")
@@ -85,7 +87,8 @@ func cpuTime(t *testing.T) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// Ensure that a body at the limit of its values is taken, and one above it is refused by that limit, whatever holds them.
+// Ensure that a body at the limit of its values is taken, and one above it is refused by that
+// limit, whatever holds them.
 func TestValuesOfABodyAreBounded(t *testing.T) {
 	h := newTestHandler(t, &fakes{})
 	list := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }

@@ -12,7 +12,8 @@ import (
 	"product-service/graph/generated"
 )
 
-// handler speaks GraphQL over HTTP (the 2023 draft of that specification, as the graphql-http audits read it).
+// handler speaks GraphQL over HTTP (the 2023 draft of that specification, as the graphql-http
+// audits read it).
 type handler struct {
 	engine
 	config      Config
@@ -29,8 +30,8 @@ type API struct {
 	subscriptions *subscriptions
 }
 
-// Handler returns what serves /graphql. It fails only where the configuration can't work. It carries the correlation id of
-// each request in its context, see [Correlate].
+// Handler returns what serves /graphql. It fails only where the configuration can't work. It
+// carries the correlation id of each request in its context, see [Correlate].
 func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) (*API, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -62,8 +63,8 @@ func Handler(c Config, s Services, log *slog.Logger, reg prometheus.Registerer) 
 // Connections is how many WebSockets and event streams are open.
 func (a *API) Connections() int { return a.inner.connections.count() }
 
-// Run lets clients follow what changes until ctx ends. Then it completes what they follow and closes their connections, within some
-// seconds. Without it subscriptions begin, and nothing comes.
+// Run lets clients follow what changes until ctx ends. Then it completes what they follow and
+// closes their connections, within some seconds. Without it subscriptions begin, and nothing comes.
 func (a *API) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -165,7 +166,8 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	h.presenter.write(ctx, w, media, status, resp)
 }
 
-// inTurn runs the request when there is a place for it. Reading requests and sending answers takes none: how long that takes is up to clients.
+// inTurn runs the request when there is a place for it. Reading requests and sending answers takes
+// none: how long that takes is up to clients.
 func (h *handler) inTurn(ctx context.Context, req request) (a answer, served bool) {
 	ctx, place, err := h.places.take(ctx)
 	if err != nil {

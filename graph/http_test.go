@@ -210,7 +210,8 @@ func TestCorrelationIDIsTakenOver(t *testing.T) {
 	}
 }
 
-// Ensure that no more requests are executed at once than allowed: the next waits its turn, and one whose time is up in line is told to come again.
+// Ensure that no more requests are executed at once than allowed: the next waits its turn, and one
+// whose time is up in line is told to come again.
 func TestRequestsWaitInLine(t *testing.T) {
 	var inside, most atomic.Int64
 	goOn := make(chan struct{})
@@ -246,7 +247,8 @@ func TestRequestsWaitInLine(t *testing.T) {
 	}
 }
 
-// Ensure that a request which waits for a version has no place meanwhile, and needs one to go on; that it has one as long as any part of it works.
+// Ensure that a request which waits for a version has no place meanwhile, and needs one to go on;
+// that it has one as long as any part of it works.
 func TestWhoWaitsForAVersionHoldsUpNobody(t *testing.T) {
 	waiting, projected := make(chan struct{}), make(chan struct{})
 	working, worked := make(chan struct{}), make(chan struct{})

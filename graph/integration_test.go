@@ -55,7 +55,8 @@ func defaults[C any](t *testing.T, vars map[string]string) C {
 	return c
 }
 
-// newServiceHandler serves the API and the export on the real write side and projection, to ann, who may do everything. Levels are invented.
+// newServiceHandler serves the API and the export on the real write side and projection, to ann,
+// who may do everything. Levels are invented.
 func newServiceHandler(t *testing.T) (http.Handler, *command.Writer) {
 	t.Helper()
 	log, metrics := slog.New(slog.DiscardHandler), prometheus.NewRegistry()

@@ -12,10 +12,10 @@ import (
 	"product-service/projection/read"
 )
 
-// levelLoads gathers the variants whose levels an operation selects and loads them together: one load for each distinct
-// maxStaleness, however many products and root fields the variants are under. It doesn't wait and see: which root fields
-// select levels is known from the document, and each reports its variants as soon as its data is known. The last one to
-// report starts the loads.
+// levelLoads gathers the variants whose levels an operation selects and loads them together: one
+// load for each distinct maxStaleness, however many products and root fields the variants are
+// under. It doesn't wait and see: which root fields select levels is known from the document, and
+// each reports its variants as soon as its data is known. The last one to report starts the loads.
 type levelLoads struct {
 	ctx    context.Context // of the whole operation: a load belongs to no single field
 	reader Levels
@@ -35,7 +35,8 @@ type levelLoad struct {
 
 type levelLoadsKey struct{}
 
-// withLevelLoads prepares the loads of root fields that run side by side. Where none selects a level it does nothing.
+// withLevelLoads prepares the loads of root fields that run side by side. Where none selects a
+// level it does nothing.
 func withLevelLoads(ctx context.Context, reader Levels, roots []*plan.Field) context.Context {
 	var pending map[string]bool
 	for _, root := range roots {
@@ -60,9 +61,10 @@ func levelLoadsOf(ctx context.Context) *levelLoads {
 	return l
 }
 
-// lookAhead reports the data of the root field that ctx is under, so that the levels selected below it can be loaded. A root field reports once:
-// what a second field below it finds (a mutation's payload can be asked for its product twice) is loaded by the levels themselves. Products that aren't
-// there may be nil.
+// lookAhead reports the data of the root field that ctx is under, so that the levels selected below
+// it can be loaded. A root field reports once: what a second field below it finds (a mutation's
+// payload can be asked for its product twice) is loaded by the levels themselves. Products that
+// aren't there may be nil.
 func lookAhead(ctx context.Context, products []*read.Product, variants []plan.Variant) {
 	l := levelLoadsOf(ctx)
 	if l == nil {
@@ -89,7 +91,8 @@ type lookAheadWalk struct {
 	loads     *levelLoads
 }
 
-// below takes the selections of a field, whatever lies between it and the products or variants: a connection, a mutation's payload, the rows of one.
+// below takes the selections of a field, whatever lies between it and the products or variants: a
+// connection, a mutation's payload, the rows of one.
 func (w *lookAheadWalk) below(f *plan.Field, products []*read.Product, variants []plan.Variant) {
 	for typeName, selected := range f.Below() {
 		switch typeName {
@@ -148,7 +151,8 @@ func distinctProducts(variants []plan.Variant) []*read.Product {
 	return products
 }
 
-// levels notes the levels that a field wants; l.mu is held. What is wrong with its argument the field itself will say.
+// levels notes the levels that a field wants; l.mu is held. What is wrong with its argument the
+// field itself will say.
 func (w *lookAheadWalk) levels(f *plan.Field, variants []plan.Variant) {
 	maxStaleness, err := plan.MaxStaleness(f, w.variables)
 	if err != nil {

@@ -153,7 +153,8 @@ func TestEachMutationLoadsItsOwnLevels(t *testing.T) {
 	}
 }
 
-// A payload whose product is selected twice, with levels of different ages, has all of them: what was not looked ahead to asks for itself.
+// A payload whose product is selected twice, with levels of different ages, has all of them: what
+// was not looked ahead to asks for itself.
 func TestAPayloadsProductCanBeSelectedTwice(t *testing.T) {
 	c := newCatalogue(1)
 	for range 20 { // which of the two comes first is chance

@@ -26,7 +26,8 @@ func withLifetime(ctx context.Context, most time.Duration) (context.Context, *li
 	return context.WithValue(ctx, lifetimeKey{}, l), l
 }
 
-// claim says that the answer being made claims something that holds so long. Nobody asks for that where the answer isn't kept.
+// claim says that the answer being made claims something that holds so long. Nobody asks for that
+// where the answer isn't kept.
 func claim(ctx context.Context, holds time.Duration) {
 	if l, ok := ctx.Value(lifetimeKey{}).(*lifetime); ok {
 		l.mu.Lock()
@@ -41,8 +42,9 @@ func (l *lifetime) lasts() time.Duration {
 	return l.left
 }
 
-// agingLevels are levels that say how long each holds: a fresh one until it isn't fresh any more, or is older than the caller admits;
-// one that is stale, unknown or absent not at all, for the next moment may know better.
+// agingLevels are levels that say how long each holds: a fresh one until it isn't fresh any more,
+// or is older than the caller admits; one that is stale, unknown or absent not at all, for the next
+// moment may know better.
 type agingLevels struct {
 	reader Levels
 	fresh  time.Duration
@@ -68,8 +70,8 @@ func (l agingLevels) Levels(ctx context.Context, ids []uuid.UUID, maxStaleness t
 	return results
 }
 
-// claimClocks notes where an operation selects what changes by itself from one second to the next: an age can't be kept. Its document
-// is bounded, so that no fragment makes this long.
+// claimClocks notes where an operation selects what changes by itself from one second to the next:
+// an age can't be kept. Its document is bounded, so that no fragment makes this long.
 func claimClocks(ctx context.Context, op *graphql.OperationContext) {
 	if ctx.Value(lifetimeKey{}) != nil && selectsClock(op.Operation.SelectionSet) {
 		claim(ctx, 0)

@@ -9,7 +9,8 @@ import (
 	"product-service/graph/auth"
 )
 
-// metrics are the figures of the API. No label has a value that a client chose: the ids of documents are the operator's.
+// metrics are the figures of the API. No label has a value that a client chose: the ids of
+// documents are the operator's.
 type metrics struct {
 	operations *prometheus.HistogramVec
 	refusals   *prometheus.CounterVec

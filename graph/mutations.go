@@ -148,8 +148,8 @@ func (in *intake) id(text *string, otherwise func() uuid.UUID, field ...string) 
 	return id
 }
 
-// derived makes an id that a client left out. Under a command id of the client's it follows from that, so that the mutation sent
-// again asks for the same.
+// derived makes an id that a client left out. Under a command id of the client's it follows from
+// that, so that the mutation sent again asks for the same.
 func (in *intake) derived(what string) func() uuid.UUID {
 	if !in.given {
 		return newID

@@ -45,7 +45,8 @@ func badNodeID(text string) error {
 	return badInput("%q is not an id; it must be a UUID, <productId>.<reservationId> or <productId>.<version>", model.Abbreviate(text))
 }
 
-// history is the type that the reference names, where that is one of a product's history; "" where it is of the catalogue.
+// history is the type that the reference names, where that is one of a product's history; "" where
+// it is of the catalogue.
 func (n nodeRef) history() string {
 	switch {
 	case n.version > 0:
@@ -72,7 +73,8 @@ func (r *Resolver) node(ctx context.Context, id string) (plan.Node, error) {
 	return found[0], nil
 }
 
-// nodes answers Query.nodes. One that the caller may not see is null, whether it exists or not, and an error at its place in the list.
+// nodes answers Query.nodes. One that the caller may not see is null, whether it exists or not, and
+// an error at its place in the list.
 func (r *Resolver) nodes(ctx context.Context, ids []string) ([]plan.Node, error) {
 	if len(ids) > read.MaxIDs {
 		return nil, badInput("ids has %d ids; it can have %d", len(ids), read.MaxIDs)
@@ -102,8 +104,8 @@ func (r *Resolver) nodes(ctx context.Context, ids []string) ([]plan.Node, error)
 	return found, nil
 }
 
-// readNodes reads what references name, nil for the zero one: products in one read, and those ids that aren't products as variants
-// in another.
+// readNodes reads what references name, nil for the zero one: products in one read, and those ids
+// that aren't products as variants in another.
 func (r *Resolver) readNodes(ctx context.Context, refs []nodeRef) ([]plan.Node, error) {
 	var plain []uuid.UUID
 	for _, ref := range refs {

@@ -21,8 +21,8 @@ import (
 //go:embed explorer console
 var pageFiles embed.FS
 
-// The policies let a page load only what this service serves: nothing comes from, or goes to, anywhere else. The explorer's library
-// writes styles into the page.
+// The policies let a page load only what this service serves: nothing comes from, or goes to,
+// anywhere else. The explorer's library writes styles into the page.
 const (
 	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,12 +33,14 @@ const (
 // maxAsset is more than the largest file of a page has, in bytes.
 const maxAsset = 16 << 20
 
-// Explorer returns what serves the GraphQL explorer: its page at / and what the page loads under /explorer/, so it is mounted at
-// both. Everything is in the binary. The schema shows in it where introspection is on.
+// Explorer returns what serves the GraphQL explorer: its page at / and what the page loads under
+// /explorer/, so it is mounted at both. Everything is in the binary. The schema shows in it where
+// introspection is on.
 func Explorer() http.Handler { return page("/", "explorer", explorerPolicy) }
 
-// Console returns what serves the stock console, a page that shows products, their levels and their histories in pictures: at /console
-// with what the page loads under /console/, so it is mounted at both. It asks as any client does, so it shows what the caller's token may read.
+// Console returns what serves the stock console, a page that shows products, their levels and their
+// histories in pictures: at /console with what the page loads under /console/, so it is mounted at
+// both. It asks as any client does, so it shows what the caller's token may read.
 func Console() http.Handler { return page("/console", "console", consolePolicy) }
 
 // page serves the files of a folder, and its index.html at a path.
@@ -74,7 +76,8 @@ func page(at, folder, policy string) http.Handler {
 	})
 }
 
-// consoleDocuments are the documents that the console asks with, by the ids it names them with: console/<file>. They are trusted in every mode.
+// consoleDocuments are the documents that the console asks with, by the ids it names them with:
+// console/<file>. They are trusted in every mode.
 func consoleDocuments() map[string]string {
 	const folder = "console/documents"
 	files, err := pageFiles.ReadDir(folder)

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Each page and everything it loads come from the service itself, and the policy that says so is sent with each.
+// Each page and everything it loads come from the service itself, and the policy that says so is
+// sent with each.
 func TestPagesAreServedWhole(t *testing.T) {
 	for _, test := range []struct {
 		page, folder, policy string
@@ -79,7 +80,8 @@ func loadedBy(page, folder string) (files []string) {
 	return files
 }
 
-// The console asks with documents that are valid, that the page names, and that are executed whatever else is trusted.
+// The console asks with documents that are valid, that the page names, and that are executed
+// whatever else is trusted.
 func TestConsoleDocumentsAreTrusted(t *testing.T) {
 	h := newTestHandler(t, &fakes{}, "GRAPHQL_DOCUMENTS", writeManifest(t, relayManifest("one", "{__typename}")), "GRAPHQL_DOCUMENTS_MODE", "enforce")
 	judge := &admission{schema: schemaWithoutDefer(), limits: testConfig(t)}

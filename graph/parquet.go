@@ -12,8 +12,9 @@ const (
 	parquetBatch = 500    // rows that are taken apart into columns at once
 )
 
-// parquetFile writes rows as a Parquet file (https://parquet.apache.org/docs/file-format/): typed columns, their pages compressed with
-// zstd. It holds one row group in memory, and a few kilobytes of the footer for each that is written.
+// parquetFile writes rows as a Parquet file (https://parquet.apache.org/docs/file-format/): typed
+// columns, their pages compressed with zstd. It holds one row group in memory, and a few kilobytes
+// of the footer for each that is written.
 type parquetFile[Row, Record any] struct {
 	out    *parquet.GenericWriter[Record]
 	record func(*Row) Record

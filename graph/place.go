@@ -8,8 +8,8 @@ import (
 // places bound how many requests are executed at once: a token each.
 type places chan struct{}
 
-// place is what a request has of them. It is given back while all root fields that run do nothing but wait, so that requests which wait for a version
-// or for the writer hold up nobody.
+// place is what a request has of them. It is given back while all root fields that run do nothing
+// but wait, so that requests which wait for a version or for the writer hold up nobody.
 type place struct {
 	of places
 
@@ -21,7 +21,8 @@ type place struct {
 
 type placeKey struct{}
 
-// take waits for a place and returns it, to be left, with the context to execute in. It returns the context's error where there is none in time.
+// take waits for a place and returns it, to be left, with the context to execute in. It returns the
+// context's error where there is none in time.
 func (p places) take(ctx context.Context) (context.Context, *place, error) {
 	select {
 	case p <- struct{}{}:
@@ -70,7 +71,8 @@ func (p *place) change(ctx context.Context, running, waits int) {
 	}
 }
 
-// set takes the place or gives it back. Where the request's time is over while it waits for one it goes on without: it has little left to do.
+// set takes the place or gives it back. Where the request's time is over while it waits for one it
+// goes on without: it has little left to do.
 func (p *place) set(held bool, over <-chan struct{}) {
 	switch {
 	case held && !p.held:

@@ -157,7 +157,8 @@ func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxSt
 	return showLevel(l), nil
 }
 
-// stalenessBound is a maxStaleness argument as [Levels] takes it: 0 asks for a level of just now, absent is the reader's rule.
+// stalenessBound is a maxStaleness argument as [Levels] takes it: 0 asks for a level of just now,
+// absent is the reader's rule.
 func stalenessBound(maxStaleness *int64) (time.Duration, error) {
 	switch {
 	case maxStaleness == nil:

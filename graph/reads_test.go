@@ -234,7 +234,8 @@ func TestHistoryOfAProduct(t *testing.T) {
 	}
 }
 
-// Errors of the services below come with their code; those that aren't meant for clients say nothing of their cause.
+// Errors of the services below come with their code; those that aren't meant for clients say
+// nothing of their cause.
 func TestErrorsOfReads(t *testing.T) {
 	for _, test := range []struct {
 		name string

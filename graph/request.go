@@ -34,7 +34,8 @@ type request struct {
 	wake          func()         // to be called when a subscription has something to send; nil: it came where there is one answer
 }
 
-// readRequest reads the parameters of a GET or the body of a POST. The status says how to answer where it can't.
+// readRequest reads the parameters of a GET or the body of a POST. The status says how to answer
+// where it can't.
 func readRequest(w http.ResponseWriter, r *http.Request, maxBody int64) (req request, status int, err error) {
 	if r.Method != http.MethodPost {
 		return readQuery(r.URL.RawQuery)
@@ -93,12 +94,14 @@ func readBody(body []byte) (req request, status int, err error) {
 	return req.complete(fields.Extensions)
 }
 
-// maxBodyValues is how many JSON values a body can have, at all depths together. The longest list of rows that a mutation takes comes to
-// less than half of it. What a body costs to decode grows with them far more than with its bytes.
+// maxBodyValues is how many JSON values a body can have, at all depths together. The longest list
+// of rows that a mutation takes comes to less than half of it. What a body costs to decode grows
+// with them far more than with its bytes.
 const maxBodyValues = 2000
 
-// tooManyValues says whether a JSON text has more than [maxBodyValues]. It only counts what begins or parts values outside of strings, and stops at the
-// limit, so that a text is refused before anything is decoded or kept.
+// tooManyValues says whether a JSON text has more than [maxBodyValues]. It only counts what begins
+// or parts values outside of strings, and stops at the limit, so that a text is refused before
+// anything is decoded or kept.
 func tooManyValues(text []byte) bool {
 	values := 0
 	for i := 0; i < len(text); i++ {
@@ -175,8 +178,9 @@ func object(name string, text []byte) (o map[string]any, err error) {
 	return o, nil
 }
 
-// negotiate chooses the media type of the answer (RFC 9110, section 12.5.1). Where a client leaves it open it is plain JSON,
-// which every client knows; where it accepts none, that is what the refusal is written in.
+// negotiate chooses the media type of the answer (RFC 9110, section 12.5.1). Where a client leaves
+// it open it is plain JSON, which every client knows; where it accepts none, that is what the
+// refusal is written in.
 func negotiate(accept []string) (media string, ok bool) {
 	if len(accept) == 0 {
 		return mediaJSON, true

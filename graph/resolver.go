@@ -18,7 +18,8 @@ type Services struct {
 	Levels   Levels
 	Commands Commands
 
-	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with one may be kept.
+	// LevelsFresh is the age up to which a level is fresh, as Levels has it: so long an answer with
+	// one may be kept.
 	LevelsFresh time.Duration
 	Gate        *Gate
 
@@ -64,12 +65,13 @@ type Reservations interface {
 
 // Watch waits for the projection.
 type Watch interface {
-	// WaitFor returns once the product is projected up to a version; read.ErrNotYet where that takes too long.
+	// WaitFor returns once the product is projected up to a version; read.ErrNotYet where that
+	// takes too long.
 	WaitFor(ctx context.Context, id uuid.UUID, version int64) error
 }
 
-// Levels reads what the Inventory Service says of variants. The results are in the order of ids; they say by themselves
-// which of them failed.
+// Levels reads what the Inventory Service says of variants. The results are in the order of ids;
+// they say by themselves which of them failed.
 type Levels interface {
 	// Levels takes any number of ids. A maxStaleness of 0 leaves it to the reader's own rule.
 	Levels(ctx context.Context, ids []uuid.UUID, maxStaleness time.Duration) []inventory.Result
@@ -77,24 +79,25 @@ type Levels interface {
 
 // Changes tells of products that reads show otherwise than before.
 type Changes interface {
-	// Subscribe has each change told from now on, until stop is called, whichever instance made it. No changes stand for any:
-	// some may have been missed. changed must not block.
+	// Subscribe has each change told from now on, until stop is called, whichever instance made it.
+	// No changes stand for any: some may have been missed. changed must not block.
 	Subscribe(changed func([]view.Change)) (stop func())
 }
 
 // LevelChanges tells of changes of what the Inventory Service says.
 type LevelChanges interface {
-	// Watch has each change of a variant's level told, after Levels shows it, until stop is called. changed must not block.
+	// Watch has each change of a variant's level told, after Levels shows it, until stop is called.
+	// changed must not block.
 	Watch(id uuid.UUID, changed func(inventory.Level)) (stop func())
 }
 
 // Commands carries out what mutations ask for.
 type Commands interface {
-	// Execute returns the product's version after the command, or why it was refused. The same commandID again returns what
-	// it returned before.
+	// Execute returns the product's version after the command, or why it was refused. The same
+	// commandID again returns what it returned before.
 	Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (version int64, refusal *product.Refusal, err error)
-	// Submit hands a command over and returns how to wait for what Execute would return. Commands about one product are carried out
-	// in the order in which they were submitted.
+	// Submit hands a command over and returns how to wait for what Execute would return. Commands
+	// about one product are carried out in the order in which they were submitted.
 	Submit(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (wait func() (version int64, refusal *product.Refusal, err error))
 }
 
@@ -105,7 +108,8 @@ type Resolver struct {
 	subscriptions *subscriptions
 }
 
-// NewResolver returns what answers each field, for the generated code. It fails only where the schema's scopes can't be read.
+// NewResolver returns what answers each field, for the generated code. It fails only where the
+// schema's scopes can't be read.
 func NewResolver(s Services) (*Resolver, error) {
 	scopes, err := scopesOf(schemaWithoutDefer())
 	return &Resolver{services: s, scopes: scopes}, err

@@ -11,8 +11,9 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// breaks are the changes from one schema to another that could break a client: something is gone, an answer may be null or of another
-// type where it couldn't, or something must be given that needn't.
+// breaks are the changes from one schema to another that could break a client: something is gone,
+// an answer may be null or of another type where it couldn't, or something must be given that
+// needn't.
 func breaks(before, now *ast.Schema) (found []string) {
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	for name, old := range before.Types {
@@ -110,7 +111,8 @@ func parseSchema(t *testing.T, text string) *ast.Schema {
 	return schema
 }
 
-// Ensure that every breaking change since the released schema is named in testdata/breaks.txt, and nothing else is.
+// Ensure that every breaking change since the released schema is named in testdata/breaks.txt, and
+// nothing else is.
 func TestBreakingChangesAreNamed(t *testing.T) {
 	var texts [3]string
 	for i, file := range []string{"testdata/released.graphqls", "../schema.graphqls", "testdata/breaks.txt"} {

@@ -57,7 +57,8 @@ func elements(schema *ast.Schema) (all []element) {
 	return all
 }
 
-// Every type, field, argument and enum value says what it is, in sentences, and is called as the others are.
+// Every type, field, argument and enum value says what it is, in sentences, and is called as the
+// others are.
 func TestSchemaIsDescribedAndNamed(t *testing.T) {
 	for _, e := range elements(testSchema()) {
 		if d := strings.TrimSpace(e.description); len(d) < 5 || !strings.HasSuffix(d, ".") {
@@ -71,7 +72,8 @@ func TestSchemaIsDescribedAndNamed(t *testing.T) {
 
 var deprecationDate = regexp.MustCompile(`\b20\d\d-\d\d-\d\d\b`)
 
-// deprecationFault is what is wrong with the reason of a deprecation: it says what to use instead, and from which day on it goes.
+// deprecationFault is what is wrong with the reason of a deprecation: it says what to use instead,
+// and from which day on it goes.
 func deprecationFault(reason string) string {
 	date := deprecationDate.FindString(reason)
 	switch _, err := time.Parse(time.DateOnly, date); {

@@ -11,8 +11,9 @@ import (
 	"product-service/graph/auth"
 )
 
-// scopes are what the schema's @requiresScopes ask of callers. They are looked at in two steps: once for an operation as a whole,
-// before it runs, and only where that finds something that the caller may not see, again at each of its fields.
+// scopes are what the schema's @requiresScopes ask of callers. They are looked at in two steps:
+// once for an operation as a whole, before it runs, and only where that finds something that the
+// caller may not see, again at each of its fields.
 type scopes struct {
 	fields map[fieldName][]rule
 	types  map[string]rule
@@ -26,7 +27,8 @@ type rule [][]string
 
 const scopesDirective = "requiresScopes"
 
-// scopesOf reads the schema. A field needs what it is marked with, what its type is marked with, and what the type of its value is.
+// scopesOf reads the schema. A field needs what it is marked with, what its type is marked with,
+// and what the type of its value is.
 func scopesOf(schema *ast.Schema) (scopes, error) {
 	s := scopes{fields: map[fieldName][]rule{}, types: map[string]rule{}}
 	read := func(marks ast.DirectiveList, at string) (rule, error) {
@@ -91,8 +93,8 @@ func ruleOf(mark *ast.Directive) (rule, error) {
 	return r, nil
 }
 
-// below returns the rules of all fields that an operation selects, each once. What node and nodes give isn't known before they run: they
-// look at it themselves ([scopes.ofType]).
+// below returns the rules of all fields that an operation selects, each once. What node and nodes
+// give isn't known before they run: they look at it themselves ([scopes.ofType]).
 func (s scopes) below(op *ast.OperationDefinition) []rule {
 	var found []rule
 	seen := map[*ast.FragmentDefinition]bool{}
@@ -128,8 +130,8 @@ func denies(rules []rule, c auth.Caller) bool {
 	return slices.ContainsFunc(rules, func(r rule) bool { return c.Need(r...) != nil })
 }
 
-// check runs around each field of an operation that selects something the caller may not see. Nothing is read for such a field: it is
-// null, with an error at its path.
+// check runs around each field of an operation that selects something the caller may not see.
+// Nothing is read for such a field: it is null, with an error at its path.
 func (s scopes) check(ctx context.Context, next graphql.Resolver) (any, error) {
 	at := graphql.GetFieldContext(ctx)
 	if err := s.ofField(auth.CallerOf(ctx), at.Object, at.Field.Name); err != nil {

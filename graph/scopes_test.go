@@ -26,8 +26,9 @@ import (
 	"product-service/projection/view"
 )
 
-// decided says of every field what a caller needs to see it: by type, then by scope, where "" is none. A new field of a type that isn't
-// closed as a whole has to be put here, so that nobody forgets to decide.
+// decided says of every field what a caller needs to see it: by type, then by scope, where "" is
+// none. A new field of a type that isn't closed as a whole has to be put here, so that nobody
+// forgets to decide.
 var decided = map[string]map[string]string{
 	"Query":    {"": "product products productVariants node nodes _entities _service", auth.StockHistory: "reservation stockMovements stockTimeline stockReport"},
 	"Mutation": {auth.CatalogWrite: "createProduct updateProduct addProductVariant adjustStock bulkAdjustStock"},
@@ -297,7 +298,8 @@ func (g *guarded) ask(t testing.TB, scopes []string, query string) reply {
 	return send(t, g, r)
 }
 
-// Each field that needs a scope is asked for without a token, with a token that lacks the scope, and with one that has it.
+// Each field that needs a scope is asked for without a token, with a token that lacks the scope,
+// and with one that has it.
 func TestNoPathLeadsAroundAScope(t *testing.T) {
 	g := newGuarded(t)
 	schema := testSchema()

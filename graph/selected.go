@@ -18,7 +18,8 @@ type prepared struct {
 	planned bool // it runs by it
 }
 
-// selectedField is a field that is being resolved, as the plan has it. Resolvers find out from it what to read; it is the same whichever way the operation runs.
+// selectedField is a field that is being resolved, as the plan has it. Resolvers find out from it
+// what to read; it is the same whichever way the operation runs.
 type selectedField struct {
 	*plan.Field
 	root      string // the response key of the root field it is, or is under
@@ -60,7 +61,8 @@ func selectedRoot(ctx context.Context, key string) *plan.Field {
 	return op.plan.Roots().Key(key)
 }
 
-// fieldAt follows the path to a field that the generated code resolves, in the plan. It returns the key of the path's root too.
+// fieldAt follows the path to a field that the generated code resolves, in the plan. It returns the
+// key of the path's root too.
 func fieldAt(p *plan.Plan, at *graphql.FieldContext) (f *plan.Field, root string) {
 	switch {
 	case at == nil:

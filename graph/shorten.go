@@ -11,11 +11,13 @@ const (
 	maxPassage = 64  // in one piece
 )
 
-// values are the words behind which messages of the parser and of the validation end with something of any length.
+// values are the words behind which messages of the parser and of the validation end with something
+// of any length.
 var values = []string{"value: ", "found ", "Unexpected String ", "Unexpected BlockString ", "Unexpected Comment "}
 
-// shorten keeps a message from repeating more of the input than maxEcho. Messages come from the parser, the validation, gqlgen and this
-// package; what they repeat stands in quotes, or at the end behind one of the words for values, or is longer than any word of theirs.
+// shorten keeps a message from repeating more of the input than maxEcho. Messages come from the
+// parser, the validation, gqlgen and this package; what they repeat stands in quotes, or at the end
+// behind one of the words for values, or is longer than any word of theirs.
 func shorten(message string) string {
 	if len(message) <= maxPassage {
 		return message

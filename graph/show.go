@@ -93,7 +93,8 @@ func showNode(n plan.Node) model.Node {
 	return nil
 }
 
-// showElements shows nodes in the generated code, which knows one error of a field: those of its elements are told apart from it.
+// showElements shows nodes in the generated code, which knows one error of a field: those of its
+// elements are told apart from it.
 func showElements[N any](ctx context.Context, all []plan.Node) []N {
 	shown := make([]N, len(all))
 	for i, n := range all {

@@ -47,7 +47,8 @@ func newUpstream(t *testing.T, c catalogue) (*fakes, *inventory.Reader, *simulat
 
 const pageOfLevels = `{products(first:20){nodes{name variants{inventory{availableQuantity source}}}}}`
 
-// A page of 20 products with 2 variants each costs one call of the Inventory Service, and none while its levels are fresh.
+// A page of 20 products with 2 variants each costs one call of the Inventory Service, and none
+// while its levels are fresh.
 func TestAPageCostsOneUpstreamCall(t *testing.T) {
 	f, reader, sim := newUpstream(t, newCatalogue(20))
 	h, err := Handler(testConfig(t), Services{Reads: f, Levels: reader, Commands: f, Gate: everybody(t)}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())

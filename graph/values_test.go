@@ -16,7 +16,8 @@ import (
 	"product-service/projection/read"
 )
 
-// A number that its type doesn't hold is an error at its field, and the null goes as far up as the types say.
+// A number that its type doesn't hold is an error at its field, and the null goes as far up as the
+// types say.
 func TestANumberThatItsTypeCantHoldIsAnErrorAtItsField(t *testing.T) {
 	f := fakesOf(newCatalogue(2))
 	f.level = func(_ context.Context, id uuid.UUID) inventory.Result {
@@ -113,7 +114,8 @@ func TestRangeErrorsAreInOurWords(t *testing.T) {
 	}
 }
 
-// echoed is how much of the input a message repeats: its longest parts that the input has too, of more than a word.
+// echoed is how much of the input a message repeats: its longest parts that the input has too, of
+// more than a word.
 func echoed(message, input string) (n int) {
 	for i := 0; i < len(message); {
 		size := 0

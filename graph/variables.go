@@ -10,8 +10,9 @@ import (
 	"product-service/graph/model"
 )
 
-// coerceVariables gives the variables of an operation the types it declares, exactly as the GraphQL specification (section
-// 6.1.2) says: no number for a String, no lower-case enum value. given is as decoded from JSON with numbers kept as text.
+// coerceVariables gives the variables of an operation the types it declares, exactly as the GraphQL
+// specification (section 6.1.2) says: no number for a String, no lower-case enum value. given is as
+// decoded from JSON with numbers kept as text.
 func coerceVariables(schema *ast.Schema, op *ast.OperationDefinition, given map[string]any) (map[string]any, error) {
 	coerced := make(map[string]any, len(op.VariableDefinitions))
 	in := coercion{schema}
@@ -37,8 +38,8 @@ func coerceVariables(schema *ast.Schema, op *ast.OperationDefinition, given map[
 	return coerced, nil
 }
 
-// maxValues is more than any list of the schema can have: those say in their own words how many that are. It keeps what a list costs before
-// that within what its length in a document costs.
+// maxValues is more than any list of the schema can have: those say in their own words how many
+// that are. It keeps what a list costs before that within what its length in a document costs.
 const maxValues = 200
 
 type coercion struct{ schema *ast.Schema }

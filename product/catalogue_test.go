@@ -151,7 +151,8 @@ func TestCreateRefusesWhatIsTakenWithinIt(t *testing.T) {
 	refuses(t, State{Product: shop()}, AddVariant{Variant: variant(func(v *Variant) { v.ID = shop().ID })}, Conflict, "id", "of the product itself")
 }
 
-// What shows nothing at the ends of names, SKUs and attributes isn't kept; what is within them is, as it was given.
+// What shows nothing at the ends of names, SKUs and attributes isn't kept; what is within them is,
+// as it was given.
 func TestTextsAreKeptTrimmed(t *testing.T) {
 	given := Variant{ID: variantID, SKU: "\tX 1\u200b", Name: " 👩\u200d🔬 ❤\ufe0f ", Attributes: []Attribute{{" size\n", "\u202bשלום\u202c"}}}
 	kept := Variant{ID: variantID, SKU: "X 1", Name: "👩\u200d🔬 ❤\ufe0f", Attributes: []Attribute{{"size", "שלום"}}}

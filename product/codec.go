@@ -8,7 +8,8 @@ import (
 	"product-service/ijson"
 )
 
-// The stored names. They are a storage format: never change one, and never change the meaning of a field under one.
+// The stored names. They are a storage format: never change one, and never change the meaning of a
+// field under one.
 var types = map[string]func([]byte) (Event, error){
 	"ProductCreatedEvent":            decode[Created],
 	"ProductUpdatedEvent":            decode[Updated],
@@ -47,7 +48,8 @@ var names = func() map[reflect.Type]string {
 // TypeOf returns the name an event is stored under.
 func TypeOf(e Event) string { return names[reflect.TypeOf(e)] }
 
-// Encode returns an event and its origin as the JSON object that is stored: the fields of both, side by side.
+// Encode returns an event and its origin as the JSON object that is stored: the fields of both,
+// side by side.
 func Encode(e Event, from Origin) ([]byte, error) {
 	if data, ok := quickEncode(e, from); ok {
 		return data, nil
@@ -69,8 +71,8 @@ func Encode(e Event, from Origin) ([]byte, error) {
 	return append(append(data[:len(data)-1], ','), origin[1:]...), nil
 }
 
-// Decode is the inverse of [Encode]. It fails for a name this version doesn't know, and for data that isn't a JSON object with
-// its fields; fields it doesn't know are left out.
+// Decode is the inverse of [Encode]. It fails for a name this version doesn't know, and for data
+// that isn't a JSON object with its fields; fields it doesn't know are left out.
 func Decode(name string, data []byte) (Event, error) {
 	decode, ok := types[name]
 	if !ok {

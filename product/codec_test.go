@@ -16,7 +16,8 @@ var writeGolden = flag.Bool("golden", false, "write the golden files that are mi
 // Where every golden event came from.
 var origin = Origin{CorrelationID: "booking-17", Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 
-// goldens has a value of each stored type with every field set; each has a file in testdata with the bytes it is stored as.
+// goldens has a value of each stored type with every field set; each has a file in testdata with
+// the bytes it is stored as.
 func goldens(from Origin) map[string]Event {
 	name, description, threshold, quantity := "Big tent", "For <four> & more", int64(3), int64(0)
 	expires := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
@@ -75,7 +76,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What a person did is stored with who that was. Events from before that was kept have nobody, see [TestGolden].
+// What a person did is stored with who that was. Events from before that was kept have nobody, see
+// [TestGolden].
 func TestGoldenOfWhatAPersonDid(t *testing.T) {
 	by := Origin{CorrelationID: "c-1", Actor: "auth0|5f7c8ec7c33c6c004bbafe82"}
 	for name, value := range map[string]func(versioned) Event{
@@ -105,8 +107,8 @@ func TestGoldenOfWhatAPersonDid(t *testing.T) {
 	}
 }
 
-// A file outlives its type: a name that was ever stored can neither be dropped nor be given to another type, for the goldens of
-// both would have to be changed.
+// A file outlives its type: a name that was ever stored can neither be dropped nor be given to
+// another type, for the goldens of both would have to be changed.
 func TestEveryStoredNameHasOneTypeAndOneGoldenForEver(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil {

@@ -6,12 +6,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Command is something asked of one product. The set is closed: every type is in this file, and has its rule in decide.go, or in
-// catalogue.go where it is about what is shown and sold. What must be unique among products is in unique.go.
+// Command is something asked of one product. The set is closed: every type is in this file, and has
+// its rule in decide.go, or in catalogue.go where it is about what is shown and sold. What must be
+// unique among products is in unique.go.
 type Command interface{ decide(State) Decision }
 
-// The commands of a booking saga, and of the service itself when a hold expires. None of them fails: whatever they find is
-// answered with an event.
+// The commands of a booking saga, and of the service itself when a hold expires. None of them
+// fails: whatever they find is answered with an event.
 type (
 	// Reserve asks for units. Its refusal is a ReservationFailed.
 	Reserve struct {
@@ -41,7 +42,8 @@ type (
 	}
 )
 
-// The commands of people and of the catalogue. They are refused by a [Refusal], and a refused one leaves nothing behind.
+// The commands of people and of the catalogue. They are refused by a [Refusal], and a refused one
+// leaves nothing behind.
 type (
 	// Create begins a product with its variants.
 	Create struct {
@@ -64,8 +66,9 @@ type (
 		Unconfirmed bool // invisible until its inventory record is made
 	}
 
-	// AdjustStock changes the total by Delta, or to Total where that is given: what a count of the shelves found. A Total that is the
-	// present one is a StockConfirmed. With an ExpectedVersion it is refused unless the product is at that version.
+	// AdjustStock changes the total by Delta, or to Total where that is given: what a count of the
+	// shelves found. A Total that is the present one is a StockConfirmed. With an ExpectedVersion
+	// it is refused unless the product is at that version.
 	AdjustStock struct {
 		Delta           int64
 		Total           *int64 `json:",omitempty"` // not in the fingerprints of those who have none, which were stored before it was there
@@ -76,15 +79,15 @@ type (
 	// Discard ends an unconfirmed product; on any other it changes nothing.
 	Discard struct{ Reason string }
 
-	// DiscardVariant takes an unconfirmed variant back. A state doesn't list its variants: who commands it knows that the product
-	// has this one, and that it is unconfirmed.
+	// DiscardVariant takes an unconfirmed variant back. A state doesn't list its variants: who
+	// commands it knows that the product has this one, and that it is unconfirmed.
 	DiscardVariant struct{ VariantID uuid.UUID }
 )
 
 // The commands that note what the Inventory Service did.
 type (
-	// NoteInventoryRecord notes that the Inventory Service has a record of the variant; with the Last of a product's variants an
-	// unconfirmed product is confirmed.
+	// NoteInventoryRecord notes that the Inventory Service has a record of the variant; with the
+	// Last of a product's variants an unconfirmed product is confirmed.
 	NoteInventoryRecord struct {
 		VariantID uuid.UUID
 		Siblings  []uuid.UUID // the product's other variants

@@ -14,7 +14,8 @@ type State struct {
 	Now         time.Time
 }
 
-// Decision is what a command comes to: events to append, or a refusal, or neither where there is nothing to do.
+// Decision is what a command comes to: events to append, or a refusal, or neither where there is
+// nothing to do.
 type Decision struct {
 	Events  []Event
 	Refusal *Refusal
@@ -25,8 +26,9 @@ func Decide(s State, c Command) Decision { return c.decide(s) }
 
 func events(e ...Event) Decision { return Decision{Events: e} }
 
-// decide looks for the reasons to refuse in their fixed order. An expiry counts to the microsecond, which is how exactly
-// states are kept: otherwise the same request, sent again, would look like a renewal.
+// decide looks for the reasons to refuse in their fixed order. An expiry counts to the microsecond,
+// which is how exactly states are kept: otherwise the same request, sent again, would look like a
+// renewal.
 func (c Reserve) decide(s State) Decision {
 	p, r := s.Product, s.Reservation
 	c.ExpiresAt = c.ExpiresAt.Truncate(time.Microsecond)
@@ -48,10 +50,11 @@ func (c Reserve) decide(s State) Decision {
 		StockTotal: p.StockTotal, Reserved: p.Reserved + c.Quantity})
 }
 
-// repeat answers a request for a reservation that is held: the same units are held once, and the newer expiry counts. The answer names
-// the saga that asks, if it names itself. A reservation that no saga was named for becomes that saga's with a renewal, which is an event
-// that says so: who decides how long units are held is who holds them, and another saga's release frees nothing from then on. A mere
-// confirmation changes nothing, this neither.
+// repeat answers a request for a reservation that is held: the same units are held once, and the
+// newer expiry counts. The answer names the saga that asks, if it names itself. A reservation that
+// no saga was named for becomes that saga's with a renewal, which is an event that says so: who
+// decides how long units are held is who holds them, and another saga's release frees nothing from
+// then on. A mere confirmation changes nothing, this neither.
 func (c Reserve) repeat(p Product, r Reservation) Decision {
 	saga := cmp.Or(c.SagaID, r.SagaID)
 	switch {

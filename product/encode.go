@@ -8,8 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// The events that a flood of commands makes are written by hand, because encoding/json takes several times as long. What these functions don't
-// handle they leave to encoding/json, whose results theirs are.
+// The events that a flood of commands makes are written by hand, because encoding/json takes
+// several times as long. What these functions don't handle they leave to encoding/json, whose
+// results theirs are.
 
 // writable is an event that can write its own JSON, in the order of its fields.
 type writable interface {

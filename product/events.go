@@ -6,14 +6,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Event is something that happened to a product. The set is closed: every type is in this file, and has its stored name and
-// its golden file in codec.go.
+// Event is something that happened to a product. The set is closed: every type is in this file, and
+// has its stored name and its golden file in codec.go.
 type Event interface {
-	// Versioned tells the events of the stream, which get versions 1, 2, 3 …, from facts: things worth remembering that leave
-	// the product as it was, such as a refusal.
+	// Versioned tells the events of the stream, which get versions 1, 2, 3 …, from facts: things
+	// worth remembering that leave the product as it was, such as a refusal.
 	Versioned() bool
 
-	// From is where the command that caused the event came from: empty on an event just decided, as stored on a decoded one.
+	// From is where the command that caused the event came from: empty on an event just decided, as
+	// stored on a decoded one.
 	From() Origin
 }
 
@@ -35,8 +36,8 @@ func (fact) Versioned() bool      { return false }
 // From implements Event.
 func (o Origin) From() Origin { return o }
 
-// The events of a product's stream. Quantities are units; StockTotal and Reserved are the totals after the event, so that a
-// reader needs no earlier event to tell the level.
+// The events of a product's stream. Quantities are units; StockTotal and Reserved are the totals
+// after the event, so that a reader needs no earlier event to tell the level.
 type (
 	// Created begins a stream, or begins it anew after a Discarded.
 	Created struct {
@@ -56,7 +57,8 @@ type (
 		LowStockThreshold *int64  `json:"lowStockThreshold,omitempty"`
 	}
 
-	// VariantAdded adds a variant. It is not orderable before its InventoryRecordCreated; an unconfirmed one isn't shown either.
+	// VariantAdded adds a variant. It is not orderable before its InventoryRecordCreated; an
+	// unconfirmed one isn't shown either.
 	VariantAdded struct {
 		versioned
 		Variant
@@ -98,7 +100,8 @@ type (
 		Reserved      int64      `json:"reserved"`
 	}
 
-	// ReservationRenewed replaces when a hold expires; nil means never. The hold is its saga's from then on.
+	// ReservationRenewed replaces when a hold expires; nil means never. The hold is its saga's from
+	// then on.
 	ReservationRenewed struct {
 		versioned
 		ReservationID uuid.UUID  `json:"reservationId"`
@@ -136,7 +139,8 @@ type (
 		StreamVersion int64     `json:"streamVersion"`
 	}
 
-	// StockConfirmed answers a count that found as many units as there were. StreamVersion is the stream's, which it leaves as it was.
+	// StockConfirmed answers a count that found as many units as there were. StreamVersion is the
+	// stream's, which it leaves as it was.
 	StockConfirmed struct {
 		fact
 		StockTotal    int64  `json:"stockTotal"`
@@ -144,7 +148,8 @@ type (
 		StreamVersion int64  `json:"streamVersion"`
 	}
 
-	// ReservationFailed is a refused request. Fingerprint is set where the refused command's id was already spent on another content.
+	// ReservationFailed is a refused request. Fingerprint is set where the refused command's id was
+	// already spent on another content.
 	ReservationFailed struct {
 		fact
 		ReservationID uuid.UUID `json:"reservationId"`
@@ -155,8 +160,9 @@ type (
 		Fingerprint   string    `json:"fingerprint,omitempty"`
 	}
 
-	// RequestsRefused is what is left of the requests that were refused for want of stock within an hour, once they
-	// themselves were forgotten: how many they were, and how many units they asked for.
+	// RequestsRefused is what is left of the requests that were refused for want of stock within an
+	// hour, once they themselves were forgotten: how many they were, and how many units they asked
+	// for.
 	RequestsRefused struct {
 		fact
 		Refusals int64 `json:"refusals"`
@@ -180,7 +186,8 @@ type (
 		Reason        string    `json:"reason,omitempty"`
 	}
 
-	// OutcomeResent sends the outcome at position Of of the same shard again, because its command came again.
+	// OutcomeResent sends the outcome at position Of of the same shard again, because its command
+	// came again.
 	OutcomeResent struct {
 		fact
 		Of int64 `json:"of"`

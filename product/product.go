@@ -1,8 +1,10 @@
-// Package product holds the rules of stock: what a product is, which commands it takes, which events it answers with.
+// Package product holds the rules of stock: what a product is, which commands it takes, which
+// events it answers with.
 //
-// It does no input or output, reads no clock and knows no database. [Decide] turns a state and a command into events;
-// [Product.Apply] and [Reservation.Apply] turn a state and an event into the next state. Everything else in the service
-// carries commands to these functions and events away from them.
+// It does no input or output, reads no clock and knows no database. [Decide] turns a state and a
+// command into events; [Product.Apply] and [Reservation.Apply] turn a state and an event into the
+// next state. Everything else in the service carries commands to these functions and events away
+// from them.
 package product
 
 import (
@@ -11,7 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// MaxStock is the largest number of units a product can have, and so the largest quantity of any command: what a GraphQL Int holds.
+// MaxStock is the largest number of units a product can have, and so the largest quantity of any
+// command: what a GraphQL Int holds.
 const MaxStock = 1<<31 - 1
 
 // MaxVariants is how many variants a product can have.
@@ -20,8 +23,9 @@ const MaxVariants = 100
 // Status is where a product is in its life.
 type Status uint8
 
-// A stream that doesn't exist yet is absent. Pending is a product whose inventory records aren't confirmed yet under the
-// rollback policy: nobody sees it, and it takes no commands but Discard and what the Inventory Service did. A discarded stream can be created again.
+// A stream that doesn't exist yet is absent. Pending is a product whose inventory records aren't
+// confirmed yet under the rollback policy: nobody sees it, and it takes no commands but Discard and
+// what the Inventory Service did. A discarded stream can be created again.
 const (
 	StatusAbsent Status = iota
 	StatusPending
@@ -29,7 +33,8 @@ const (
 	StatusDiscarded
 )
 
-// Product is the state its stream's events add up to. The zero value, with an ID, is a product that doesn't exist.
+// Product is the state its stream's events add up to. The zero value, with an ID, is a product that
+// doesn't exist.
 type Product struct {
 	ID                uuid.UUID
 	Version           int64 // of the last event of the stream; 0 where there is none
@@ -56,7 +61,8 @@ const (
 	OutOfStock StockStatus = "OUT_OF_STOCK"
 )
 
-// StatusOf is the one formula for a stock status: nothing available is out of stock, up to the threshold is low.
+// StatusOf is the one formula for a stock status: nothing available is out of stock, up to the
+// threshold is low.
 func StatusOf(available, lowStockThreshold int64) StockStatus {
 	switch {
 	case available <= 0:
@@ -87,7 +93,8 @@ type Attribute struct {
 // ReservationState is where a reservation is in its life.
 type ReservationState string
 
-// A reservation id is spent for ever once a reservation left StateActive, or was cancelled by a release that came before its request.
+// A reservation id is spent for ever once a reservation left StateActive, or was cancelled by a
+// release that came before its request.
 const (
 	StateActive    ReservationState = "ACTIVE"
 	StateReleased  ReservationState = "RELEASED"

@@ -76,7 +76,8 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// Every case gives all the later reasons to refuse as well, so that it fails if one of them is looked for first.
+// Every case gives all the later reasons to refuse as well, so that it fails if one of them is
+// looked for first.
 func TestReserveRefusesForTheFirstReason(t *testing.T) {
 	none, soldOut := Product{ID: productID}, with(shop(), func(p *Product) { p.Reserved = 10 })
 	pending, discarded := with(soldOut, func(p *Product) { p.Status = StatusPending }), with(soldOut, func(p *Product) { p.Status = StatusDiscarded })

@@ -16,8 +16,9 @@ import (
 
 // What names and SKUs are taken for: see docs/texts.md.
 
-// Trim returns the text without the spaces and the invisible characters at its ends: "" where it shows nothing.
-// What belongs to the last visible character stays: the variation selector of an emoji, the tags of a flag.
+// Trim returns the text without the spaces and the invisible characters at its ends: "" where it
+// shows nothing. What belongs to the last visible character stays: the variation selector of an
+// emoji, the tags of a flag.
 func Trim(text string) string {
 	text = strings.TrimLeftFunc(text, blank)
 	end := strings.LastIndexFunc(text, func(r rune) bool { return !blank(r) })
@@ -38,8 +39,9 @@ func blank(r rune) bool { return unicode.IsSpace(r) || invisible(r) || r == brai
 
 const brailleBlank = '\u2800' // a symbol without a dot
 
-// invisible says whether a character is one that shows nothing where it isn't supported: those that Unicode calls
-// default ignorable (UAX #44), such as the zero-width ones, the soft hyphen and the controls of direction.
+// invisible says whether a character is one that shows nothing where it isn't supported: those that
+// Unicode calls default ignorable (UAX #44), such as the zero-width ones, the soft hyphen and the
+// controls of direction.
 func invisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) &&
 		!unicode.Is(unicode.Prepended_Concatenation_Mark, r)
@@ -53,8 +55,8 @@ func modifies(r rune) bool {
 // breaks says whether a character has no place in a line of text: a control character or a line break.
 func breaks(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) }
 
-// SKUKey is the same for SKUs that look the same, and so for one SKU: NFKC (UAX #15), the case kept, without what is
-// invisible. It is "" for a text that shows nothing.
+// SKUKey is the same for SKUs that look the same, and so for one SKU: NFKC (UAX #15), the case
+// kept, without what is invisible. It is "" for a text that shows nothing.
 func SKUKey(sku string) string {
 	seen := func(r rune) rune {
 		if invisible(r) || unicode.Is(unicode.Cc, r) && !unicode.IsSpace(r) {
@@ -65,10 +67,11 @@ func SKUKey(sku string) string {
 	return Trim(norm.NFKC.String(strings.Map(seen, sku)))
 }
 
-// Words returns the distinct words of texts as a search compares them, in order. A word is a run of letters, digits and
-// the marks on them, in whatever script: where a script sets no spaces, as Thai and Chinese don't, the whole run is a word. A
-// run of symbols is one too. Case, composition (NFC, NFD), compatibility forms (fullwidth letters, ligatures) and invisible characters
-// don't count; neither do marks on letters of the scripts that are also written without them.
+// Words returns the distinct words of texts as a search compares them, in order. A word is a run of
+// letters, digits and the marks on them, in whatever script: where a script sets no spaces, as Thai
+// and Chinese don't, the whole run is a word. A run of symbols is one too. Case, composition (NFC,
+// NFD), compatibility forms (fullwidth letters, ligatures) and invisible characters don't count;
+// neither do marks on letters of the scripts that are also written without them.
 func Words(texts ...string) []string {
 	var words []string
 	for _, text := range texts {
@@ -121,16 +124,18 @@ func searchable(text string) string {
 	return norm.NFC.String(b.String())
 }
 
-// withoutMarks are the scripts whose readers leave accents, points and vowel signs out when they type. In others, such as Devanagari
-// or Thai, a mark is a sound like any letter.
+// withoutMarks are the scripts whose readers leave accents, points and vowel signs out when they
+// type. In others, such as Devanagari or Thai, a mark is a sound like any letter.
 var withoutMarks = []*unicode.RangeTable{unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Hebrew, unicode.Arabic}
 
-// plainLetters are letters, in lower case, that people type in another way, though Unicode doesn't take them apart.
+// plainLetters are letters, in lower case, that people type in another way, though Unicode doesn't
+// take them apart.
 var plainLetters = map[rune]string{
 	'ø': "o", 'ł': "l", 'đ': "d", 'ð': "d", 'ħ': "h", 'ŧ': "t", 'ı': "i", 'æ': "ae", 'œ': "oe", 'þ': "th",
 }
 
-// firstPicture is where the symbols begin that people use as pictures: those before it stand on words, as ® does.
+// firstPicture is where the symbols begin that people use as pictures: those before it stand on
+// words, as ® does.
 const firstPicture = '\u2190'
 
 // collators order texts in the root locale. A collator serves one goroutine at a time.
@@ -139,8 +144,9 @@ var collators = sync.Pool{New: func() any { return collate.New(language.Und) }}
 // maxSortKey bounds a sort key, in bytes: some characters weigh as much as a sentence.
 const maxSortKey = 1000
 
-// SortKey is a text whose bytes order as a dictionary orders names (the Unicode collation algorithm, UTS #10, in its root locale):
-// accents and case count only where the letters are the same. Names with equal keys look alike, or differ behind some 200 letters.
+// SortKey is a text whose bytes order as a dictionary orders names (the Unicode collation
+// algorithm, UTS #10, in its root locale): accents and case count only where the letters are the
+// same. Names with equal keys look alike, or differ behind some 200 letters.
 func SortKey(name string) string {
 	c := collators.Get().(*collate.Collator)
 	defer collators.Put(c)

@@ -98,7 +98,8 @@ func TestWordsAreNotFoundByWhatTheyAreNot(t *testing.T) {
 	}
 }
 
-// A search never depends on how a text was composed, nor on which of the equal words was stored and which typed.
+// A search never depends on how a text was composed, nor on which of the equal words was stored and
+// which typed.
 func TestWordsDontDependOnComposition(t *testing.T) {
 	text := rapid.StringN(0, 30, -1)
 	rapid.Check(t, func(t *rapid.T) {

@@ -37,7 +37,8 @@ func TestForHint(t *testing.T) {
 	}
 }
 
-// Ensure that questions come ever slower while nothing is found, up to a limit, and fast again when something is.
+// Ensure that questions come ever slower while nothing is found, up to a limit, and fast again when
+// something is.
 func TestPace(t *testing.T) {
 	p := Pace{Least: 5, Most: 30}
 	for i, want := range []time.Duration{5, 10, 20, 30, 30} {
@@ -50,7 +51,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// Ensure that the time doubles from failure to failure up to its limit, for any number of failures, and that a half of it is random.
+// Ensure that the time doubles from failure to failure up to its limit, for any number of failures,
+// and that a half of it is random.
 func TestBackoffAndJitter(t *testing.T) {
 	for attempt, whole := range map[int]time.Duration{
 		0: time.Second, 1: 2 * time.Second, 3: 8 * time.Second, 4: 10 * time.Second, 63: 10 * time.Second, 1000: 10 * time.Second,

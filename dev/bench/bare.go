@@ -15,7 +15,8 @@ import (
 	"product-service/product"
 )
 
-// What the writer writes for a batch of requests: the rows of the same tables with the same content, in statements of the same form.
+// What the writer writes for a batch of requests: the rows of the same tables with the same
+// content, in statements of the same form.
 const (
 	bareHeads = `update product_head h set version = u.version, reserved = u.reserved
 		from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as u (product_id, version, reserved) where h.product_id = u.product_id`
@@ -31,7 +32,8 @@ const (
 	bareBatch = 4000
 )
 
-// measureBare writes the same rows in the same batches without rules, reads or Kafka: what the database can take at the most.
+// measureBare writes the same rows in the same batches without rules, reads or Kafka: what the
+// database can take at the most.
 func measureBare(ctx context.Context, b *bench) error {
 	for _, s := range spreads {
 		name := "bare database, rows/s, " + s.name

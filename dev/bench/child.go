@@ -33,7 +33,8 @@ const (
 	stopWithin  = 30 * time.Second
 )
 
-// startChild runs the server with these settings over those of the environment, and waits until it is ready.
+// startChild runs the server with these settings over those of the environment, and waits until it
+// is ready.
 func startChild(ctx context.Context, b *bench, settings map[string]string) (*child, error) {
 	httpAddr, err := freeAddr()
 	if err != nil {
@@ -145,8 +146,8 @@ func (c *child) projected(ctx context.Context) (int, error) {
 
 var fileName = strings.NewReplacer(" ", "-", "/", "-", ",", "")
 
-// profile writes a CPU profile of the next seconds, and a heap profile after half of them, where profiles are asked for. The function
-// it returns waits for their end.
+// profile writes a CPU profile of the next seconds, and a heap profile after half of them, where
+// profiles are asked for. The function it returns waits for their end.
 func (c *child) profile(ctx context.Context, b *bench, name string, seconds int) func() error {
 	if b.flags.profile == "" {
 		return func() error { return nil }

@@ -22,7 +22,8 @@ type client struct {
 	sent     int // commands in this world, over all rounds
 }
 
-// newClient connects; the world's topics must be there. What it costs is in the report, as the client's CPU.
+// newClient connects; the world's topics must be there. What it costs is in the report, as the
+// client's CPU.
 func newClient(ctx context.Context, w *world) (*client, error) {
 	brokers := kgo.SeedBrokers(w.b.servers.brokers...)
 	producer, err := kgo.NewClient(brokers, kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(512<<10))
@@ -48,8 +49,8 @@ func (c *client) close() {
 	c.consumer.Close()
 }
 
-// requests encodes n requests for one unit each, spread over the products at random. Their ids are random as those of sagas are,
-// but for the end of the command id: that counts.
+// requests encodes n requests for one unit each, spread over the products at random. Their ids are
+// random as those of sagas are, but for the end of the command id: that counts.
 func (c *client) requests(products []uuid.UUID, n int) []*kgo.Record {
 	topic := c.w.topic(command.TopicRequestStock)
 	keys := make([][]byte, len(products))
@@ -86,7 +87,8 @@ func countOf(r *kgo.Record) (int, error) {
 	return 0, fmt.Errorf("an outcome at %s/%d/%d has no causation-id", r.Topic, r.Partition, r.Offset)
 }
 
-// flood sends all commands as fast as the broker takes them, and returns the time from the first to the last outcome.
+// flood sends all commands as fast as the broker takes them, and returns the time from the first to
+// the last outcome.
 func (c *client) flood(ctx context.Context, name string, records []*kgo.Record) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -118,8 +120,9 @@ func (c *client) flood(ctx context.Context, name string, records []*kgo.Record) 
 	return took, nil
 }
 
-// pace sends commands at a constant rate, whatever becomes of them, and calls outcome with the time each was due and its record.
-// Latency counted from when it was due includes the wait of what could not be sent in time (no coordinated omission).
+// pace sends commands at a constant rate, whatever becomes of them, and calls outcome with the time
+// each was due and its record. Latency counted from when it was due includes the wait of what could
+// not be sent in time (no coordinated omission).
 func (c *client) pace(ctx context.Context, name string, records []*kgo.Record, rate int, outcome func(i int, due time.Time, r *kgo.Record)) error {
 	length := time.Duration(len(records)) * time.Second / time.Duration(rate)
 	ctx, cancel := context.WithTimeout(ctx, length+time.Minute)

@@ -10,9 +10,10 @@ import (
 	"product-service/product"
 )
 
-// measureGrowth compares a product with a long past, and one with many open reservations, against fresh ones: in pairs that take turns
-// in one world, so that what else changes meanwhile meets both. It is the write side that is measured: a projector would have to catch up
-// with the long stream first.
+// measureGrowth compares a product with a long past, and one with many open reservations, against
+// fresh ones: in pairs that take turns in one world, so that what else changes meanwhile meets
+// both. It is the write side that is measured: a projector would have to catch up with the long
+// stream first.
 func measureGrowth(ctx context.Context, b *bench) (err error) {
 	b.out.step("growth: make a stream of %s events", round(float64(b.stream)))
 	w, err := b.newWorld(ctx)
@@ -57,7 +58,8 @@ func measureGrowth(ctx context.Context, b *bench) (err error) {
 	return w.check(ctx, c.sent+b.held)
 }
 
-// pairs measures the old product against a fresh one as often as there are fresh ones; who begins changes from pair to pair.
+// pairs measures the old product against a fresh one as often as there are fresh ones; who begins
+// changes from pair to pair.
 func (c *client) pairs(ctx context.Context, name string, old uuid.UUID, fresh []uuid.UUID) error {
 	b := c.w.b
 	b.out.step("%s", name)

@@ -26,7 +26,8 @@ const (
 	historyAsks = 200   // of each question
 )
 
-// movements is how long the long history is. An embedded document store reads all of them for one answer, so there it is short.
+// movements is how long the long history is. An embedded document store reads all of them for one
+// answer, so there it is short.
 func (b *bench) movements() int {
 	if b.quick {
 		return 2 * shortStream
@@ -78,7 +79,8 @@ func measurePast(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// happen fills the log, and spreads it over the year behind us: the log's own times are those of the writing.
+// happen fills the log, and spreads it over the year behind us: the log's own times are those of
+// the writing.
 func (p *past) happen(ctx context.Context, n int) error {
 	for id, movements := range map[uuid.UUID]int{p.long: n, p.short: shortStream} {
 		var held uuid.UUID
@@ -237,7 +239,8 @@ func (p *past) export(ctx context.Context) error {
 	return <-profiled
 }
 
-// profiling writes profiles of what is done next, where they are asked for. What it returns says when they are written.
+// profiling writes profiles of what is done next, where they are asked for. What it returns says
+// when they are written.
 func (p *past) profiling(ctx context.Context, name string) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- p.child.profile(ctx, p.b, name, 3)() }()

@@ -73,7 +73,8 @@ type shop struct {
 	client    *http.Client
 }
 
-// measureInventory looks at what the Inventory Service is asked, and at what becomes of queries when it doesn't answer.
+// measureInventory looks at what the Inventory Service is asked, and at what becomes of queries
+// when it doesn't answer.
 func measureInventory(ctx context.Context, b *bench) (err error) {
 	b.out.step("inventory: make a page of products")
 	w, err := b.newWorld(ctx)
@@ -200,10 +201,12 @@ func (r *report) addExactly(name string, value, want float64, note string, args 
 	r.Figures[len(r.Figures)-1].Met = value == want
 }
 
-// patient lets every query of a crowd get its levels, however long the machine takes: then only the number of calls is measured.
+// patient lets every query of a crowd get its levels, however long the machine takes: then only the
+// number of calls is measured.
 var patient = map[string]string{"PROJECTION_READ_TIMEOUT": "50s", "GRAPHQL_TIMEOUT": "60s", "INVENTORY_BUDGET": "40s", "INVENTORY_ATTEMPT_TIMEOUT": "30s"}
 
-// crowds sends many queries for the same page at a time, while nothing is known of it: to a server as it comes, and to one that waits.
+// crowds sends many queries for the same page at a time, while nothing is known of it: to a server
+// as it comes, and to one that waits.
 func (s *shop) crowds(ctx context.Context) error {
 	return errors.Join(s.crowd(ctx, "as it comes", nil), s.crowd(ctx, "with long timeouts", patient))
 }

@@ -49,7 +49,8 @@ type tally struct {
 	connectionsBefore, connected int
 }
 
-// outage sends queries to the server and to the plain stack at a constant rate while their neighbours are well, away, slow and well again.
+// outage sends queries to the server and to the plain stack at a constant rate while their
+// neighbours are well, away, slow and well again.
 func (s *shop) outage(ctx context.Context) error {
 	ours := &contender{name: "product-service", neighbour: s.neighbour, ask: s.ask, seen: map[string]*tally{}, pid: s.child.process.PID(), resident: map[string][]int64{}}
 	other, err := startNeighbour(ctx)
@@ -94,8 +95,8 @@ func (s *shop) outage(ctx context.Context) error {
 	return nil
 }
 
-// runPhase puts the fault in force and sends queries when they are due, whatever became of earlier ones; it waits for all that it sent
-// only as long as somebody would.
+// runPhase puts the fault in force and sends queries when they are due, whatever became of earlier
+// ones; it waits for all that it sent only as long as somebody would.
 func runPhase(ctx context.Context, contenders []*contender, name string, fault simulator.Fault, lasts time.Duration) error {
 	for _, c := range contenders {
 		if err := c.neighbour.SetFault(fault); err != nil {
@@ -206,7 +207,8 @@ func (c *contender) report(b *bench, bound bool) {
 	b.report.add(at+"back to live", c.fresh.Sub(c.healed).Seconds(), "s", goal(atMost(10)), "from the healing to a page whose levels were all fetched after it; load %s", loadAverage())
 }
 
-// reportMemory says whether the server's memory stayed flat: what it held in the last quarter of the outage over what it held in the first.
+// reportMemory says whether the server's memory stayed flat: what it held in the last quarter of
+// the outage over what it held in the first.
 func (c *contender) reportMemory(b *bench, at string) {
 	out := slices.Concat(c.resident["away"], c.resident["slow"])
 	quarter := len(out) / 4

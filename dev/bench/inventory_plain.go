@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// plain is what a team would write first: a client that retries, as its library comes, and a map whose entries live for five seconds.
-// A level that can't be had fails the query.
+// plain is what a team would write first: a client that retries, as its library comes, and a map
+// whose entries live for five seconds. A level that can't be had fails the query.
 type plain struct {
 	url    string
 	client *retryablehttp.Client

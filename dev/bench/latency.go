@@ -15,7 +15,8 @@ const (
 	pacedProducts = 1_000
 )
 
-// measureLatency sends at a constant rate and takes the time from when each command was due to when its outcome was consumed.
+// measureLatency sends at a constant rate and takes the time from when each command was due to when
+// its outcome was consumed.
 func measureLatency(ctx context.Context, b *bench) (err error) {
 	name := "latency at 2,000 commands/s"
 	b.out.step("%s", name)
@@ -76,8 +77,8 @@ func newStages() (s stages) {
 	return s
 }
 
-// record divides the time at the event's own, which the database stamps when it has locked the shard, and at the record's, which the relay
-// stamps when it sends.
+// record divides the time at the event's own, which the database stamps when it has locked the
+// shard, and at the record's, which the relay stamps when it sends.
 func (s stages) record(due time.Time, r *kgo.Record, now time.Time) {
 	var outcome struct {
 		OccurredAt time.Time `json:"occurredAt"`

@@ -1,5 +1,6 @@
-// Command bench measures product-service from the outside: `go run ./dev/bench`. It builds the server, runs it as a child on real or
-// embedded servers, sends it commands by Kafka, and prints what it found beside the targets and the machine's own limits.
+// Command bench measures product-service from the outside: `go run ./dev/bench`. It builds the
+// server, runs it as a child on real or embedded servers, sends it commands by Kafka, and prints
+// what it found beside the targets and the machine's own limits.
 package main
 
 import (

@@ -17,7 +17,8 @@ import (
 	"product-service/command"
 )
 
-// naiveSchema is what a textbook service has: a row a product, an inbox, the events, an outbox for a relay to poll.
+// naiveSchema is what a textbook service has: a row a product, an inbox, the events, an outbox for
+// a relay to poll.
 const naiveSchema = `
 create table naive_product (id uuid primary key, version bigint not null, total bigint not null, reserved bigint not null check (reserved <= total));
 create table naive_inbox (command_id uuid primary key, at timestamptz not null default now());
@@ -25,7 +26,8 @@ create table naive_event (product_id uuid, version bigint, type text not null, d
 create table naive_outbox (id bigserial primary key, topic text not null, key text not null, body jsonb not null, sent_at timestamptz);
 `
 
-// naiveConsumer handles one message in one transaction, and marks it then. Nothing relays its outbox: that isn't counted against it.
+// naiveConsumer handles one message in one transaction, and marks it then. Nothing relays its
+// outbox: that isn't counted against it.
 type naiveConsumer struct {
 	pool     *pgxpool.Pool
 	done     atomic.Int64

@@ -21,7 +21,8 @@ func cpuOf(pid int) time.Duration {
 	return used
 }
 
-// readStat reads a process's name and CPU time from its stat file (proc(5)): the name stands in parentheses and may hold any character.
+// readStat reads a process's name and CPU time from its stat file (proc(5)): the name stands in
+// parentheses and may hold any character.
 func readStat(file string) (name string, used time.Duration) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -67,7 +68,8 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuUse is what the CPUs did: by program, and in all. Of the database only the sessions of the world are counted.
+// cpuUse is what the CPUs did: by program, and in all. Of the database only the sessions of the
+// world are counted.
 type cpuUse struct {
 	server, client, postgres, kafka, mongo, all time.Duration
 }
@@ -88,7 +90,8 @@ func (w *world) cpuNow() cpuUse {
 	return u
 }
 
-// listener is the process that listens on an address of this machine, 0 where that can't be told or it is this program.
+// listener is the process that listens on an address of this machine, 0 where that can't be told or
+// it is this program.
 func listener(address string) int {
 	_, port, _ := net.SplitHostPort(address)
 	n, err := strconv.Atoi(port)
@@ -142,7 +145,8 @@ func (u cpuUse) writing(n int) float64 {
 	return float64((u.server + u.postgres).Microseconds()) / float64(n)
 }
 
-// each says how much CPU time each of n commands took, in microseconds. What isn't named is the kernel's and other programs'.
+// each says how much CPU time each of n commands took, in microseconds. What isn't named is the
+// kernel's and other programs'.
 func (u cpuUse) each(n int) string {
 	us := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n) }
 	rest := u.all - u.server - u.client - u.postgres - u.kafka - u.mongo

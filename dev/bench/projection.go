@@ -17,7 +17,8 @@ import (
 
 const probeEvery = 200 // of the outcomes one is looked for in the read model
 
-// measureProjection lets the projector catch up with a filled log, and then looks how far it is behind live commands.
+// measureProjection lets the projector catch up with a filled log, and then looks how far it is
+// behind live commands.
 func measureProjection(ctx context.Context, b *bench) (err error) {
 	b.out.step("projection: fill the log")
 	w, err := b.newWorld(ctx)
@@ -86,7 +87,8 @@ func (w *world) catchUp(ctx context.Context) error {
 	return profiled()
 }
 
-// lag sends at a constant rate, and looks for some of the outcomes in GraphQL: the time from their commit to their being seen there.
+// lag sends at a constant rate, and looks for some of the outcomes in GraphQL: the time from their
+// commit to their being seen there.
 func (c *client) lag(ctx context.Context, products []uuid.UUID) error {
 	b := c.w.b
 	name := fmt.Sprintf("read model behind at %s commands/s", round(float64(b.live)))
@@ -130,8 +132,8 @@ func (c *client) lag(ctx context.Context, products []uuid.UUID) error {
 	return profiled()
 }
 
-// awaitSeen asks for the product at the outcome's version until it is there, and returns how long after the commit that is, and how often
-// there was an error instead.
+// awaitSeen asks for the product at the outcome's version until it is there, and returns how long
+// after the commit that is, and how often there was an error instead.
 func (c *client) awaitSeen(ctx context.Context, outcome []byte) (after time.Duration, refused int, err error) {
 	var o struct {
 		ProductID     string

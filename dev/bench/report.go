@@ -127,7 +127,8 @@ func (r *report) writeTable(w io.Writer) error {
 	return t.Flush()
 }
 
-// round writes a number as a person says it: three digits where it is small, thousands apart where it is large.
+// round writes a number as a person says it: three digits where it is small, thousands apart where
+// it is large.
 func round(v float64) string {
 	switch {
 	case v < 10:

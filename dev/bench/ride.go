@@ -24,8 +24,9 @@ type outing struct {
 
 func (o outing) rate() float64 { return float64(o.done) / o.time.Seconds() }
 
-// ride asks over keep-alive connections for some time, each as soon as its last answer came, or at a rate over all: an answer is then timed from when it was
-// to be asked for. It speaks just enough HTTP to cost next to nothing on the machine that the server runs on too.
+// ride asks over keep-alive connections for some time, each as soon as its last answer came, or at
+// a rate over all: an answer is then timed from when it was to be asked for. It speaks just enough
+// HTTP to cost next to nothing on the machine that the server runs on too.
 func ride(ctx context.Context, address string, readers int, bodies [][]byte, long time.Duration, rate float64) (outing, error) {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
@@ -94,7 +95,8 @@ func sendAll(ctx context.Context, address string, readers int, bodies [][]byte) 
 	return errors.Join(errs...)
 }
 
-// wire opens a connection on which use asks, one request after the other. An answer with errors is an error.
+// wire opens a connection on which use asks, one request after the other. An answer with errors is
+// an error.
 func wire(address string, use func(ask func(body []byte) error) error) error {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

@@ -26,7 +26,8 @@ var spreads = []spread{
 func (s spread) key(projector bool) string { return fmt.Sprint(s.name, projector) }
 func (s spread) bareKey() string           { return "bare " + s.name }
 
-// measureThroughput sends commands as fast as the broker takes them, and counts from the first produced to the last outcome consumed.
+// measureThroughput sends commands as fast as the broker takes them, and counts from the first
+// produced to the last outcome consumed.
 func measureThroughput(ctx context.Context, b *bench) error { return measureSpreads(ctx, b, true) }
 
 // measureWriteSide does the same without the projector.
@@ -113,7 +114,8 @@ func (c *client) settle(ctx context.Context) error {
 	return err
 }
 
-// verify holds what the database says against what was sent, and that a projector that should not run did not.
+// verify holds what the database says against what was sent, and that a projector that should not
+// run did not.
 func (c *client) verify(ctx context.Context, projector bool) error {
 	if err := c.w.check(ctx, c.sent); err != nil {
 		return err

@@ -22,7 +22,8 @@ import (
 	"product-service/product"
 )
 
-// world is a database, a topic prefix and a MongoDB database of one measurement's own, and the server that works on them.
+// world is a database, a topic prefix and a MongoDB database of one measurement's own, and the
+// server that works on them.
 type world struct {
 	b        *bench
 	name     string

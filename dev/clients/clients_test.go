@@ -67,8 +67,8 @@ func TestRealClients(t *testing.T) {
 	}
 }
 
-// install returns the folder of the packages that the lock file names, which is kept from run to run. The test is left out where they
-// can't be had.
+// install returns the folder of the packages that the lock file names, which is kept from run to
+// run. The test is left out where they can't be had.
 func install(t *testing.T) string {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {

@@ -18,7 +18,8 @@ func (w *world) audited() {
 	}
 }
 
-// The read model is built anew while commands go on: readers never find it empty, and in the end it is the fold of the log.
+// The read model is built anew while commands go on: readers never find it empty, and in the end it
+// is the fold of the log.
 func TestRebuild(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()

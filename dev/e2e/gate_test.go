@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// gate is an address that stays while the server behind it goes away and comes back, perhaps on another port.
+// gate is an address that stays while the server behind it goes away and comes back, perhaps on
+// another port.
 type gate struct {
 	listener net.Listener
 	mu       sync.Mutex

@@ -35,8 +35,8 @@ func (w *world) consumed() error {
 	return nil
 }
 
-// evict takes every member out of the consumer group, as the broker does by itself with those it hasn't heard of for seven
-// seconds: for tests that kill the only instance many times.
+// evict takes every member out of the consumer group, as the broker does by itself with those it
+// hasn't heard of for seven seconds: for tests that kill the only instance many times.
 func (w *world) evict() {
 	w.t.Helper()
 	err := passes(20*time.Second, func() error {

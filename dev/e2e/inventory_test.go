@@ -193,7 +193,8 @@ func node(s *server, id string) (kind string, there bool, err error) {
 	return data.Node.Kind, true, nil
 }
 
-// The service dies around the creation of a record, and the answer gets lost: there is exactly one record in the end.
+// The service dies around the creation of a record, and the answer gets lost: there is exactly one
+// record in the end.
 func TestKilledAroundRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hasty...)
@@ -236,8 +237,8 @@ func (w *world) levelIs(id string, check func(v *variant, code string) bool) err
 	return nil
 }
 
-// When the Inventory Service fails, levels are the last known ones and say so, even after a restart; what was never known is null
-// with an error, and nothing else of the product fails.
+// When the Inventory Service fails, levels are the last known ones and say so, even after a
+// restart; what was never known is null with an error, and nothing else of the product fails.
 func TestStaleLevels(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, append(hasty, "INVENTORY_FRESH=100ms", "INVENTORY_REVALIDATE=200ms", "INVENTORY_SAVE_DELAY=50ms", "INVENTORY_SAVE_EVERY=100ms")...)
@@ -277,7 +278,8 @@ func TestStaleLevels(t *testing.T) {
 	})
 }
 
-// An inventory event changes what can be ordered and the level that is shown; an older one changes nothing any more.
+// An inventory event changes what can be ordered and the level that is shown; an older one changes
+// nothing any more.
 func TestInventoryEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hasty...)
@@ -314,8 +316,8 @@ func TestInventoryEvents(t *testing.T) {
 	within(t, 20*time.Second, "the variant is back", func() error { return w.orderable(variant, true) })
 }
 
-// An inventory event whose eventId came before with another content changes nothing: not the level, not what can be ordered. It is a dead
-// letter with its reason.
+// An inventory event whose eventId came before with another content changes nothing: not the level,
+// not what can be ordered. It is a dead letter with its reason.
 func TestSpentEventID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hasty...)
@@ -356,7 +358,8 @@ func TestSpentEventID(t *testing.T) {
 	}
 }
 
-// The internal teams are told of each event of the Inventory Service, signed, also when their receiver was away and the server was killed meanwhile.
+// The internal teams are told of each event of the Inventory Service, signed, also when their
+// receiver was away and the server was killed meanwhile.
 func TestWebhook(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

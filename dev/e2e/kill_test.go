@@ -11,7 +11,8 @@ import (
 // deaths are where the server dies, in turn: anywhere, or at one of the places where it is worst.
 var deaths = []string{"", "committed", "", "relaying", "relayed", "", "projected"}
 
-// The server is killed again and again in the middle of its work, and restarted at once: nothing is lost, doubled or oversold.
+// The server is killed again and again in the middle of its work, and restarted at once: nothing is
+// lost, doubled or oversold.
 func TestKill(t *testing.T) {
 	commands, kills, products := counts(3000, 20_000), counts(10, 24), counts(4, 8)
 	seed := uint64(time.Now().UnixNano())
@@ -40,7 +41,8 @@ func TestKill(t *testing.T) {
 	w.audited()
 }
 
-// die starts the server, gives it work, and has it die in the middle: at the n-th time it passes a place, or anywhere.
+// die starts the server, gives it work, and has it die in the middle: at the n-th time it passes a
+// place, or anywhere.
 func (w *world) die(place string, r *rand.Rand, work func()) {
 	w.t.Helper()
 	var crash []string
@@ -82,7 +84,8 @@ func (w *world) finished(p *plan) {
 	w.settled(time.Minute)
 }
 
-// replayed sends everything that was ever sent once more: nothing changes, and the requests get their outcomes again.
+// replayed sends everything that was ever sent once more: nothing changes, and the requests get
+// their outcomes again.
 func (w *world) replayed(p *plan, before *ledger) {
 	w.t.Helper()
 	client := w.sagas()

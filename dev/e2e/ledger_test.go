@@ -252,7 +252,8 @@ func (w *world) projected(l *ledger) error {
 	return nil
 }
 
-// sameReadModel compares the fold with what GraphQL says: every product, every movement, and so many reservations.
+// sameReadModel compares the fold with what GraphQL says: every product, every movement, and so
+// many reservations.
 func (w *world) sameReadModel(l *ledger, most int) error {
 	if err := w.projected(l); err != nil {
 		return err
@@ -322,7 +323,8 @@ func (w *world) settled(limit time.Duration) {
 	})
 }
 
-// checked waits until the read model shows what the log adds up to, and compares all there is to compare. It returns the fold.
+// checked waits until the read model shows what the log adds up to, and compares all there is to
+// compare. It returns the fold.
 func (w *world) checked(limit time.Duration) *ledger {
 	w.t.Helper()
 	l, err := w.read()

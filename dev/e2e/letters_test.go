@@ -46,7 +46,8 @@ func badMessages(product string) []bad {
 	}
 }
 
-// Bad messages never stop a partition; what became of each can be read in its dead letter, and replay refuses it.
+// Bad messages never stop a partition; what became of each can be read in its dead letter, and
+// replay refuses it.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "INBOX_RETENTION=1h")
@@ -158,8 +159,8 @@ func (w *world) refusesAll(n int) {
 	}
 }
 
-// A command that this service fails at becomes a dead letter, those beside it are executed, and once the fault is mended it can be
-// replayed to its one outcome.
+// A command that this service fails at becomes a dead letter, those beside it are executed, and
+// once the fault is mended it can be replayed to its one outcome.
 func TestReplayedLetter(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -27,8 +27,8 @@ func counts(quick, whole int) int {
 	return quick
 }
 
-// builtIn holds the server. Its lock is what keeps other runs from sweeping it away; a later one does, because these tests end
-// without a chance to.
+// builtIn holds the server. Its lock is what keeps other runs from sweeping it away; a later one
+// does, because these tests end without a chance to.
 var builtIn *stack.Temporary
 
 var built = sync.OnceValues(func() (string, error) {

@@ -19,7 +19,8 @@ import (
 	"product-service/dev/stack"
 )
 
-// load sends a plan bit by bit until it is stopped, then the rest of it. A test that has failed needs no more of it.
+// load sends a plan bit by bit until it is stopped, then the rest of it. A test that has failed
+// needs no more of it.
 func (w *world) load(p *plan) (stop func()) {
 	const parts = 40
 	quit, done := make(chan struct{}), make(chan struct{})
@@ -44,7 +45,8 @@ func (w *world) load(p *plan) (stop func()) {
 	return stop
 }
 
-// survives runs a load, has something happen to it in the middle, and checks that in the end all is as if nothing had.
+// survives runs a load, has something happen to it in the middle, and checks that in the end all is
+// as if nothing had.
 func (w *world) survives(outage func()) {
 	w.t.Helper()
 	s := w.start()
@@ -146,7 +148,8 @@ func (w *world) reads() {
 	}
 }
 
-// MongoDB goes away in the middle: commands are decided and answered all the same, and the read model catches up.
+// MongoDB goes away in the middle: commands are decided and answered all the same, and the read
+// model catches up.
 func TestMongoRestart(t *testing.T) {
 	w := newWorld(t)
 	gate := newGate(t, hostOf(t, w.mongo))
@@ -194,7 +197,8 @@ func (w *world) coordinating() string {
 	return fmt.Sprintf("kafka-%d", broker.ID())
 }
 
-// The broker goes away and comes back: the embedded one as a whole, of the real ones the one that leads the consumer group.
+// The broker goes away and comes back: the embedded one as a whole, of the real ones the one that
+// leads the consumer group.
 func TestBrokerRestart(t *testing.T) {
 	w := newWorld(t)
 	if stack.Real() {

@@ -19,8 +19,9 @@ type plan struct {
 	unknown  string                  // a product that doesn't exist
 }
 
-// newPlan mixes what sagas do, n commands of it: requests, whole, partial, early and foreign releases, duplicates, renewals, holds
-// that expire, and command ids spent twice. The seed makes it the same again.
+// newPlan mixes what sagas do, n commands of it: requests, whole, partial, early and foreign
+// releases, duplicates, renewals, holds that expire, and command ids spent twice. The seed makes it
+// the same again.
 func newPlan(seed uint64, n int, products []string) *plan {
 	r := rand.New(rand.NewPCG(seed, seed))
 	p := &plan{
@@ -104,7 +105,8 @@ func (p *plan) saga(r *rand.Rand, product string) []message {
 	return []message{first}
 }
 
-// index gathers each reservation's distinct commands in the order in which they stand. Those of one product and topic keep it.
+// index gathers each reservation's distinct commands in the order in which they stand. Those of one
+// product and topic keep it.
 func (p *plan) index() {
 	known := map[string]bool{}
 	for _, m := range p.messages {
@@ -150,9 +152,10 @@ func (p *plan) commands() (asked, freed int) {
 	return asked, freed
 }
 
-// held is what a reservation must hold when everything is done and every expiry past, given which of its requests were answered
-// with yes. Releases come on a topic of their own, so which request is refused depends on who was faster; what follows doesn't: an
-// early release refuses every request, so that a granted one was followed by all of its releases.
+// held is what a reservation must hold when everything is done and every expiry past, given which
+// of its requests were answered with yes. Releases come on a topic of their own, so which request
+// is refused depends on who was faster; what follows doesn't: an early release refuses every
+// request, so that a granted one was followed by all of its releases.
 func (p *plan) held(key [2]string, granted func(command string) bool) int64 {
 	var last *message
 	for _, m := range p.asked[key] {
@@ -241,9 +244,10 @@ func (p *plan) answeredOnce(m message, answers []outcome, l *ledger) error {
 	return nil
 }
 
-// distinct are the outcomes by command, without repeats. A repeat is the same to the byte, but for the answer to a command id that
-// was spent on another content: nothing is recorded of that, so its repeat tells what is available now. What isn't a repeat comes
-// in the order of its product's versions.
+// distinct are the outcomes by command, without repeats. A repeat is the same to the byte, but for
+// the answer to a command id that was spent on another content: nothing is recorded of that, so its
+// repeat tells what is available now. What isn't a repeat comes in the order of its product's
+// versions.
 func distinct(outcomes []outcome) (map[string][]outcome, error) {
 	byEvent, byCommand, version := map[string]outcome{}, map[string][]outcome{}, map[string]int64{}
 	for _, o := range outcomes {

@@ -10,7 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Many sagas race for few units, and many of their requests come twice: exactly what is there is given away.
+// Many sagas race for few units, and many of their requests come twice: exactly what is there is
+// given away.
 func TestRace(t *testing.T) {
 	const units, racers, repeats = 1000, 3000, 600
 	w := newWorld(t)

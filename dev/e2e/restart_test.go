@@ -11,9 +11,10 @@ import (
 // patient is for leases that are given to nobody else while a test lasts.
 const patient = "LEASE_TTL=1m"
 
-// An instance that is killed is back at work as soon as it is started again, if it has an id of its own: it takes its member's place in the
-// group and its leases over. What is measured here is less than what the group waits for a lost member (7 s), let alone a lease; how fast
-// it is on a machine that does nothing else is for the benchmarks.
+// An instance that is killed is back at work as soon as it is started again, if it has an id of its
+// own: it takes its member's place in the group and its leases over. What is measured here is less
+// than what the group waits for a lost member (7 s), let alone a lease; how fast it is on a machine
+// that does nothing else is for the benchmarks.
 func TestAKilledInstanceWithAFixedIDIsBackAtOnce(t *testing.T) {
 	w := newWorld(t, "INSTANCE_ID=one", patient)
 	w.many = true

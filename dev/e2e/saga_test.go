@@ -141,7 +141,8 @@ func (s *saga) listen(consumer sarama.Consumer, topic string) {
 	}
 }
 
-// consume reads a partition from its start. A topic that was made a moment ago isn't known to every broker yet.
+// consume reads a partition from its start. A topic that was made a moment ago isn't known to every
+// broker yet.
 func (s *saga) consume(consumer sarama.Consumer, topic string, partition int32) (from sarama.PartitionConsumer, err error) {
 	err = passes(20*time.Second, func() (err error) {
 		if from, err = consumer.ConsumePartition(s.prefix+topic, partition, sarama.OffsetOldest); err != nil {

@@ -44,8 +44,8 @@ const (
 	relayedTotal  = "product_service_relay_messages_total"
 )
 
-// Instances share the work. One dies, one is stopped gently, one joins: the others take over within seconds, nothing is lost or
-// doubled.
+// Instances share the work. One dies, one is stopped gently, one joins: the others take over within
+// seconds, nothing is lost or doubled.
 func TestInstances(t *testing.T) {
 	const parts = 5
 	commands := counts(2000, 20_000)

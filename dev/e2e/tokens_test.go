@@ -34,8 +34,8 @@ func (s *server) export(product string) (int, string, error) {
 	return resp.StatusCode, string(rows), err
 }
 
-// The server starts while the issuer of tokens is away, serves who needs none, takes its tokens up once it is there, takes up its new
-// keys, and goes on with those it has when it is gone again.
+// The server starts while the issuer of tokens is away, serves who needs none, takes its tokens up
+// once it is there, takes up its new keys, and goes on with those it has when it is gone again.
 func TestTokens(t *testing.T) {
 	w := newWorld(t)
 	address := port(t)

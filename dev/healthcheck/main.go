@@ -1,5 +1,5 @@
-// Command healthcheck asks a URL and exits 0 if the answer is 200, else 1: the HEALTHCHECK of an image that has neither a shell nor
-// wget.
+// Command healthcheck asks a URL and exits 0 if the answer is 200, else 1: the HEALTHCHECK of an
+// image that has neither a shell nor wget.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package issuer stands in for an identity provider, for developers and tests: it publishes a key on loopback, and signs any token it
-// is asked for.
+// Package issuer stands in for an identity provider, for developers and tests: it publishes a key
+// on loopback, and signs any token it is asked for.
 package issuer
 
 import (

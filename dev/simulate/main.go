@@ -1,5 +1,6 @@
-// Command simulate runs the simulated Inventory Service by itself, for docker-compose.yml. Settings: ADDR (default :8090), DIR (where
-// records survive a restart), INVENTORY_TOKEN, KAFKA_BROKERS and KAFKA_TOPIC_PREFIX.
+// Command simulate runs the simulated Inventory Service by itself, for docker-compose.yml.
+// Settings: ADDR (default :8090), DIR (where records survive a restart), INVENTORY_TOKEN,
+// KAFKA_BROKERS and KAFKA_TOPIC_PREFIX.
 package main
 
 import (

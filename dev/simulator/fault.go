@@ -51,7 +51,8 @@ type Fault struct {
 	Methods    []string `json:"methods,omitempty"`    // GET, POST; none is both
 	Seconds    float64  `json:"seconds,omitempty"`    // heals by itself after this; 0 is never
 
-	// Variants limits the fault to calls that ask for one of these, and unreadable and absent to their levels; none is all.
+	// Variants limits the fault to calls that ask for one of these, and unreadable and absent to
+	// their levels; none is all.
 	Variants []uuid.UUID `json:"variants,omitempty"`
 }
 
@@ -126,7 +127,8 @@ func (f Fault) about(r *http.Request) bool {
 	return len(f.Variants) == 0 || slices.ContainsFunc(f.Variants, func(id uuid.UUID) bool { return strings.Contains(asked, id.String()) })
 }
 
-// serve answers as the fault has it. do is the honest answer; faults that come before the work don't call it.
+// serve answers as the fault has it. do is the honest answer; faults that come before the work
+// don't call it.
 func (f Fault) serve(w http.ResponseWriter, r *http.Request, do func() reply) {
 	delay := time.Duration(f.DelayMs) * time.Millisecond
 	switch f.Mode {

@@ -21,7 +21,8 @@ type line struct {
 // journal appends each change before it is answered, so that a killed process has lost nothing it promised.
 type journal struct{ file *os.File }
 
-// openJournal replays dir/inventory.jsonl and opens it for appending. A last line cut short by a kill is dropped.
+// openJournal replays dir/inventory.jsonl and opens it for appending. A last line cut short by a
+// kill is dropped.
 func openJournal(dir string, replay func([]byte) error) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the simulator's directory: %w", err)

@@ -1,5 +1,6 @@
-// Package simulator is an Inventory Service to develop and test against: the real service's HTTP interface on records
-// of its own, plus /sim/* to change levels and to make it slow, failing or away while it runs.
+// Package simulator is an Inventory Service to develop and test against: the real service's HTTP
+// interface on records of its own, plus /sim/* to change levels and to make it slow, failing or
+// away while it runs.
 package simulator
 
 import (
@@ -71,7 +72,8 @@ type Options struct {
 	Now     func() time.Time  // nil: time.Now
 }
 
-// Simulator is the service. It is an http.Handler; hand ConnState to the http.Server to have connections counted.
+// Simulator is the service. It is an http.Handler; hand ConnState to the http.Server to have
+// connections counted.
 type Simulator struct {
 	opts Options
 	mux  *http.ServeMux
@@ -151,7 +153,8 @@ func (s *Simulator) ConnState(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// Set makes a variant's level, creating the record if there is none, and publishes the event of a changed status.
+// Set makes a variant's level, creating the record if there is none, and publishes the event of a
+// changed status.
 func (s *Simulator) Set(variant uuid.UUID, available int64) (Record, error) {
 	s.publishing.Lock() // events leave in the order of the changes
 	defer s.publishing.Unlock()
@@ -162,7 +165,8 @@ func (s *Simulator) Set(variant uuid.UUID, available int64) (Record, error) {
 	return changed, s.publish(before.Status, changed)
 }
 
-// Stamp makes a variant's level as of any time, and publishes nothing: so does a service that was restored, or whose clock was set.
+// Stamp makes a variant's level as of any time, and publishes nothing: so does a service that was
+// restored, or whose clock was set.
 func (s *Simulator) Stamp(variant uuid.UUID, available int64, updatedAt time.Time) (Record, error) {
 	_, changed, err := s.put(variant, available, func(r *Record) {
 		r.settle(updatedAt)

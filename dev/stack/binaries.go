@@ -35,8 +35,8 @@ type binaries struct {
 
 func (b binaries) path(name string) string { return filepath.Join(b.dir, name) }
 
-// findBinaries looks for a PostgreSQL on the machine that the account can run, newest first, and fetches one if there is
-// none. A major version other than 0 is asked for by existing data.
+// findBinaries looks for a PostgreSQL on the machine that the account can run, newest first, and
+// fetches one if there is none. A major version other than 0 is asked for by existing data.
 //
 // FETCH_POSTGRES=1 skips the machine's own, so that the fetched one can be tried anywhere.
 func findBinaries(ctx context.Context, as *account, major int) (binaries, error) {
@@ -99,7 +99,8 @@ func inspect(ctx context.Context, as *account, dir string) (binaries, error) {
 	return b, nil
 }
 
-// fetch downloads and unpacks a PostgreSQL into the cache directory, once; processes at the same time wait for the first.
+// fetch downloads and unpacks a PostgreSQL into the cache directory, once; processes at the same
+// time wait for the first.
 func fetch(ctx context.Context, as *account) (binaries, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -126,9 +127,10 @@ func fetch(ctx context.Context, as *account) (binaries, error) {
 	return b, nil
 }
 
-// unpack borrows the library's download, checksum and archive handling, which it offers only as the first half of
-// starting a server. The data directory it is given looks initialized but is not, so that the second half always ends
-// before a server runs: the error it returns says nothing about the first.
+// unpack borrows the library's download, checksum and archive handling, which it offers only as the
+// first half of starting a server. The data directory it is given looks initialized but is not, so
+// that the second half always ends before a server runs: the error it returns says nothing about
+// the first.
 func unpack(cache, dir string) error {
 	scratch, err := os.MkdirTemp(cache, "unpack-")
 	if err != nil {

@@ -18,8 +18,8 @@ type account struct {
 	uid, gid uint32
 }
 
-// unprivileged is the account for PostgreSQL, nil where this program itself is an ordinary user. initdb insists on an
-// entry in the user database, so that a made-up uid won't do.
+// unprivileged is the account for PostgreSQL, nil where this program itself is an ordinary user.
+// initdb insists on an entry in the user database, so that a made-up uid won't do.
 func unprivileged() (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -84,8 +84,8 @@ func (a *account) passes(info fs.FileInfo) bool {
 	}
 }
 
-// CacheDir is where what may be fetched or made again is kept: the user's cache directory; for root one that the account
-// PostgreSQL runs as can enter too, which /root is not.
+// CacheDir is where what may be fetched or made again is kept: the user's cache directory; for root
+// one that the account PostgreSQL runs as can enter too, which /root is not.
 func CacheDir() (string, error) {
 	dir := "/var/cache/product-service"
 	if os.Geteuid() != 0 {
@@ -103,8 +103,8 @@ func CacheDir() (string, error) {
 
 const temporaryPrefix = "product-service-stack-"
 
-// Temporary is a directory for this process's throw-away data. A lock beside it, which the kernel frees with the process
-// however that ends, tells the next process what may be swept away.
+// Temporary is a directory for this process's throw-away data. A lock beside it, which the kernel
+// frees with the process however that ends, tells the next process what may be swept away.
 type Temporary struct {
 	Dir  string
 	lock *os.File
@@ -132,8 +132,8 @@ func (t *Temporary) Remove() error {
 	return errors.Join(os.RemoveAll(t.Dir), os.Remove(t.lock.Name()), t.lock.Close())
 }
 
-// sweepTemporary removes what processes that were killed left behind. It is a courtesy: what can't be removed (another
-// user's) stays.
+// sweepTemporary removes what processes that were killed left behind. It is a courtesy: what can't
+// be removed (another user's) stays.
 func sweepTemporary() {
 	locks, _ := filepath.Glob(filepath.Join(os.TempDir(), temporaryPrefix+"*.lock"))
 	for _, name := range locks {

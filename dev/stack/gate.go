@@ -12,9 +12,10 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
-// gate stands before a FerretDB and lets updates of a collection through one at a time. FerretDB 1 reads what an update matches, changes it and
-// writes it back without a transaction: of two that match the same document at once both succeed, and one is lost. MongoDB's updates of a
-// document are atomic, and what is guarded by a filter relies on it.
+// gate stands before a FerretDB and lets updates of a collection through one at a time. FerretDB 1
+// reads what an update matches, changes it and writes it back without a transaction: of two that
+// match the same document at once both succeed, and one is lost. MongoDB's updates of a document
+// are atomic, and what is guarded by a filter relies on it.
 type gate struct {
 	listener net.Listener
 	server   string // the address behind it

@@ -10,7 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Ensure that of updates that match the same document at the same time, guarded by what it held, one applies.
+// Ensure that of updates that match the same document at the same time, guarded by what it held,
+// one applies.
 func TestGuardedUpdatesApplyOnce(t *testing.T) {
 	url, database := Mongo(t)
 	client, err := mongo.Connect(options.Client().ApplyURI(url))

@@ -16,8 +16,8 @@ type KafkaBroker struct {
 	stop    context.CancelFunc
 }
 
-// StartKafka starts a broker on loopback: on the port given, or on a free one. With a dir, topics, records and committed
-// offsets live there and survive a restart; without, in memory.
+// StartKafka starts a broker on loopback: on the port given, or on a free one. With a dir, topics,
+// records and committed offsets live there and survive a restart; without, in memory.
 func StartKafka(dir string, port ...int) (*KafkaBroker, error) {
 	options := []kfake.Opt{kfake.NumBrokers(1), kfake.DefaultNumPartitions(defaultPartitions), kfake.AllowAutoTopicCreation()}
 	if dir != "" {
@@ -41,8 +41,8 @@ func StartKafka(dir string, port ...int) (*KafkaBroker, error) {
 	return b, nil
 }
 
-// fetchOffsetsOfUnknownGroup answers as Apache Kafka does: a group that nobody has heard of has committed nothing (-1).
-// kfake answers GROUP_ID_NOT_FOUND, which a client takes for a failure.
+// fetchOffsetsOfUnknownGroup answers as Apache Kafka does: a group that nobody has heard of has
+// committed nothing (-1). kfake answers GROUP_ID_NOT_FOUND, which a client takes for a failure.
 func (b *KafkaBroker) fetchOffsetsOfUnknownGroup(request kmsg.Request) (kmsg.Response, error, bool) {
 	b.cluster.KeepControl()
 	req, ok := request.(*kmsg.OffsetFetchRequest)

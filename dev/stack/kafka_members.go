@@ -10,10 +10,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// janitor removes the members of consumer groups that are gone, as Apache Kafka does when a session runs out. kfake has holes there: a member
-// whose connection ended while it waited for the answer to its joining is given no session at all, and stays for ever with its partitions; the
-// others, who can't send heartbeats while they wait for a leader of that kind, lose theirs; and each newcomer makes all wait for a whole rebalance
-// timeout from then on, so that clients who give up before and come back wait for ever.
+// janitor removes the members of consumer groups that are gone, as Apache Kafka does when a session
+// runs out. kfake has holes there: a member whose connection ended while it waited for the answer
+// to its joining is given no session at all, and stays for ever with its partitions; the others,
+// who can't send heartbeats while they wait for a leader of that kind, lose theirs; and each
+// newcomer makes all wait for a whole rebalance timeout from then on, so that clients who give up
+// before and come back wait for ever.
 type janitor struct {
 	cluster *kfake.Cluster
 	client  *kgo.Client

@@ -134,8 +134,9 @@ func (m *rawMember) beat() (bool, error) {
 	return err == nil && resp.(*kmsg.HeartbeatResponse).ErrorCode == 0, err
 }
 
-// Members that die while they join, or just after, hold up nobody for long, and are gone from the group in the end, however many there are
-// and whatever they had asked for last. Apache Kafka does so too.
+// Members that die while they join, or just after, hold up nobody for long, and are gone from the
+// group in the end, however many there are and whatever they had asked for last. Apache Kafka does
+// so too.
 func TestAGroupRecoversFromMembersThatDieWhileTheyJoin(t *testing.T) {
 	for name, die := range map[string]func(*testing.T, *KafkaBroker, string){
 		"AsLeaders": func(t *testing.T, b *KafkaBroker, group string) {
@@ -204,7 +205,8 @@ func awaitMember(t *testing.T, b *KafkaBroker, group, id string) {
 	t.Fatalf("%s did not become a member", id)
 }
 
-// live is a member that does what clients do, until it is in a stable group that is as wanted: it has 40 seconds.
+// live is a member that does what clients do, until it is in a stable group that is as wanted: it
+// has 40 seconds.
 func live(t *testing.T, b *KafkaBroker, group string, wanted func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(40 * time.Second)

@@ -19,8 +19,8 @@ import (
 
 const (
 	ferretDatabase = "ferretdb"
-	// An update command of FerretDB holds one connection per operation until it ends, so the pool must be far above the
-	// operations that are under way at a time.
+	// An update command of FerretDB holds one connection per operation until it ends, so the pool
+	// must be far above the operations that are under way at a time.
 	ferretConnections = 200
 )
 
@@ -31,8 +31,9 @@ type MongoServer struct {
 	stop    func() error
 }
 
-// StartMongo starts the machine's own mongod on dir if there is one on PATH, else FerretDB in this process, which keeps
-// its data in a database of its own on postgres. log receives FerretDB's complaints.
+// StartMongo starts the machine's own mongod on dir if there is one on PATH, else FerretDB in this
+// process, which keeps its data in a database of its own on postgres. log receives FerretDB's
+// complaints.
 func StartMongo(ctx context.Context, dir string, postgres *PostgresServer, log *slog.Logger) (*MongoServer, error) {
 	start := func() (*MongoServer, error) { return startFerret(ctx, postgres, log) }
 	if mongod, err := exec.LookPath("mongod"); err == nil {

@@ -31,8 +31,9 @@ type PostgresServer struct {
 	logFile string
 }
 
-// StartPostgres starts a PostgreSQL whose data live under dir (made if absent, kept if there) and waits until it answers.
-// durable=false trades crash safety for speed: right for data that nobody will miss.
+// StartPostgres starts a PostgreSQL whose data live under dir (made if absent, kept if there) and
+// waits until it answers. durable=false trades crash safety for speed: right for data that nobody
+// will miss.
 func StartPostgres(ctx context.Context, dir string, durable bool) (*PostgresServer, error) {
 	as, err := unprivileged()
 	if err != nil {
@@ -62,8 +63,9 @@ func StartPostgres(ctx context.Context, dir string, durable bool) (*PostgresServ
 	return launch(ctx, as, bin, home, data, durable)
 }
 
-// postgresHome is dir/postgres, made so that the account can enter it. Where it can't, because a directory above is closed
-// to it, dir/postgres becomes a link to a place of its own in the cache directory.
+// postgresHome is dir/postgres, made so that the account can enter it. Where it can't, because a
+// directory above is closed to it, dir/postgres becomes a link to a place of its own in the cache
+// directory.
 func postgresHome(dir string, as *account) (string, error) {
 	home, err := filepath.Abs(filepath.Join(dir, "postgres"))
 	if err != nil {
@@ -145,7 +147,8 @@ func dataVersion(data string) (int, error) {
 	return major, nil
 }
 
-// initialize makes the data under another name and renames them, so that an interrupted one is never taken for whole.
+// initialize makes the data under another name and renames them, so that an interrupted one is
+// never taken for whole.
 func initialize(ctx context.Context, as *account, bin binaries, home, data string) error {
 	locale := "C.UTF-8"
 	if runtime.GOOS != "linux" {

@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// awaitPredecessor gives a server whose program was killed the time to shut down: it was told to by the kernel. A postmaster.pid that
-// stayed behind, after a power cut for example, can name a process that is alive as something else by now; PostgreSQL would take
-// it for a server and refuse to start, so that the file is told apart here. Nobody else's program is on this directory: the
+// awaitPredecessor gives a server whose program was killed the time to shut down: it was told to by
+// the kernel. A postmaster.pid that stayed behind, after a power cut for example, can name a
+// process that is alive as something else by now; PostgreSQL would take it for a server and refuse
+// to start, so that the file is told apart here. Nobody else's program is on this directory: the
 // caller holds its lock.
 func awaitPredecessor(ctx context.Context, data string) error {
 	pidFile := filepath.Join(data, "postmaster.pid")
@@ -44,8 +45,9 @@ func awaitPredecessor(ctx context.Context, data string) error {
 	}
 }
 
-// disown names a process in a postmaster.pid that there can't be. PostgreSQL then clears the file away as it does after a crash, and still
-// looks whether anybody uses the shared memory that the rest of the file names: it wouldn't if the file were gone.
+// disown names a process in a postmaster.pid that there can't be. PostgreSQL then clears the file
+// away as it does after a crash, and still looks whether anybody uses the shared memory that the
+// rest of the file names: it wouldn't if the file were gone.
 func disown(pidFile string, rest []byte) error {
 	const nobody = "2147483647\n" // beyond what any kernel numbers its processes with
 	if err := os.WriteFile(pidFile, append([]byte(nobody), rest...), 0o600); err != nil {

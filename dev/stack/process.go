@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// Process is a child process that does not outlive this program: it is stopped in order by [Process.Stop], and on Linux
-// the kernel signals it when this program dies without a chance to do so (kill -9).
+// Process is a child process that does not outlive this program: it is stopped in order by
+// [Process.Stop], and on Linux the kernel signals it when this program dies without a chance to do
+// so (kill -9).
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // of Wait, valid once done is closed
 }
 
-// StartProcess starts cmd in a process group of its own, so that a Ctrl-C in the terminal reaches only this program, which
-// then stops its children in order. onDeath is what the child is sent if this program dies; other systems than Linux lack
-// the means and ignore it.
+// StartProcess starts cmd in a process group of its own, so that a Ctrl-C in the terminal reaches
+// only this program, which then stops its children in order. onDeath is what the child is sent if
+// this program dies; other systems than Linux lack the means and ignore it.
 func StartProcess(cmd *exec.Cmd, onDeath syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -30,7 +31,8 @@ func StartProcess(cmd *exec.Cmd, onDeath syscall.Signal) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel takes the death of the THREAD that forked for the parent's: this one stays until the child is gone.
+		// The kernel takes the death of the THREAD that forked for the parent's: this one stays
+		// until the child is gone.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()

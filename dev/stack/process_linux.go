@@ -12,8 +12,8 @@ import (
 
 func signalOnDeath(attr *syscall.SysProcAttr, sig syscall.Signal) { attr.Pdeathsig = sig }
 
-// servesPostgres says whether a process is a PostgreSQL server on these data: it works in their directory. Of a process of another user
-// only its command can be seen, and any server counts then.
+// servesPostgres says whether a process is a PostgreSQL server on these data: it works in their
+// directory. Of a process of another user only its command can be seen, and any server counts then.
 func servesPostgres(pid int, data string) (bool, error) {
 	at := fmt.Sprintf("/proc/%d/", pid)
 	dir, err := os.Readlink(at + "cwd")

@@ -79,7 +79,8 @@ func awaitRefusal(ctx context.Context, t *testing.T, url string) {
 	}
 }
 
-// A file that names a process which isn't a server any more is in nobody's way; one that names a server is respected.
+// A file that names a process which isn't a server any more is in nobody's way; one that names a
+// server is respected.
 func TestAPostmasterFileThatWasLeftBehind(t *testing.T) {
 	ctx := testContext(t)
 	as, err := unprivileged()

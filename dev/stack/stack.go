@@ -1,9 +1,10 @@
-// Package stack starts the servers that product-service needs, embedded: for its tests and for `go run ./dev`. It is never
-// linked into the server.
+// Package stack starts the servers that product-service needs, embedded: for its tests and for `go
+// run ./dev`. It is never linked into the server.
 //
-// Tests ask [Postgres], [Kafka] and [Mongo] for something of their own; the servers behind them start on the first request,
-// once a process. With TEST_REAL=1 the same functions hand out databases and topic prefixes on the servers that
-// POSTGRES_URL, KAFKA_BROKERS and MONGODB_URL name.
+// Tests ask [Postgres], [Kafka] and [Mongo] for something of their own; the servers behind them
+// start on the first request, once a process. With TEST_REAL=1 the same functions hand out
+// databases and topic prefixes on the servers that POSTGRES_URL, KAFKA_BROKERS and MONGODB_URL
+// name.
 package stack
 
 import (
@@ -28,8 +29,9 @@ const callTimeout = 2 * time.Minute
 // Real says whether the tests run on real servers: TEST_REAL=1.
 func Real() bool { return os.Getenv("TEST_REAL") == "1" }
 
-// Main runs a package's tests, stops what they started, and fails where a goroutine is left; call it from TestMain. Without it
-// the servers die with the process as well, but their temporary files stay until the next process sweeps them.
+// Main runs a package's tests, stops what they started, and fails where a goroutine is left; call
+// it from TestMain. Without it the servers die with the process as well, but their temporary files
+// stay until the next process sweeps them.
 func Main(m *testing.M) {
 	const metersOfSarama = "github.com/rcrowley/go-metrics.(*meterArbiter).tick" // one goroutine for all, for good
 	process.hasMain = true
@@ -60,9 +62,10 @@ type shared struct {
 
 var process = &shared{templates: map[uintptr]string{}}
 
-// Postgres is the connection string of a database of the test's own, dropped when the test ends. prepare (migrations,
-// say; may be nil) has run on it: once a process, on a template that the others are copied from, so it must be the same
-// function each time (a closure is told from another only by its code) and must leave no connection open.
+// Postgres is the connection string of a database of the test's own, dropped when the test ends.
+// prepare (migrations, say; may be nil) has run on it: once a process, on a template that the
+// others are copied from, so it must be the same function each time (a closure is told from another
+// only by its code) and must leave no connection open.
 func Postgres(t testing.TB, prepare func(url string) error) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -95,8 +98,8 @@ func Postgres(t testing.TB, prepare func(url string) error) string {
 	return own
 }
 
-// Kafka is a bootstrap list and a prefix that makes the test's topics and groups its own; the topics that carry it are
-// deleted when the test ends.
+// Kafka is a bootstrap list and a prefix that makes the test's topics and groups its own; the
+// topics that carry it are deleted when the test ends.
 func Kafka(t testing.TB) (brokers []string, prefix string) {
 	t.Helper()
 	process.mu.Lock()
@@ -122,8 +125,8 @@ func Kafka(t testing.TB) (brokers []string, prefix string) {
 	return brokers, prefix
 }
 
-// Mongo is the connection string of a server and the name of a database on it that is the test's own, dropped when the
-// test ends.
+// Mongo is the connection string of a server and the name of a database on it that is the test's
+// own, dropped when the test ends.
 func Mongo(t testing.TB) (url, database string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)

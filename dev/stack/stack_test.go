@@ -139,8 +139,8 @@ func TestPostgresDataSurviveARestart(t *testing.T) {
 	}
 }
 
-// A directory that PostgreSQL's account can't enter (root's home, say) is served all the same, and deleting it deletes the
-// data: a fresh one of the same name does not find them.
+// A directory that PostgreSQL's account can't enter (root's home, say) is served all the same, and
+// deleting it deletes the data: a fresh one of the same name does not find them.
 func TestPostgresServesAClosedDirectory(t *testing.T) {
 	ctx := testContext(t)
 	closed := filepath.Join(t.TempDir(), "closed")

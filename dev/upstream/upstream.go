@@ -1,5 +1,5 @@
-// Package upstream runs the simulated Inventory Service as a server of its own, whose events go to Kafka as the real one's
-// do.
+// Package upstream runs the simulated Inventory Service as a server of its own, whose events go to
+// Kafka as the real one's do.
 package upstream
 
 import (
@@ -70,7 +70,8 @@ func (s *Server) Stop() error {
 	return errors.Join(s.http.Close(), s.events.close(), s.simulator.Close())
 }
 
-// publisher connects with its first event, which is long after the broker came up; the simulator calls it one at a time.
+// publisher connects with its first event, which is long after the broker came up; the simulator
+// calls it one at a time.
 type publisher struct {
 	brokers  []string
 	topic    string

@@ -10,7 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// The description for machines shows bodies that are events and bodies that are none; the decoder must say the same of them.
+// The description for machines shows bodies that are events and bodies that are none; the decoder
+// must say the same of them.
 func TestTheDescriptionOfTheEventsIsTrue(t *testing.T) {
 	text, err := os.ReadFile("../../docs/asyncapi.yaml")
 	if err != nil {

@@ -30,8 +30,9 @@ type call struct {
 
 type callKey struct{}
 
-// attempts is the transport of one attempt: breaker, timeout, bounded body, decoding, log and metrics. It has no
-// CloseIdleConnections on purpose: the retrying client would call it after each failure and drop the whole pool.
+// attempts is the transport of one attempt: breaker, timeout, bounded body, decoding, log and
+// metrics. It has no CloseIdleConnections on purpose: the retrying client would call it after each
+// failure and drop the whole pool.
 type attempts struct {
 	next    http.RoundTripper
 	maxBody int64
@@ -99,7 +100,8 @@ func (a *attempts) once(req *http.Request, c *call) (*http.Response, error) {
 	return resp, nil
 }
 
-// readBounded reads the whole body, so that the connection can be used again, unless it is longer than allowed.
+// readBounded reads the whole body, so that the connection can be used again, unless it is longer
+// than allowed.
 func readBounded(body io.ReadCloser, most int64) ([]byte, error) {
 	defer func() { _ = body.Close() }()
 	read, err := io.ReadAll(io.LimitReader(body, most+1))
@@ -112,7 +114,8 @@ func readBounded(body io.ReadCloser, most int64) ([]byte, error) {
 	return read, nil
 }
 
-// report logs one attempt, with its context, and counts it. Attempts the breaker refused were no calls: they are counted, not logged.
+// report logs one attempt, with its context, and counts it. Attempts the breaker refused were no
+// calls: they are counted, not logged.
 func (a *attempts) report(ctx context.Context, c *call, resp *http.Response, err error, took time.Duration) {
 	outcome := outcomeOf(resp, err)
 	a.metrics.calls.WithLabelValues(c.op, outcome).Inc()
@@ -140,7 +143,8 @@ func (a *attempts) report(ctx context.Context, c *call, resp *http.Response, err
 	a.log.LogAttrs(ctx, level, "inventory call", attrs...)
 }
 
-// bare takes the method and URL off an error of net/http: the URL names every variant, the log line has the rest.
+// bare takes the method and URL off an error of net/http: the URL names every variant, the log line
+// has the rest.
 func bare(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		return wrapped.Err

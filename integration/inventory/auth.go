@@ -18,7 +18,8 @@ import (
 // errToken marks a failure to get an access token.
 var errToken = errors.New("no access token")
 
-// authorizer adds the bearer token, to the service's own origin only: a redirect elsewhere never carries it.
+// authorizer adds the bearer token, to the service's own origin only: a redirect elsewhere never
+// carries it.
 type authorizer struct {
 	next   http.RoundTripper
 	origin *url.URL
@@ -76,8 +77,9 @@ func withBearer(req *http.Request, token string) *http.Request {
 	return clone
 }
 
-// tokens holds the access token of the client credentials grant: renewed behind once 80 % of its life has passed,
-// waited for only when there is none that is valid, and fetched once however many callers need it.
+// tokens holds the access token of the client credentials grant: renewed behind once 80 % of its
+// life has passed, waited for only when there is none that is valid, and fetched once however many
+// callers need it.
 type tokens struct {
 	config *clientcredentials.Config
 	client *http.Client
@@ -92,8 +94,8 @@ type tokens struct {
 	expiry time.Time // zero: never
 }
 
-// tokenPause is how long a new token must have been in use before a 401 makes it be replaced: a service that refuses
-// every token must not become a flood at the token endpoint.
+// tokenPause is how long a new token must have been in use before a 401 makes it be replaced: a
+// service that refuses every token must not become a flood at the token endpoint.
 const tokenPause = time.Second
 
 func newTokens(cfg Config, transport http.RoundTripper) *tokens {
@@ -146,7 +148,8 @@ func (t *tokens) replace(ctx context.Context, used string) (string, error) {
 	return t.get(ctx)
 }
 
-// fetch starts getting a token unless that is under way. It outlives its caller, bounded by a time of its own.
+// fetch starts getting a token unless that is under way. It outlives its caller, bounded by a time
+// of its own.
 func (t *tokens) fetch() <-chan singleflight.Result {
 	return t.flight.DoChan("token", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), oauth2.HTTPClient, t.client), t.wait)

@@ -143,7 +143,8 @@ func TestQuantitylessEventNeverMeansZero(t *testing.T) {
 	}
 }
 
-// TestEventsOfOthersLeaveNoTrace: an event that another instance applies changes what this one holds, and makes nothing durable.
+// TestEventsOfOthersLeaveNoTrace: an event that another instance applies changes what this one
+// holds, and makes nothing durable.
 func TestEventsOfOthersLeaveNoTrace(t *testing.T) {
 	known := newMemory()
 	f := newFixture(t, func(f *fixture) { f.known, f.cfg.CacheSize, f.cfg.SaveDelay = known, 3200, time.Millisecond })
@@ -221,7 +222,8 @@ func TestFutureTimesDoNotWinForEver(t *testing.T) {
 	}
 }
 
-// TestEventsMergeInAnyOrder merges the levels of the same events in two orders: the same level must be known at the end, the newest.
+// TestEventsMergeInAnyOrder merges the levels of the same events in two orders: the same level must
+// be known at the end, the newest.
 func TestEventsMergeInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := uuid.New()
@@ -248,7 +250,8 @@ func TestEventsMergeInAnyOrder(t *testing.T) {
 	})
 }
 
-// TestWhatTheServiceSaysNowCounts holds the rules of merging against each other: each case is what is learnt one after the other.
+// TestWhatTheServiceSaysNowCounts holds the rules of merging against each other: each case is what
+// is learnt one after the other.
 func TestWhatTheServiceSaysNowCounts(t *testing.T) {
 	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
 	answered := func(n int64, stamp, asked int) func(*entry) *entry {

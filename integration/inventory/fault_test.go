@@ -42,8 +42,9 @@ func name(f simulator.Fault) string {
 	return strings.Join(parts, "-")
 }
 
-// TestFaultsAreSurvived breaks the service in every way under concurrent reads of known and of unknown variants. Known
-// ones must be answered stale with their level, unknown ones unavailable, all in time; after the fault all are live again.
+// TestFaultsAreSurvived breaks the service in every way under concurrent reads of known and of
+// unknown variants. Known ones must be answered stale with their level, unknown ones unavailable,
+// all in time; after the fault all are live again.
 func TestFaultsAreSurvived(t *testing.T) {
 	for _, fault := range faults {
 		for _, readers := range []int{1, 50} {
@@ -182,7 +183,8 @@ func TestNoUserPaysForAProbe(t *testing.T) {
 	}
 }
 
-// TestRetriesAreBudgeted lets every tenth call fail: readers don't notice, and the pool of connections survives.
+// TestRetriesAreBudgeted lets every tenth call fail: readers don't notice, and the pool of
+// connections survives.
 func TestRetriesAreBudgeted(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
 	id := f.stock(1)[0]

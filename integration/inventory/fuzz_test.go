@@ -50,8 +50,9 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzLevelAgainstEncodingJSON holds the decoder against an independent reading of the same body: what is accepted says what
-// encoding/json reads under the very names, and a level that is plain in every way is accepted.
+// FuzzLevelAgainstEncodingJSON holds the decoder against an independent reading of the same body:
+// what is accepted says what encoding/json reads under the very names, and a level that is plain in
+// every way is accepted.
 func FuzzLevelAgainstEncodingJSON(f *testing.F) {
 	const id = "6b1f7a52-7b43-4f0e-9a53-1a2b3c4d5e6f"
 	for _, seed := range []string{
@@ -106,13 +107,14 @@ func independently(body []byte) (level Level, plain bool) {
 	if _, err := strconv.ParseUint(text, 10, 31); err != nil {
 		errs = append(errs, err)
 	}
-	// Names that are there twice or escapes of half a pair are for the strict reader to find: a text without escapes in which each
-	// member's name is there once has neither.
+	// Names that are there twice or escapes of half a pair are for the strict reader to find: a
+	// text without escapes in which each member's name is there once has neither.
 	once := !bytes.ContainsRune(body, '\\') && utf8.Valid(body) && bytes.Count(body, []byte(`":`)) == len(members) && bytes.Count(body, []byte(`"`)) == 2*len(members)+6
 	return level, errors.Join(errs...) == nil && level.Status.known() && len(id) == 36 && level.VariantID != uuid.Nil && stamp.Year() > 1 && stamp.Year() < 9999 && once
 }
 
-// FuzzParseEvent: nothing may panic, and what is accepted must be a whole event that states a level in words we know.
+// FuzzParseEvent: nothing may panic, and what is accepted must be a whole event that states a level
+// in words we know.
 func FuzzParseEvent(f *testing.F) {
 	f.Add([]byte(`{"eventId":"6b1f7a52-7b43-4f0e-9a53-1a2b3c4d5e6f","type":"InventoryLowStockEvent","timestamp":"2026-03-01T12:00:00Z",`+
 		`"productVariantId":"6b1f7a52-7b43-4f0e-9a53-1a2b3c4d5e6f","availableQuantity":3}`), "")

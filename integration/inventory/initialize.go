@@ -19,16 +19,17 @@ type Record struct {
 // idempotencySpace is the namespace of the keys below; changing it would make repeated creations new ones.
 var idempotencySpace = uuid.MustParse("6f0d7c2e-52c1-5a0e-9b0e-3f4f0f3d7a11")
 
-// IdempotencyKey is the key of the record's creation, the same for ever and from every instance. It follows from all that
-// is asked for: a variant that was taken back may come again with another quantity, which under the old key the service
-// would have to refuse.
+// IdempotencyKey is the key of the record's creation, the same for ever and from every instance. It
+// follows from all that is asked for: a variant that was taken back may come again with another
+// quantity, which under the old key the service would have to refuse.
 func IdempotencyKey(record Record) string {
 	return uuid.NewSHA1(idempotencySpace, fmt.Appendf(nil, "%s %d %d", record.VariantID, record.InitialQuantity, record.LowStockThreshold)).String()
 }
 
-// create asks the service once to create the record and returns the level it answered with: that one exists already is
-// success, with a zero Level. The Idempotency-Key makes repeating it safe, which is left to the caller (see Initializer).
-// Errors: ErrRefused when repeating is pointless until somebody changes something, else ErrUnavailable.
+// create asks the service once to create the record and returns the level it answered with: that
+// one exists already is success, with a zero Level. The Idempotency-Key makes repeating it safe,
+// which is left to the caller (see Initializer). Errors: ErrRefused when repeating is pointless
+// until somebody changes something, else ErrUnavailable.
 func (c *Client) create(ctx context.Context, record Record) (Level, error) {
 	if err := c.held(); err != nil {
 		return Level{}, fmt.Errorf("create the inventory record: %w: %w", ErrUnavailable, err)

@@ -49,14 +49,16 @@ func TestInitializeAnswers(t *testing.T) {
 		if _, err := f.client.create(ctx, Record{VariantID: uuid.New()}); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRefused) {
 			t.Errorf("%s: got %v, want ErrUnavailable", name(fault), err)
 		}
-		// net/http itself repeats a request that carries an Idempotency-Key when a pooled connection was dead already.
+		// net/http itself repeats a request that carries an Idempotency-Key when a pooled
+		// connection was dead already.
 		if calls := f.calls() - before; calls != 1 && (fault.Mode != simulator.Reset || calls > 2) {
 			t.Errorf("%s: %d calls in one try", name(fault), calls)
 		}
 	}
 }
 
-// TestCreationIsBelievedByTheVariantItNames: a gateway's page is no record, a record whose level can't be read is one.
+// TestCreationIsBelievedByTheVariantItNames: a gateway's page is no record, a record whose level
+// can't be read is one.
 func TestCreationIsBelievedByTheVariantItNames(t *testing.T) {
 	id := uuid.New()
 	for _, c := range []struct {
@@ -84,7 +86,8 @@ func TestCreationIsBelievedByTheVariantItNames(t *testing.T) {
 	}
 }
 
-// TestRedirectedCreation: moved within the host a POST must stay one; as a GET its answer would be another question's.
+// TestRedirectedCreation: moved within the host a POST must stay one; as a GET its answer would be
+// another question's.
 func TestRedirectedCreation(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		f := newFixture(t, nil)

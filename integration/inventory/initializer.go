@@ -40,16 +40,18 @@ type Failure struct {
 	Reason    string    // for people; holds no secret
 }
 
-// Queue is the durable list of variants that need a record, written with the event that created them. Several instances
-// may take the same job: creation is idempotent.
+// Queue is the durable list of variants that need a record, written with the event that created
+// them. Several instances may take the same job: creation is idempotent.
 type Queue interface {
-	// Due takes up to limit jobs whose time has come: they are due again after the lease unless they are reported before.
+	// Due takes up to limit jobs whose time has come: they are due again after the lease unless
+	// they are reported before.
 	Due(ctx context.Context, limit int, lease time.Duration) ([]Job, error)
 	// Backlog counts.
 	Backlog(ctx context.Context) (Backlog, error)
 	// Done removes a job whose record exists.
 	Done(ctx context.Context, variant uuid.UUID) error
-	// Failed keeps when a job is to be tried again. One that is gone meanwhile (discarded, done elsewhere) is ignored.
+	// Failed keeps when a job is to be tried again. One that is gone meanwhile (discarded, done
+	// elsewhere) is ignored.
 	Failed(ctx context.Context, f Failure) error
 	// GiveBack makes a job that was taken and not tried due at once.
 	GiveBack(ctx context.Context, variant uuid.UUID) error
@@ -58,9 +60,9 @@ type Queue interface {
 // commitLimit bounds a report to the queue.
 const commitLimit = 5 * time.Second
 
-// Initializer works off a Queue. Under PolicyRetry and PolicyRollback a job is tried until it is done or gone, under
-// PolicyNotOrderable Config.InitTries times. While the breaker is open jobs wait without being tried, so that an outage
-// uses up no tries beyond the probes.
+// Initializer works off a Queue. Under PolicyRetry and PolicyRollback a job is tried until it is
+// done or gone, under PolicyNotOrderable Config.InitTries times. While the breaker is open jobs
+// wait without being tried, so that an outage uses up no tries beyond the probes.
 type Initializer struct {
 	client  *Client
 	queue   Queue
@@ -75,8 +77,8 @@ type Initializer struct {
 	oldest  atomic.Int64 // unix nanoseconds, 0: none
 }
 
-// NewInitializer makes an initializer; Run makes it work. created, if not nil, gets the level of each record made here
-// (Reader.Put shows it at once). reg may be nil.
+// NewInitializer makes an initializer; Run makes it work. created, if not nil, gets the level of
+// each record made here (Reader.Put shows it at once). reg may be nil.
 func NewInitializer(client *Client, queue Queue, created func(Level), reg prometheus.Registerer) *Initializer {
 	i := &Initializer{
 		client: client, queue: queue, created: created, log: client.log, now: client.cfg.clock(),
@@ -105,7 +107,8 @@ func (i *Initializer) Kick() {
 	}
 }
 
-// Run works until ctx ends. What is under way then is given back: whoever takes it next repeats it, which is harmless.
+// Run works until ctx ends. What is under way then is given back: whoever takes it next repeats it,
+// which is harmless.
 func (i *Initializer) Run(ctx context.Context) {
 	var tries sync.WaitGroup
 	defer tries.Wait()

@@ -141,7 +141,8 @@ func quick(f *fixture) {
 	f.cfg.BreakerOpen, f.cfg.InitTimeout = 50*time.Millisecond, 200*time.Millisecond
 }
 
-// TestInitializerWorksOffTheQueue has every kind of trouble on the way, also answers lost after the record was made.
+// TestInitializerWorksOffTheQueue has every kind of trouble on the way, also answers lost after the
+// record was made.
 func TestInitializerWorksOffTheQueue(t *testing.T) {
 	for _, fault := range []simulator.Fault{
 		{Mode: simulator.None}, {Mode: simulator.Fail, Rate: 0.5}, {Mode: simulator.Lost, Rate: 0.5},
@@ -258,7 +259,8 @@ func TestKickWakes(t *testing.T) {
 	})
 }
 
-// TestShortOutageDelaysNobody: what the breaker refused is tried as soon as it lets calls through, not after the lease.
+// TestShortOutageDelaysNobody: what the breaker refused is tried as soon as it lets calls through,
+// not after the lease.
 func TestShortOutageDelaysNobody(t *testing.T) {
 	f := newFixture(t, quick)
 	q := newQueue()

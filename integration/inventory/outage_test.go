@@ -62,10 +62,10 @@ func (f *fixture) load(ids []uuid.UUID, d time.Duration, right func(start time.T
 
 func (m *measured) quantile(q float64) time.Duration { return m.took[int(q*float64(len(m.took)-1))] }
 
-// TestOutageInRealTime takes the service away under load. No read may fail or wait, every level is fresh or marked
-// stale, the service is asked less than once a second, memory doesn't grow, and the levels are live within seconds of its
-// return.
-// OUTAGE sets the length (default 6s) for a longer look.
+// TestOutageInRealTime takes the service away under load. No read may fail or wait, every level is
+// fresh or marked stale, the service is asked less than once a second, memory doesn't grow, and the
+// levels are live within seconds of its return. OUTAGE sets the length (default 6s) for a longer
+// look.
 func TestOutageInRealTime(t *testing.T) {
 	length := 6 * time.Second
 	if set := os.Getenv("OUTAGE"); set != "" {
@@ -102,7 +102,8 @@ func TestOutageInRealTime(t *testing.T) {
 			t.Logf("p50/p99/max: well %s/%s/%s, first 2 s %s/%s/%s, outage %s/%s/%s; %d reads, %d calls in %s, heap %+d kB, live after %s",
 				well.quantile(.5), well.quantile(.99), well.quantile(1), first.quantile(.5), first.quantile(.99), first.quantile(1),
 				out.quantile(.5), out.quantile(.99), out.quantile(1), len(out.took), calls, length, grown/1024, recovered)
-			// Generous, for a machine that does other things: who waited for the service would take StaleWait.
+			// Generous, for a machine that does other things: who waited for the service would take
+			// StaleWait.
 			if most := max(2*well.quantile(.99), f.cfg.StaleWait/2); out.quantile(.99) > most {
 				t.Errorf("p99 is %s during the outage, %s before", out.quantile(.99), well.quantile(.99))
 			}

@@ -64,8 +64,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestAgeRules reads one level at each age, with the service well and failing, and checks what is handed out and
-// whether the service was asked.
+// TestAgeRules reads one level at each age, with the service well and failing, and checks what is
+// handed out and whether the service was asked.
 func TestAgeRules(t *testing.T) {
 	type want struct {
 		outcome Outcome
@@ -123,7 +123,8 @@ func TestAgeRules(t *testing.T) {
 	}
 }
 
-// TestFailedRefreshShows: a level that is young enough to be served at once is a fallback once it was asked for in vain.
+// TestFailedRefreshShows: a level that is young enough to be served at once is a fallback once it
+// was asked for in vain.
 func TestFailedRefreshShows(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock, f.cfg.Retries = newClock(), 0 })
 	id := f.stock(1)[0]
@@ -316,7 +317,8 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 	}
 }
 
-// withoutNetwork is a fixture whose client calls the simulated service itself, as a bubble of synctest needs it. The test closes it.
+// withoutNetwork is a fixture whose client calls the simulated service itself, as a bubble of
+// synctest needs it. The test closes it.
 func withoutNetwork(t *testing.T) *fixture {
 	t.Helper()
 	sim, err := simulator.New(simulator.Options{})

@@ -114,7 +114,8 @@ func TestNobodyIsAskedForInVainForEver(t *testing.T) {
 	}
 }
 
-// TestLargeStalePagesAreRefreshedWhole: one read of a thousand stale levels makes them all fresh, in full chunks.
+// TestLargeStalePagesAreRefreshedWhole: one read of a thousand stale levels makes them all fresh,
+// in full chunks.
 func TestLargeStalePagesAreRefreshedWhole(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { patient(f); f.clock = newClock() })
 	ids := f.stock(1000)

@@ -16,8 +16,9 @@ import (
 // errRedirect marks a redirect that is not followed.
 var errRedirect = errors.New("redirect refused")
 
-// retryBudget keeps retries to a fifth of the calls, with a few in hand for quiet times (Google SRE, chapter 21:
-// retries without a budget multiply the load of a service that is already failing).
+// retryBudget keeps retries to a fifth of the calls, with a few in hand for quiet times (Google
+// SRE, chapter 21: retries without a budget multiply the load of a service that is already
+// failing).
 type retryBudget struct {
 	mu     sync.Mutex
 	tokens float64
@@ -52,8 +53,8 @@ func (b *retryBudget) spend() bool {
 // leftForAnswer is what a retry must leave of the deadline after its wait to be worth making.
 const leftForAnswer = 50 * time.Millisecond
 
-// retrier decides about the retries of one call. The retrying client asks "again?" and then "after how long?"; the
-// first answer depends on the second, so both are decided together.
+// retrier decides about the retries of one call. The retrying client asks "again?" and then "after
+// how long?"; the first answer depends on the second, so both are decided together.
 type retrier struct {
 	client *Client
 	call   *call
@@ -94,7 +95,8 @@ func (r *retrier) backoff(time.Duration, time.Duration, int, *http.Response) tim
 	return r.wait
 }
 
-// retryable says whether the same call may do better: connection trouble, timeouts, a broken body, 408, 425, 429, 5xx.
+// retryable says whether the same call may do better: connection trouble, timeouts, a broken body,
+// 408, 425, 429, 5xx.
 func retryable(resp *http.Response, err error) bool {
 	if err != nil {
 		var badCert *tls.CertificateVerificationError

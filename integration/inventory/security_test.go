@@ -165,7 +165,8 @@ func TestMutualTLSWithRotation(t *testing.T) {
 	eventually(t, "the new authority is trusted", func() bool { return ask().Level.Source == Live && caller.Load() == "product-3" })
 }
 
-// TestTokenEndpointIsAnybodys: it is trusted as the public is, and by our own CA, and shown no client certificate.
+// TestTokenEndpointIsAnybodys: it is trusted as the public is, and by our own CA, and shown no
+// client certificate.
 func TestTokenEndpointIsAnybodys(t *testing.T) {
 	ca := newAuthority(t, "ours")
 	dir := t.TempDir()
@@ -250,7 +251,8 @@ func TestStaticTokenStaysAtHome(t *testing.T) {
 	}
 }
 
-// tokenServer is an OAuth2 token endpoint and the service behind it, which takes only the token issued last.
+// tokenServer is an OAuth2 token endpoint and the service behind it, which takes only the token
+// issued last.
 type tokenServer struct {
 	mu      sync.Mutex
 	issued  int

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// credentials are the PEM files of mTLS, read again when one of them changed: a rotation needs no restart. While the new
-// files cannot be read (half written, say) the old ones stay in use.
+// credentials are the PEM files of mTLS, read again when one of them changed: a rotation needs no
+// restart. While the new files cannot be read (half written, say) the old ones stay in use.
 type credentials struct {
 	cert, key, ca string
 	log           *slog.Logger
@@ -111,14 +111,14 @@ func (c *credentials) config(host string) *tls.Config {
 	return cfg
 }
 
-// tokenConfig is that of one to the token endpoint, which the client certificate is no business of: who has the client's
-// secret needs none.
+// tokenConfig is that of one to the token endpoint, which the client certificate is no business of:
+// who has the client's secret needs none.
 func (c *credentials) tokenConfig(host string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.current().public}
 }
 
-// proxied is the TLS configuration of connections through a proxy, which the transport makes by itself: there a changed
-// client certificate is noticed, a changed CA only after a restart.
+// proxied is the TLS configuration of connections through a proxy, which the transport makes by
+// itself: there a changed client certificate is noticed, a changed CA only after a restart.
 func (c *credentials) proxied() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, RootCAs: c.current().roots,
@@ -131,9 +131,9 @@ func (c *credentials) proxied() *tls.Config {
 	}
 }
 
-// newTransport makes the pooled HTTP/1.1 transport. Not HTTP/2: there a dead connection is shared by all calls until a
-// ping notices, here each timed out attempt takes its own connection with it. direct is the TLS configuration of a
-// connection to a host, proxied that of one through a proxy.
+// newTransport makes the pooled HTTP/1.1 transport. Not HTTP/2: there a dead connection is shared
+// by all calls until a ping notices, here each timed out attempt takes its own connection with it.
+// direct is the TLS configuration of a connection to a host, proxied that of one through a proxy.
 func newTransport(cfg Config, direct func(host string) *tls.Config, proxied *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: cfg.InitTimeout, KeepAlive: 15 * time.Second}
 	return &http.Transport{

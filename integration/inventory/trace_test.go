@@ -13,7 +13,8 @@ import (
 	"product-service/dev/simulator"
 )
 
-// TestWhatGoesUpstream checks the headers of a call, and that an ill-formed id is left out instead of failing it.
+// TestWhatGoesUpstream checks the headers of a call, and that an ill-formed id is left out instead
+// of failing it.
 func TestWhatGoesUpstream(t *testing.T) {
 	f := newFixture(t, nil)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -40,7 +41,8 @@ func TestWhatGoesUpstream(t *testing.T) {
 	}
 }
 
-// TestFailedCreationNamesItsCause follows the id of what created a variant from the queue into header and log.
+// TestFailedCreationNamesItsCause follows the id of what created a variant from the queue into
+// header and log.
 func TestFailedCreationNamesItsCause(t *testing.T) {
 	f := newFixture(t, quick)
 	f.fault(simulator.Fault{Mode: simulator.Fail})
@@ -62,7 +64,8 @@ func TestFailedCreationNamesItsCause(t *testing.T) {
 	}
 }
 
-// TestEveryCallHasACorrelationID: probes have one an episode, what an event makes be asked for has the event's.
+// TestEveryCallHasACorrelationID: probes have one an episode, what an event makes be asked for has
+// the event's.
 func TestEveryCallHasACorrelationID(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.cfg.BreakerOpen, f.cfg.FailureQuiet, f.cfg.Retries = 50*time.Millisecond, time.Millisecond, 0

@@ -28,7 +28,8 @@ func TestNamelessItemsLeaveAbsenceOpen(t *testing.T) {
 	}
 }
 
-// TestUnaskedAndRepeatedItems: what nobody asked for is ignored, of two items for one variant the newer counts.
+// TestUnaskedAndRepeatedItems: what nobody asked for is ignored, of two items for one variant the
+// newer counts.
 func TestUnaskedAndRepeatedItems(t *testing.T) {
 	f := newFixture(t, nil)
 	id, other, unasked := uuid.New(), uuid.New(), uuid.New()
@@ -121,7 +122,8 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestUnknownVariantsAreLookedUpOnce: during an outage the durable store is asked once for what it doesn't have.
+// TestUnknownVariantsAreLookedUpOnce: during an outage the durable store is asked once for what it
+// doesn't have.
 func TestUnknownVariantsAreLookedUpOnce(t *testing.T) {
 	known := newMemory()
 	f := newFixture(t, func(f *fixture) { f.clock, f.known, f.cfg.BreakerOpen = newClock(), known, time.Hour })
@@ -138,7 +140,8 @@ func TestUnknownVariantsAreLookedUpOnce(t *testing.T) {
 	}
 }
 
-// TestLateAbsenceDoesNotHideANewRecord: "no such record" was asked before the record's creation was answered.
+// TestLateAbsenceDoesNotHideANewRecord: "no such record" was asked before the record's creation was
+// answered.
 func TestLateAbsenceDoesNotHideANewRecord(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock = newClock() })
 	id := uuid.New()
@@ -162,7 +165,8 @@ func TestLateAbsenceDoesNotHideANewRecord(t *testing.T) {
 	}
 }
 
-// TestAnswersThatCameInMeanwhileAreUsed: a flight ends between a reader's look at the store and its look at the table.
+// TestAnswersThatCameInMeanwhileAreUsed: a flight ends between a reader's look at the store and its
+// look at the table.
 func TestAnswersThatCameInMeanwhileAreUsed(t *testing.T) {
 	f := newFixture(t, nil)
 	ids := f.stock(2)
@@ -178,7 +182,8 @@ func TestAnswersThatCameInMeanwhileAreUsed(t *testing.T) {
 	<-joined[0].flight.done
 }
 
-// TestFailedVariantsAreLeftAloneForAWhile: with the breaker closed a variant that failed is not asked for at once.
+// TestFailedVariantsAreLeftAloneForAWhile: with the breaker closed a variant that failed is not
+// asked for at once.
 func TestFailedVariantsAreLeftAloneForAWhile(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.clock, f.cfg.Retries = newClock(), 0 })
 	id := uuid.New()
@@ -267,7 +272,8 @@ func TestWarmReadAllocatesItsResultsOnly(t *testing.T) {
 	f.read(ids...)
 	f.read(ids...)
 	f.reader.store.hot.Wait() // now the hot cache knows them too
-	// The hot cache keeps books in pooled buffers of 64 reads, which the race detector makes the pool forget: those are its own.
+	// The hot cache keeps books in pooled buffers of 64 reads, which the race detector makes the
+	// pool forget: those are its own.
 	if allocations := testing.AllocsPerRun(200, func() { f.read(ids...) }); allocations >= 40 {
 		t.Errorf("%.0f allocations for 40 levels", allocations)
 	}

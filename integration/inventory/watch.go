@@ -14,10 +14,11 @@ type watchers struct {
 
 type watcher struct{ changed func(Level) }
 
-// Watch has changed called after each change of a variant's level, when Levels shows it already, until stop is called. changed
-// must not block and may be called by several at once, so that what it is told may be out of order: Levels has the latest.
-// Meanwhile events that only say "changed" have the level asked for, and it is held even if nobody reads it.
-// stop may be called more than once.
+// Watch has changed called after each change of a variant's level, when Levels shows it already,
+// until stop is called. changed must not block and may be called by several at once, so that what
+// it is told may be out of order: Levels has the latest. Meanwhile events that only say "changed"
+// have the level asked for, and it is held even if nobody reads it. stop may be called more than
+// once.
 func (r *Reader) Watch(id uuid.UUID, changed func(Level)) (stop func()) {
 	w := &watcher{changed}
 	r.watchers.add(id, w)

@@ -23,9 +23,10 @@ import (
 	"product-service/wait"
 )
 
-// Webhook tells internal teams about inventory events: a POST of the event's JSON, signed as standardwebhooks.com says
-// (webhook-id, webhook-timestamp, webhook-signature: v1 and HMAC-SHA256 in base64). Whoever calls it may have to repeat an
-// event, after a crash: a receiver that must know for certain drops repeated webhook-ids.
+// Webhook tells internal teams about inventory events: a POST of the event's JSON, signed as
+// standardwebhooks.com says (webhook-id, webhook-timestamp, webhook-signature: v1 and HMAC-SHA256
+// in base64). Whoever calls it may have to repeat an event, after a crash: a receiver that must
+// know for certain drops repeated webhook-ids.
 type Webhook struct {
 	cfg     Config
 	key     []byte
@@ -72,9 +73,10 @@ func webhookKey(secret Secret) ([]byte, error) {
 	return key, nil
 }
 
-// Deliver repeats the event with backoff until the receiver has it. It gives up, and says so in the log, on one that the receiver answers with
-// 410, and on one that fails Config.WebhookTries times while others are taken: as long as the receiver takes none, it waits for it.
-// Error: the context's, when that ends first.
+// Deliver repeats the event with backoff until the receiver has it. It gives up, and says so in the
+// log, on one that the receiver answers with 410, and on one that fails Config.WebhookTries times
+// while others are taken: as long as the receiver takes none, it waits for it. Error: the
+// context's, when that ends first.
 func (w *Webhook) Deliver(ctx context.Context, e Event) error {
 	w.waiting.Add(1)
 	defer w.waiting.Add(-1)

@@ -81,7 +81,8 @@ func TestWebhookWaitsForItsReceiver(t *testing.T) {
 	}
 }
 
-// TestWebhookGivesUp has a receiver that fails at one event and takes the others, and one that has gone for good.
+// TestWebhookGivesUp has a receiver that fails at one event and takes the others, and one that has
+// gone for good.
 func TestWebhookGivesUp(t *testing.T) {
 	poison, refused := lowStock(), lowStock()
 	w, f := newWebhook(t, func(w http.ResponseWriter, r *http.Request) {

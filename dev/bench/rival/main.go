@@ -1,5 +1,6 @@
-// Command rival serves the schema of product-service with gqlgen's own server and executor, over the same documents and levels: what the
-// benchmark of reads is held against. It is started as the server itself is.
+// Command rival serves the schema of product-service with gqlgen's own server and executor, over
+// the same documents and levels: what the benchmark of reads is held against. It is started as the
+// server itself is.
 package main
 
 import (
