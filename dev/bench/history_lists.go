@@ -104,6 +104,18 @@ func (w *world) graphql(ctx context.Context, query string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	text, err := w.post(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(text, []byte(`{"errors"`)) || bytes.Contains(text, []byte(`"errors":[`)) {
+		return nil, fmt.Errorf("GraphQL answered %.300s", text)
+	}
+	return text, nil
+}
+
+// post sends the body of a request to the world's server and returns the body of its answer.
+func (w *world) post(ctx context.Context, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.child.http+"/graphql", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -115,11 +127,8 @@ func (w *world) graphql(ctx context.Context, query string) ([]byte, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GraphQL answered %s: %.300s", resp.Status, text)
 	}
-	if resp.StatusCode != http.StatusOK || bytes.HasPrefix(text, []byte(`{"errors"`)) || bytes.Contains(text, []byte(`"errors":[`)) {
-		return nil, fmt.Errorf("GraphQL answered %s: %.300s", resp.Status, text)
-	}
-	return text, nil
+	return text, err
 }

@@ -290,7 +290,7 @@ func (s *shop) connections(ctx context.Context) error {
 			atOnce, stats.Total(), failed, time.Since(began).Seconds())
 	}
 	count("product-service", atMost(2*atOnce), func(id uuid.UUID) error {
-		return r.Level(ctx, id, time.Nanosecond).Err
+		return r.Levels(ctx, []uuid.UUID{id}, time.Nanosecond)[0].Err
 	})
 	count("plain stack", target{}, func(id uuid.UUID) error {
 		stack.mu.Lock()

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -167,17 +164,7 @@ type answer struct {
 
 func (c *client) ask(ctx context.Context, query []byte) (answer, error) {
 	var a answer
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.w.child.http+"/graphql", bytes.NewReader(query))
-	if err != nil {
-		return a, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return a, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	body, err := c.w.post(ctx, query)
 	if err != nil {
 		return a, err
 	}

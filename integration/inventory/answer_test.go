@@ -167,7 +167,7 @@ func TestAnAbsenceIsConfirmed(t *testing.T) {
 					t.Fatalf("an absence said once: %+v", got)
 				}
 			}
-			if got := f.reader.Level(t.Context(), ids[0], 10*time.Second); got.Outcome != Absent {
+			if got := f.reader.level(t.Context(), ids[0], 10*time.Second); got.Outcome != Absent {
 				t.Errorf("to who doesn't take a level as old: %+v", got)
 			}
 			if calls := f.calls() - before; calls > 2 {

@@ -355,7 +355,7 @@ func TestWatchersAreToldOfWhatLevelsShow(t *testing.T) {
 	id := f.stock(1)[0]
 	f.read(id)
 	shown := make(chan Level, 1)
-	defer f.reader.Watch(id, func(Level) { shown <- f.reader.Level(context.Background(), id, 0).Level })()
+	defer f.reader.Watch(id, func(Level) { shown <- f.reader.level(context.Background(), id, 0).Level })()
 	n := int64(3)
 	f.reader.Apply(context.Background(), Event{ID: uuid.New(), Type: LowStockEvent, VariantID: id, At: time.Now().Add(time.Second), Available: &n})
 	if got := <-shown; got.Available != n {

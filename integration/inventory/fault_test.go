@@ -253,7 +253,7 @@ func TestBulkheadSheds(t *testing.T) {
 	f.fault(simulator.Fault{Mode: simulator.Slow, DelayMs: 200})
 	var done sync.WaitGroup
 	for i := range ids {
-		done.Go(func() { f.reader.Level(context.Background(), ids[i], 0) })
+		done.Go(func() { f.reader.level(context.Background(), ids[i], 0) })
 	}
 	done.Wait()
 	if most := f.sim.Stats().MaxInFlight; most > 3 {

@@ -149,6 +149,11 @@ func defaults(t testing.TB, url string) Config {
 	return cfg
 }
 
+// level is [Reader.Levels] for one variant.
+func (r *Reader) level(ctx context.Context, id uuid.UUID, maxStaleness time.Duration) Result {
+	return r.Levels(ctx, []uuid.UUID{id}, maxStaleness)[0]
+}
+
 func newFixture(t *testing.T, change func(*fixture)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, logs: &syncBuffer{}}

@@ -87,11 +87,6 @@ func (r *Reader) Close() {
 	r.store.close()
 }
 
-// Level is Levels for one variant.
-func (r *Reader) Level(ctx context.Context, id uuid.UUID, maxStaleness time.Duration) Result {
-	return r.Levels(ctx, []uuid.UUID{id}, maxStaleness)[0]
-}
-
 // Levels returns one Result for each of ids, in their order. It returns within Config.Budget and a little
 // before ctx's deadline; a ctx that ends early yields stale or unavailable results, to this caller only.
 // maxStaleness bounds the age of what may be served without the service's answer, known absence too (0:
@@ -150,14 +145,14 @@ func served(level Level, stale bool) Result {
 	return Result{Level: level, Outcome: Known, Stale: stale}
 }
 
-// fallback is the result for a level that is shown for want of an answer.
+// fallback is the result for a level that is shown because there is no answer.
 func fallback(level Level) Result {
 	level.Source = StaleFallback
 	return Result{Level: level, Outcome: Known, Stale: true}
 }
 
-// refreshBehind asks for levels that were served already. Where nobody may ask, or the last to ask got no
-// answer, the results say so.
+// refreshBehind refreshes levels that were served already. Where the breaker lets no call through, or the
+// last call got no answer, the results say so.
 func (r *Reader) refreshBehind(ctx context.Context, ids []uuid.UUID, positions []int, out []Result) {
 	refused, now := r.client.available() != nil, r.now()
 	wanted := make([]uuid.UUID, 0, len(positions))

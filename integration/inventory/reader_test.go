@@ -104,7 +104,7 @@ func TestAgeRules(t *testing.T) {
 					f.fault(simulator.Fault{Mode: simulator.Fail})
 				}
 				before := f.calls()
-				got := f.reader.Level(context.Background(), id, c.limit)
+				got := f.reader.level(context.Background(), id, c.limit)
 				f.settle()
 				if got.Outcome != expected.outcome || got.Level.Source != expected.source || got.Stale != expected.stale {
 					t.Errorf("got %s %q stale=%v, want %+v", got.Outcome, got.Level.Source, got.Stale, expected)
@@ -273,7 +273,7 @@ func TestOneCallersEndIsItsOwn(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var first Result
 	var done sync.WaitGroup
-	done.Go(func() { first = f.reader.Level(ctx, id, 0) })
+	done.Go(func() { first = f.reader.level(ctx, id, 0) })
 	eventually(t, "the call is under way", func() bool { return f.sim.Stats().InFlight == 1 })
 	var second Result
 	done.Go(func() { second = f.read(id)[0] })
@@ -305,7 +305,7 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), given)
 				defer cancel()
 				begun := time.Now()
-				got := f.reader.Level(ctx, id, 0)
+				got := f.reader.level(ctx, id, 0)
 				if took := time.Since(begun); took != given-answerMargin || ctx.Err() != nil {
 					t.Errorf("the answer came after %s of the caller's %s; %s are to be left", took, given, answerMargin)
 				}

@@ -19,7 +19,7 @@ func TestWhatGoesUpstream(t *testing.T) {
 	f := newFixture(t, nil)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	ctx := correlation.WithTraceparent(correlation.WithID(context.Background(), "page-7"), trace)
-	if got := f.reader.Level(ctx, f.stock(1)[0], 0); got.Outcome != Known {
+	if got := f.reader.level(ctx, f.stock(1)[0], 0); got.Outcome != Known {
 		t.Fatalf("got %+v", got)
 	}
 	last := f.sim.Stats().Last
@@ -33,7 +33,7 @@ func TestWhatGoesUpstream(t *testing.T) {
 		}
 	}
 	bad := correlation.WithID(context.Background(), "a\r\nX-Evil: 1")
-	if got := f.reader.Level(bad, f.stock(1)[0], 0); got.Outcome != Known {
+	if got := f.reader.level(bad, f.stock(1)[0], 0); got.Outcome != Known {
 		t.Fatalf("got %+v", got)
 	}
 	if last := f.sim.Stats().Last; last["X-Correlation-Id"] != nil {
@@ -82,7 +82,7 @@ func TestEveryCallHasACorrelationID(t *testing.T) {
 	f.fault(simulator.Fault{Mode: simulator.Fail})
 	asked := correlation.WithID(context.Background(), "asked")
 	eventually(t, "breaker open", func() bool {
-		f.reader.Level(asked, uuid.New(), 0)
+		f.reader.level(asked, uuid.New(), 0)
 		return !f.client.reads.closed()
 	})
 	probes := func() map[string]int {

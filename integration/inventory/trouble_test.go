@@ -301,7 +301,7 @@ func TestUseAfterCloseIsHarmless(t *testing.T) {
 	eventually(t, "the reader is in use", func() bool { return f.calls() > 20 })
 	f.close()
 	reader.Close()
-	if got := reader.Level(context.Background(), ids[0], 0); got.Outcome != Unavailable || !errors.Is(got.Err, ErrUnavailable) {
+	if got := reader.level(context.Background(), ids[0], 0); got.Outcome != Unavailable || !errors.Is(got.Err, ErrUnavailable) {
 		t.Errorf("got %+v", got)
 	}
 	stop.Store(true)
