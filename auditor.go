@@ -38,10 +38,12 @@ func newAuditor(events *eventstore.Store, documents *store.Store, leases command
 	log *slog.Logger) *auditor {
 	f := promauto.With(r)
 	return &auditor{events: events, documents: documents, leases: leases, rate: rate, log: log,
-		products: f.NewCounter(prometheus.CounterOpts{Name: "product_service_audit_products_total", Help: "Products whose books were compared with the log."}),
+		products: f.NewCounter(prometheus.CounterOpts{
+			Name: "product_service_audit_products_total", Help: "Products that were compared with the log."}),
 		differ: f.NewGaugeVec(prometheus.GaugeOpts{Name: "product_service_audit_differences",
 			Help: "Differences the last whole audit found; anything but 0 needs a person: product-service audit lists them."}, nil),
-		ended: f.NewGaugeVec(prometheus.GaugeOpts{Name: "product_service_audit_ended_timestamp_seconds", Help: "When the last whole audit ended."}, nil),
+		ended: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "product_service_audit_ended_timestamp_seconds", Help: "When the last whole audit ended."}, nil),
 	}
 }
 

@@ -56,7 +56,9 @@ func (n neighbour) events() command.Inventory {
 	return command.Inventory{
 		Decode: func(body []byte, ceType string) (command.InventoryEvent, error) {
 			e, err := inventory.ParseEvent(body, ceType)
-			return command.InventoryEvent{ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available}, err
+			return command.InventoryEvent{
+				ID: e.ID, VariantID: e.VariantID, Type: string(e.Type), Timestamp: e.At, Available: e.Available,
+			}, err
 		},
 		OnEvent: func(ctx context.Context, e command.InventoryEvent) { n.reader.Apply(ctx, inventoryEvent(e)) },
 	}
@@ -70,7 +72,9 @@ func (n neighbour) follow(ctx context.Context) func(command.InventoryEvent) {
 }
 
 func inventoryEvent(e command.InventoryEvent) inventory.Event {
-	return inventory.Event{ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available}
+	return inventory.Event{
+		ID: e.ID, VariantID: e.VariantID, Type: inventory.EventType(e.Type), At: e.Timestamp, Available: e.Available,
+	}
 }
 
 // absent asks the Inventory Service which variants it has no record of. A variant without an answer
@@ -106,8 +110,10 @@ func (q records) Due(ctx context.Context, limit int, lease time.Duration) ([]inv
 	jobs := make([]inventory.Job, len(variants))
 	for i, v := range variants {
 		jobs[i] = inventory.Job{
-			Record: inventory.Record{VariantID: v.VariantID, InitialQuantity: v.InitialQuantity, LowStockThreshold: v.LowStockThreshold},
-			Tries:  int(v.Attempts), CorrelationID: v.CorrelationID, Traceparent: v.Traceparent,
+			Record: inventory.Record{
+				VariantID: v.VariantID, InitialQuantity: v.InitialQuantity, LowStockThreshold: v.LowStockThreshold,
+			},
+			Tries: int(v.Attempts), CorrelationID: v.CorrelationID, Traceparent: v.Traceparent,
 		}
 	}
 	return jobs, nil

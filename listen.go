@@ -24,7 +24,8 @@ const maxHeaderTime = 5 * time.Second
 // reads the rest of its body gets [os.ErrDeadlineExceeded]. It speaks HTTP/1.1 and HTTP/2: by TLS
 // where it is given a configuration of that, else in the clear to proxies that know it does (RFC
 // 9113, section 3.3).
-func listen(ctx context.Context, addr string, secure *tls.Config, within time.Duration, handler http.Handler, log *slog.Logger) (func(context.Context) error, net.Addr, error) {
+func listen(ctx context.Context, addr string, secure *tls.Config, within time.Duration, handler http.Handler,
+	log *slog.Logger) (func(context.Context) error, net.Addr, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen on %s: %w", addr, err)
@@ -37,8 +38,10 @@ func listen(ctx context.Context, addr string, secure *tls.Config, within time.Du
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, WriteByteTimeout: 30 * time.Second},
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, WriteByteTimeout: 30 * time.Second,
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(secure != nil)
@@ -83,7 +86,8 @@ func (c *certificate) config() *tls.Config {
 	if c.cert == "" {
 		return nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current() }}
+	current := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current() }
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: current}
 }
 
 func (c *certificate) current() (*tls.Certificate, error) {

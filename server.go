@@ -106,7 +106,9 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	if err != nil {
 		return nil, err
 	}
-	service := &command.Service{Writer: writer, Store: events, Rollback: s.Inventory.InitPolicy == inventory.PolicyRollback, RollbackAfter: 5 * time.Second}
+	service := &command.Service{
+		Writer: writer, Store: events, Rollback: s.Inventory.InitPolicy == inventory.PolicyRollback, RollbackAfter: 5 * time.Second,
+	}
 	initializer := inventory.NewInitializer(neighbour.client, records{events, service}, neighbour.reader.Put, s.metrics)
 	service.Created = initializer.Kick
 	life.start("initializer", untilStopped(initializer.Run))
@@ -123,12 +125,15 @@ func (s *server) compose(ctx context.Context, life *lifecycle) (*health, error) 
 	}
 	life.start("consumer", consumer.Run)
 
-	ready := &health{checks: map[string]func(context.Context) error{"postgresql": events.Ping, "mongodb": documents.Ping, "kafka": func(context.Context) error {
+	member := func(context.Context) error {
 		if !consumer.Ready() {
 			return errors.New("not a member of the consumer group")
 		}
 		return nil
-	}}}
+	}
+	ready := &health{checks: map[string]func(context.Context) error{
+		"postgresql": events.Ping, "mongodb": documents.Ping, "kafka": member,
+	}}
 	return ready, s.startHTTP(ctx, life, ready, documents, neighbour.reader, service)
 }
 

@@ -110,10 +110,11 @@ func readSettings() (Settings, error) {
 	s.Leases.InstanceID = orRandom(s.Leases.InstanceID)
 	checks := errors.Join(checkAddr("HTTP_ADDR", s.HTTPAddr), checkAddr("ADMIN_ADDR", s.AdminAddr), checkTLS(s.TLSCert, s.TLSKey),
 		oneOf("LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error"), oneOf("LOG_FORMAT", s.LogFormat, "", "text", "json"),
-		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(), s.Projection.Validate(), s.Inventory.Validate(), s.Auth.Validate(), s.Graph.Validate())
+		s.checkAuditRate(), s.Store.Validate(), s.Leases.Validate(), s.Kafka.Validate(), s.Writer.Validate(),
+		s.Projection.Validate(), s.Inventory.Validate(), s.Auth.Validate(), s.Graph.Validate())
 	for _, fault := range flatten(checks) {
-		known := func(name string) bool { return blamed[name] }
-		if !slices.ContainsFunc(strings.Split(leadingNames.FindString(fault.Error()), ", "), known) { // what could not be read is not also blamed for being empty
+		names := strings.Split(leadingNames.FindString(fault.Error()), ", ")
+		if !slices.ContainsFunc(names, func(name string) bool { return blamed[name] }) { // one fault a variable is enough
 			faults = append(faults, fault)
 		}
 	}
@@ -165,7 +166,8 @@ func parse(s *Settings) (faults []error, blamed map[string]bool) {
 func unreadableType(name string) reflect.Type {
 	value, given := os.LookupEnv(name)
 	var wrong env.AggregateError
-	if !given || !errors.As(env.ParseWithOptions(new(Settings), env.Options{Environment: map[string]string{name: value}}), &wrong) {
+	alone := env.Options{Environment: map[string]string{name: value}}
+	if !given || !errors.As(env.ParseWithOptions(new(Settings), alone), &wrong) {
 		return nil
 	}
 	for _, fault := range wrong.Errors {
@@ -239,7 +241,8 @@ func oneOf(name, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("%s: it is %q; it can be %s", name, value, strings.Join(slices.DeleteFunc(allowed, func(a string) bool { return a == "" }), ", "))
+	named := slices.DeleteFunc(allowed, func(a string) bool { return a == "" })
+	return fmt.Errorf("%s: it is %q; it can be %s", name, value, strings.Join(named, ", "))
 }
 
 func orRandom(id string) string {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -98,9 +99,7 @@ func documented(t *testing.T, typ reflect.Type) map[string]setting {
 		name, options, _ := strings.Cut(f.Tag.Get("env"), ",")
 		switch {
 		case name == "" && f.Type.Kind() == reflect.Struct && strings.HasPrefix(f.Type.PkgPath(), module):
-			for name, s := range documented(t, f.Type) {
-				all[name] = s
-			}
+			maps.Copy(all, documented(t, f.Type))
 		case name == "":
 		default:
 			text, begins := strings.CutPrefix(comments[f.Name], f.Name+" ")

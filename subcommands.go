@@ -41,9 +41,9 @@ type subcommand struct {
 var subcommands = []subcommand{
 	{"serve", "serve GraphQL, consume commands, relay outcomes, project (the default)", serve},
 	{"migrate", "bring the PostgreSQL schema up to date and create missing topics", migrate},
-	{"rebuild", "build the read model anew beside the live one, and switch", rebuild},
-	{"audit", "compare log, heads, reservations, variants and read model", auditBooks},
-	{"replay", "list dead letters, or send those of our own failures again", replay},
+	{"rebuild", "build a new read model beside the live one, and switch to it", rebuild},
+	{"audit", "compare log, heads, reservations, variants and read model", auditAll},
+	{"replay", "list dead letters, or send the service's own failures again", replay},
 }
 
 // run is the program without its process: it returns the exit code.
@@ -71,7 +71,8 @@ func usage(w io.Writer) {
 	for _, sub := range subcommands {
 		fmt.Fprintf(w, "  %-8s %s\n", sub.name, sub.does)
 	}
-	fmt.Fprint(w, "\nSettings come from the environment: product-service -help lists them. product-service COMMAND -h shows a command's flags.\n")
+	fmt.Fprint(w, "\nSettings come from the environment: product-service -help lists them.\n"+
+		"product-service COMMAND -h shows a command's flags.\n")
 }
 
 func (sub subcommand) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -122,7 +123,8 @@ func migrate(*flag.FlagSet) func(context.Context, *server) error {
 		if err := command.CreateTopics(ctx, s.Kafka); err != nil {
 			return err
 		}
-		s.say(fmt.Sprintf("PostgreSQL is at schema version %d; the topics are there", version), map[string]any{"schemaVersion": version, "topics": true})
+		s.say(fmt.Sprintf("PostgreSQL is at schema version %d; the topics are there", version),
+			map[string]any{"schemaVersion": version, "topics": true})
 		return nil
 	}
 }
@@ -155,11 +157,11 @@ func rebuild(flags *flag.FlagSet) func(context.Context, *server) error {
 	}
 }
 
-// errDifferent is how an audit that found something ends.
-var errDifferent = errors.New("the books differ")
+// errDifferent ends an audit that found a difference.
+var errDifferent = errors.New("the audit found differences")
 
-func auditBooks(flags *flag.FlagSet) func(context.Context, *server) error {
-	heal := flags.Bool("heal", false, "fold the documents that differ anew, under their shard's position")
+func auditAll(flags *flag.FlagSet) func(context.Context, *server) error {
+	heal := flags.Bool("heal", false, "fold the documents that differ again, up to the position of their shard")
 	rate := 0
 	flags.Func("rate", "products a second, at most (`N`); 0, the default, is as fast as it goes", func(text string) (err error) {
 		if rate, err = strconv.Atoi(text); err != nil || rate < 0 {
@@ -184,8 +186,11 @@ func auditBooks(flags *flag.FlagSet) func(context.Context, *server) error {
 			if err != nil {
 				return err
 			}
-			s.say(fmt.Sprintf("%d products, %d rows of the log: %d differences, %d of them healed", result.Products, result.Rows, result.Differences, result.Healed),
-				map[string]any{"products": result.Products, "rows": result.Rows, "differences": result.Differences, "healed": result.Healed})
+			s.say(fmt.Sprintf("%d products, %d rows of the log: %d differences, %d of them healed",
+				result.Products, result.Rows, result.Differences, result.Healed),
+				map[string]any{
+					"products": result.Products, "rows": result.Rows, "differences": result.Differences, "healed": result.Healed,
+				})
 			if result.Differences > 0 {
 				return errDifferent
 			}
@@ -237,7 +242,10 @@ func (s *server) progress() func(projection.Progress) {
 		phase = p.Phase
 		if !terminal {
 			next = time.Now().Add(5 * time.Second)
-			s.say("", map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total, "perSecond": math.Round(p.PerSecond), "secondsLeft": p.Left.Seconds()})
+			s.say("", map[string]any{
+				"phase": p.Phase, "done": p.Done, "total": p.Total,
+				"perSecond": math.Round(p.PerSecond), "secondsLeft": p.Left.Seconds(),
+			})
 			return
 		}
 		line := p.Phase
@@ -253,7 +261,8 @@ func (s *server) progress() func(projection.Progress) {
 }
 
 func replay(flags *flag.FlagSet) func(context.Context, *server) error {
-	send := flags.String("send", "", "send again: a letter's PLACE as listed, or \"all\" that can be; \"records\" restarts stopped inventory records")
+	send := flags.String("send", "", "send again: the letter at a PLACE of the list, or \"all\" that can be sent; "+
+		"\"records\" restarts stopped inventory records")
 	return func(ctx context.Context, s *server) error {
 		events, err := eventstore.Open(ctx, s.Store)
 		if err != nil {
@@ -272,7 +281,8 @@ func replay(flags *flag.FlagSet) func(context.Context, *server) error {
 			return err
 		}
 		sent, refused := 0, 0
-		err = letters.Replay(ctx, func(l command.Letter) bool { return *send == "all" || *send == l.Place() }, func(l command.Letter, refusal string) {
+		chosen := func(l command.Letter) bool { return *send == "all" || *send == l.Place() }
+		err = letters.Replay(ctx, chosen, func(l command.Letter, refusal string) {
 			if refusal != "" {
 				refused++
 				s.say(fmt.Sprintf("%s  not sent: %s", l.Place(), refusal), map[string]any{"place": l.Place(), "refusal": refusal})
@@ -299,10 +309,13 @@ func (s *server) listLetters(ctx context.Context, letters *command.Replayer, eve
 			state = "closed: " + why
 		}
 		if !isTerminal(s.out) {
-			return json.NewEncoder(s.out).Encode(map[string]any{"place": l.Place(), "reason": l.Reason, "error": l.Error, "topic": l.From,
-				"time": l.Time, "key": string(l.Key), "body": string(l.Body), "replayed": l.Replayed, "state": state})
+			return json.NewEncoder(s.out).Encode(map[string]any{
+				"place": l.Place(), "reason": l.Reason, "error": l.Error, "topic": l.From, "time": l.Time,
+				"key": string(l.Key), "body": string(l.Body), "replayed": l.Replayed, "state": state,
+			})
 		}
-		_, err := fmt.Fprintf(s.out, "%s  %s  %s\n    %s\n    %s\n", l.Place(), l.Time.Format(time.RFC3339), l.Reason, l.Error, state)
+		_, err := fmt.Fprintf(s.out, "%s  %s  %s\n    %s\n    %s\n",
+			l.Place(), l.Time.Format(time.RFC3339), l.Reason, l.Error, state)
 		return err
 	})
 	if err != nil {

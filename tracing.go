@@ -33,12 +33,12 @@ func (s *server) trace(ctx context.Context, life *lifecycle) error {
 	if err != nil {
 		return fmt.Errorf("prepare to export spans: %w", err)
 	}
-	who, err := resource.Merge(resource.NewSchemaless(semconv.ServiceName("product-service"), semconv.ServiceInstanceID(s.Leases.InstanceID)),
-		resource.Environment()) // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+	self := resource.NewSchemaless(semconv.ServiceName("product-service"), semconv.ServiceInstanceID(s.Leases.InstanceID))
+	self, err = resource.Merge(self, resource.Environment()) // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
 	if err != nil {
 		return fmt.Errorf("describe this service to the collector: %w", err)
 	}
-	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(who))
+	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(self))
 	otel.SetTracerProvider(provider)
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { s.log.Warn("spans could not be exported", "error", err) }))

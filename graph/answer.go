@@ -87,7 +87,7 @@ func keepable(w http.ResponseWriter, r *http.Request, resp *graphql.Response, la
 }
 
 // cacheControl is the header of an answer that holds for some time: seconds are whole there, and
-// never rounded up. An answer to a token is for who has it.
+// never rounded up. The answer to a request with a token is private to its caller.
 func cacheControl(lasts time.Duration, token bool) string {
 	scope := "public"
 	if token {

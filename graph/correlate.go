@@ -30,9 +30,9 @@ func Correlate(next http.Handler) http.Handler {
 	})
 }
 
-// originOf is what the events of a mutation carry of its request and of its caller. It is no part
-// of the command: the same command id from somebody else is the same command, and stays the first
-// caller's.
+// originOf is what the events of a mutation record of its request and of its caller. It is no part
+// of the command: where another caller sends the same command id again, the first caller stays on
+// record.
 func originOf(ctx context.Context) product.Origin {
 	return product.Origin{CorrelationID: correlation.ID(ctx), Traceparent: correlation.TraceparentOf(ctx), Actor: auth.CallerOf(ctx).Subject}
 }

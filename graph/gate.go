@@ -11,7 +11,7 @@ import (
 	"product-service/graph/auth"
 )
 
-// Gate says of every request to this service who its caller is, and how much that caller may still ask for.
+// Gate tells for every request its caller, and how much that caller may still ask for.
 type Gate struct {
 	*auth.Verifier
 	limits  *limits // nil where there are none
@@ -28,14 +28,15 @@ func NewGate(c Config, callers *auth.Verifier, reg prometheus.Registerer) (*Gate
 	return &Gate{Verifier: callers, limits: limits, proxies: trusted}, err
 }
 
-// Admit returns the context of what a caller asks for, who has shown himself with or after the request.
+// Admit returns the context in which a caller's request runs. The caller may have shown a token with the
+// request or, on a WebSocket, after it.
 func (g *Gate) Admit(ctx context.Context, r *http.Request, c auth.Caller) context.Context {
 	return withBudget(auth.WithCaller(ctx, c), g.limits.of(r, c))
 }
 
-// admitted lets callers through who show a token that is accepted, or none where no scope is
-// needed, and who may still ask for something; next finds them in its context. Others are answered
-// with 401 or 403 and a challenge (RFC 6750, section 3), or 429.
+// admitted passes a request on to next, with the caller in its context. A request needs a token that is
+// accepted, or none where no scope is needed, and a caller with budget left. Other requests are answered
+// with 401 or 403 and a challenge (RFC 6750, section 3), or with 429.
 func (g *Gate) admitted(scope string, p presenter, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := g.Request(r)

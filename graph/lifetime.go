@@ -20,14 +20,15 @@ type lifetime struct {
 
 type lifetimeKey struct{}
 
-// withLifetime prepares to be told what the answer of a request claims, which holds at most so long.
+// withLifetime returns a context in which [claim] shortens the lifetime of a request's answer. The
+// lifetime is at most the one given.
 func withLifetime(ctx context.Context, most time.Duration) (context.Context, *lifetime) {
 	l := &lifetime{left: most}
 	return context.WithValue(ctx, lifetimeKey{}, l), l
 }
 
-// claim says that the answer being made claims something that holds so long. Nobody asks for that
-// where the answer isn't kept.
+// claim bounds the lifetime of the answer that is being made: something in it holds no longer than
+// this. Without a lifetime in the context it does nothing.
 func claim(ctx context.Context, holds time.Duration) {
 	if l, ok := ctx.Value(lifetimeKey{}).(*lifetime); ok {
 		l.mu.Lock()

@@ -43,7 +43,7 @@ func (p *parquetFile[Row, Record]) flush() error {
 	return err
 }
 
-// close writes the rest, and the footer, without which nobody can read the file.
+// close writes the rest and the footer. A file without a footer can't be read.
 func (p *parquetFile[Row, Record]) close() error {
 	if err := p.flush(); err != nil {
 		return err

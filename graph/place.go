@@ -8,8 +8,8 @@ import (
 // places bound how many requests are executed at once: a token each.
 type places chan struct{}
 
-// place is what a request has of them. It is given back while all root fields that run do nothing
-// but wait, so that requests which wait for a version or for the writer hold up nobody.
+// place is the token of one request. The request gives it back while all of its running root fields
+// only wait, so that waiting for a version or for the writer keeps no other request out.
 type place struct {
 	of places
 

@@ -66,8 +66,9 @@ func (c RateLimitConfig) Validate() error {
 	return errors.Join(faults...)
 }
 
-// limits bound what each caller may ask for, in the weight that costOf gives to operations. A
-// caller who hasn't been seen for long is forgotten once there are too many, and begins anew.
+// limits bound what each caller may ask for, in the weight that costOf gives to operations. Where
+// there are too many callers the one that was seen longest ago is forgotten, and begins with a full
+// budget.
 type limits struct {
 	perSecond rate.Limit
 	burst     int
@@ -132,7 +133,7 @@ func (l *limits) of(r *http.Request, c auth.Caller) *budget {
 	}
 	left := rate.NewLimiter(l.perSecond, l.burst)
 	if before, ok, _ := l.callers.PeekOrAdd(key, left); ok {
-		left = before // somebody was faster
+		left = before // another request of the caller was faster
 	}
 	return &budget{l, left}
 }

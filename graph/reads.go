@@ -131,7 +131,7 @@ func (r *Resolver) level(ctx context.Context, variant uuid.UUID, maxStaleness *i
 		return l, false, err
 	}
 	result, ok, err := levelLoadsOf(ctx).level(ctx, variant, bound)
-	if err == nil && !ok { // nobody looked ahead to here
+	if err == nil && !ok { // the look-ahead didn't come to this field
 		result = r.services.Levels.Levels(ctx, []uuid.UUID{variant}, bound)[0]
 	}
 	switch result.Outcome {

@@ -50,7 +50,7 @@ func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	var resp *http.Response
 	var err error
 	attempt := func() blame {
-		resp, err = a.once(req, c) //nolint:bodyclose // its body is in memory, and closed by who made the call
+		resp, err = a.once(req, c) //nolint:bodyclose // its body is in memory, and the caller closes it
 		return c.blame(resp, err)
 	}
 	if c.breaker == nil {

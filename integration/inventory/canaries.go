@@ -14,8 +14,8 @@ const (
 	canariesAreFew = 8 // so few that the one asked for may well be the one at fault
 )
 
-// canaries are some variants that were wanted lately, and how the service answered for them: what a
-// control call or a probe asks for. Bounded; safe for concurrent use.
+// canaries are the variants that control calls and probes ask for: some that were wanted lately, with how
+// the service answered for each. Bounded; safe for concurrent use.
 type canaries struct {
 	mu   sync.Mutex
 	now  uint64 // counts what is noted
@@ -53,7 +53,7 @@ func (c *canaries) failed(ids []uuid.UUID) {
 	}
 }
 
-// wanted notes that somebody wants to know of a variant while nobody may ask.
+// wanted notes that a reader wants a variant while the breaker lets no call through.
 func (c *canaries) wanted(id uuid.UUID) {
 	c.mu.Lock()
 	c.note(id)

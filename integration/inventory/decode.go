@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	// errUndecodable marks a body that isn't what the service promises: somebody else answered, or
-	// something broke it.
+	// errUndecodable marks a body that isn't what the service promises: it is another server's, or it
+	// was damaged on the way.
 	errUndecodable = errors.New("undecodable answer")
 	// errItem marks a level that can't be read in an answer that can: a fault of its variant alone.
 	errItem     = errors.New("unreadable level")
@@ -114,9 +114,9 @@ type answer struct {
 	nameless error
 }
 
-// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own variant
-// only, and a list in which none can be read is an answer too; variants nobody asked for are left out by
-// the caller; of two items for a variant the newer counts.
+// decodeList reads the body of GET /inventory?productVariantIds=. One bad item spoils its own
+// variant only, and a list in which none can be read is an answer too; variants that weren't asked
+// for are left out by the caller; of two items for a variant the newer counts.
 func decodeList(body []byte) (answer, error) {
 	items, err := ijson.Elements(body)
 	if err != nil {

@@ -115,13 +115,13 @@ func (e Event) Level(now time.Time) (Level, bool) {
 }
 
 // Apply takes an event about one of our variants into what is known and makes it durable: newer
-// timestamps win, whatever their source. An event that states no level makes the held one be asked for
-// again: if somebody watches the variant, behind and as soon as the service answers. Applying an event
-// twice changes nothing.
+// timestamps win, whatever their source. An event that states no level makes the held level be asked for
+// again; if the variant is watched that happens in the background, as soon as the service answers. Applying
+// an event twice changes nothing.
 func (r *Reader) Apply(ctx context.Context, e Event) { r.apply(ctx, e, true) }
 
-// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or that somebody
-// watches, and makes nothing durable. It is for the events that another instance applies.
+// ApplyHeld takes an event as Apply does, but only into levels that this instance holds or watches, and
+// makes nothing durable. It is for the events that another instance applies.
 func (r *Reader) ApplyHeld(ctx context.Context, e Event) { r.apply(ctx, e, false) }
 
 func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
@@ -155,7 +155,7 @@ func (r *Reader) apply(ctx context.Context, e Event, durable bool) {
 	r.metrics.events.WithLabelValues(outcome).Inc()
 }
 
-// askAgain takes in that a level has changed, nobody says to what.
+// askAgain notes that a level has changed to an unknown value, and has it asked for again.
 func (r *Reader) askAgain(ctx context.Context, e Event, now time.Time) {
 	_, before, after := r.store.change(e.VariantID, false, func(cur *entry) *entry { return mergeChanged(cur, e.At, now) })
 	switch {

@@ -107,8 +107,8 @@ func (i *Initializer) Kick() {
 	}
 }
 
-// Run works until ctx ends. What is under way then is given back: whoever takes it next repeats it,
-// which is harmless.
+// Run works until ctx ends. It gives back the jobs under way then. The next initializer that takes such
+// a job repeats it, which is harmless.
 func (i *Initializer) Run(ctx context.Context) {
 	var tries sync.WaitGroup
 	defer tries.Wait()

@@ -13,9 +13,9 @@ import (
 
 // LastKnown keeps levels where a restart doesn't lose them. Both methods may be called concurrently.
 type LastKnown interface {
-	// Load returns what it has of ids, in any order; what it hasn't is left out.
+	// Load returns the levels that it has of ids, in any order.
 	Load(ctx context.Context, ids []uuid.UUID) ([]Level, error)
-	// Save keeps each level unless what it has is later, as Level.Supersedes says.
+	// Save keeps each level unless the stored one is later, as Level.Supersedes says.
 	Save(ctx context.Context, levels []Level) error
 }
 
@@ -27,8 +27,9 @@ const (
 	lastKnownTimeout = 500 * time.Millisecond // of reading what was saved
 )
 
-// saver makes levels durable behind the reads: newest per variant, in batches, kept until they are saved.
-// Past its bound it drops variants: memory still has them, and their next change brings them back.
+// saver makes levels durable in the background: the newest of each variant, in batches, kept until they
+// are saved. Past its bound it drops variants, which memory still has and whose next change queues them
+// again.
 type saver struct {
 	to      LastKnown
 	delay   time.Duration

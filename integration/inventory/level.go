@@ -66,7 +66,7 @@ func (l Level) sameFacts(o Level) bool { return l.sameStock(o) && l.UpdatedAt.Eq
 // Outcome says which of three things a Result holds.
 type Outcome uint8
 
-// The outcomes of reading one variant. The zero Outcome is Unavailable, so that a Result nobody filled
+// The outcomes of reading one variant. The zero Outcome is Unavailable, so that an unfilled Result
 // claims nothing.
 const (
 	Unavailable Outcome = iota // not known and could not be asked; never means 0

@@ -19,7 +19,7 @@ func (r *Reader) probeWhileOpen() {
 			return
 		case <-r.client.reads.opened:
 		}
-		episode := correlation.WithID(r.ctx, uuid.NewString()) // nobody's request, but its calls belong together
+		episode := correlation.WithID(r.ctx, uuid.NewString()) // no request made these calls, but they belong together
 		for !r.client.reads.closed() {
 			if !r.client.reads.halfOpen() {
 				if !wait.For(r.ctx, r.client.reads.open/20+time.Millisecond) {

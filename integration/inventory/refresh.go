@@ -13,7 +13,7 @@ import (
 
 const (
 	refreshGather = 5 * time.Millisecond // a burst of events, or of pages, becomes a few full calls
-	refreshChunks = 4                    // calls at a time, so that those that somebody waits for find room
+	refreshChunks = 4                    // calls at a time, so that calls with a waiting reader find room
 )
 
 // refreshRequest is why a variant is to be asked for without anybody waiting.
@@ -114,9 +114,9 @@ func (r *Reader) refreshPending() {
 	}
 }
 
-// refresh asks for variants and returns when they are answered. What an event asked for in vain comes
-// back after a rest, as long as somebody watches it; what a reader asked for the next reader will ask for
-// again.
+// refresh asks for variants and returns when they are answered. A request of an event that failed comes
+// back after a rest, as long as the variant is watched. A request of a reader doesn't: the next reader
+// asks again.
 func (r *Reader) refresh(requests map[uuid.UUID]refreshRequest) {
 	var failed []uuid.UUID
 	rest := r.client.cfg.FailureQuiet / 2
@@ -144,8 +144,8 @@ func (r *Reader) refresh(requests map[uuid.UUID]refreshRequest) {
 	})
 }
 
-// startRefresh starts loads that nobody waits for, of those variants that still need it. A load that is
-// under way does for a reader's request; an event's goes back, to be asked for after it.
+// startRefresh starts loads in the background, of the variants that still need one. Where a load of a
+// variant is under way, a reader's request joins it; an event's request goes back, to be asked after it.
 func (t *flights) startRefresh(r *Reader, requests map[uuid.UUID]refreshRequest) []*flight {
 	now := r.now()
 	var first *refreshRequest
