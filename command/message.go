@@ -44,6 +44,29 @@ type body struct {
 	Reason        ijson.String  `json:"reason"`    // of a release
 }
 
+// Take implements [ijson.Taker].
+func (b *body) Take(name string, m ijson.Member) bool {
+	switch name {
+	case "commandId":
+		return m.String(&b.CommandID)
+	case "type":
+		return m.String(&b.Type)
+	case "productId":
+		return m.String(&b.ProductID)
+	case "reservationId":
+		return m.String(&b.ReservationID)
+	case "sagaId":
+		return m.String(&b.SagaID)
+	case "quantity":
+		return m.Integer(&b.Quantity)
+	case "expiresAt":
+		return m.String(&b.ExpiresAt)
+	case "reason":
+		return m.String(&b.Reason)
+	}
+	return false
+}
+
 // decoder reads one message, and keeps every fault it finds: a producer shall be told all of them at once.
 type decoder struct {
 	message *sarama.ConsumerMessage

@@ -3,12 +3,15 @@ package ijson_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/big"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -140,5 +143,73 @@ func hasRepeatedName(body []byte) bool {
 		case json.Delim('['):
 			open = append(open, object{})
 		}
+	}
+}
+
+// taker is a [message] that takes plain bodies by itself.
+type taker struct {
+	Text   ijson.String  `json:"text"`
+	Number ijson.Integer `json:"number"`
+	Plain  string        `json:"plain"`
+	Count  int64         `json:"count"`
+	Flag   bool          `json:"flag"`
+	At     *time.Time    `json:"at"`
+}
+
+func (t *taker) Take(name string, m ijson.Member) bool {
+	switch name {
+	case "text":
+		return m.String(&t.Text)
+	case "number":
+		return m.Integer(&t.Number)
+	case "plain":
+		return m.Text(&t.Plain)
+	case "count":
+		return m.Number(&t.Count)
+	case "flag":
+		return m.Bool(&t.Flag)
+	case "at":
+		return m.Time(&t.At)
+	}
+	return false
+}
+
+// FuzzTaker holds what a [ijson.Taker] takes against the fields: whether by itself or not, it ends with the same
+// values and errors as a struct that takes nothing.
+func FuzzTaker(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{"text":"a","number":2,"plain":"b","count":-7,"flag":true,"at":"2026-11-23T12:13:23.546145Z"}`, " {\t\"flag\" : false\r\n} \n", `{"text":"a","text":"b"}`,
+		`{"text":"a",}`, `{"text":"a"}}`, `{"text":"a"`, `{"text":"a" "number":1}`, `{"number":01}`, `{"number":-0}`, `{"number":-01}`, `{"number":1.0}`, `{"number":1e0}`, `{"number":-}`,
+		`{"number":999999999999999999}`, `{"number":9999999999999999999}`, `{"count":1000000000000000000}`, `{"count":"1"}`, `{"count":1.5}`, `{"flag":truex}`, `{"flag":null}`, `{"flag":1}`,
+		`{"text":5}`, `{"text":null}`, `{"plain":"é"}`, `{"plain":"\u0061"}`, "{\"plain\":\"a\x7f\"}", "{\"plain\":\"a\tb\"}", `{"Text":"a"}`, `{"other":{"a":1,"a":2}}`, `{"other":1,"text":"a"}`,
+		`{"at":"2026-11-23T12:13:23+01:00"}`, `{"at":"2026-11-23T1:13:23Z"}`, `{"at":"2026-11-23T12:13:23,5Z"}`, `{"at":"2026-11-23T12:13:23.500Z"}`, `{"at":"2026-02-30T00:00:00Z"}`, `{"at":""}`,
+		"\ufeff{\"text\":\"a\"}", "{\"text\":\"\xe9\"}", `[]`, `null`, ``, `{"":1}`, `{"text":"a","number":true}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		type fields taker // without the method
+		var got taker
+		var want fields
+		err, wantErr := ijson.Unmarshal(body, &got), ijson.Unmarshal(body, &want)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("%q: %v; without a Take: %v", body, err, wantErr)
+		}
+		if err == nil && !reflect.DeepEqual(fields(got), want) {
+			t.Fatalf("%q is read as %+v; without a Take as %+v", body, got, want)
+		}
+	})
+}
+
+func TestATakerReadsWhatItsFieldsWould(t *testing.T) {
+	body := `{"text":"a","number":2,"plain":"b","count":-7,"flag":true,"at":"2026-11-23T12:13:23.546145Z"}`
+	var got taker
+	allocated := testing.AllocsPerRun(100, func() {
+		if err := ijson.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocated > 6 { // it took the body by itself
+		t.Errorf("a plain body is read with %g allocations", allocated)
 	}
 }

@@ -23,7 +23,7 @@
 //	}
 //
 // A field of type [Value] keeps a member as it stands, to be read by itself. Fields of other Go types are read as encoding/json/v2 does, whose
-// reader this is. In a field of type any, numbers are of type json.Number.
+// reader this is. In a field of type any, numbers are of type json.Number. A struct that is read all the time can be a [Taker].
 package ijson
 
 import (
@@ -55,6 +55,9 @@ var (
 // Unmarshal reads a body into what the pointer into points at. The text of an error is for the sender of the body: it says what is wrong with
 // it, in words that follow "the body can't be read: ".
 func Unmarshal(body []byte, into any) error {
+	if t, ok := into.(Taker); ok && unmarshalPlain(body, t) {
+		return nil
+	}
 	if !utf8.Valid(body) {
 		return ErrNotUTF8
 	}
