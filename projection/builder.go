@@ -239,13 +239,11 @@ func (b *builder) loadAll(ctx context.Context, p *page, ids []uuid.UUID, again b
 	if err := store.Find(ctx, b.store, b.into.Products, missing, store.AllFields, func(raw bson.Raw) {
 		id := uuid.MustParse(raw.Lookup("_id").StringValue())
 		e := p.entries[id]
-		if err := bson.Unmarshal(raw, &e.Doc); err != nil {
+		if err := e.Load(raw); err != nil {
 			damaged = append(damaged, id)
 			b.logger.WarnContext(ctx, "a product's document can't be read; folding it anew",
 				"product_id", id, "generation", b.into.Name, "error", err)
-			return
 		}
-		e.Loaded = e.Doc.Pos
 	}); err != nil {
 		return fmt.Errorf("load products: %w", err)
 	}

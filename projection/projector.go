@@ -143,6 +143,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			wait.For(ctx, wait.Backoff(20*time.Millisecond, longestRetry, failures))
 		case full:
 			failures = 0
+			p.giveWay(ctx, hints, time.Since(began))
 		default:
 			failures = 0
 			p.rest(ctx, time.Since(began))
@@ -165,6 +166,19 @@ func (p *Projector) rest(ctx context.Context, took time.Duration) {
 		return
 	}
 	wait.ForHint(ctx, min(2*took, longestRest)-least, p.store.Waiting.Came)
+}
+
+// giveWay waits after a full page as long as that took, if this process has decided commands
+// meanwhile: while they come faster than they can be projected, they have the machine for half of the
+// time. A read that waits for a version ends it, and where somebody follows changes there is none.
+func (p *Projector) giveWay(ctx context.Context, hints <-chan struct{}, took time.Duration) {
+	select {
+	case <-hints:
+		if !p.store.Changes.Followed() {
+			wait.ForHint(ctx, took, p.store.Waiting.Came)
+		}
+	default:
+	}
 }
 
 // errNewer says that the documents are those of a newer version of this program, as in the middle of

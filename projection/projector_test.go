@@ -107,3 +107,39 @@ func TestTheProjectorRestsWhileNobodyFollows(t *testing.T) {
 		t.Errorf("while nobody follows it rests for %s alone", took)
 	}
 }
+
+// Ensure that the projector waits after a full page while commands are decided, until a read waits for
+// a version; and that it goes on at once where it only catches up.
+func TestFullPagesGiveWayToCommands(t *testing.T) {
+	s := projectiontest.Open(t)
+	p := project(t, s, projectiontest.NewLog(), &projectiontest.Leases{Epoch: 1})
+	committed := make(chan struct{}, 1)
+	given := func() <-chan struct{} {
+		over := make(chan struct{})
+		go func() {
+			p.giveWay(t.Context(), committed, time.Hour)
+			close(over)
+		}()
+		return over
+	}
+	select {
+	case <-given():
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits although no command was decided")
+	}
+	committed <- struct{}{}
+	over := given()
+	projectiontest.Within(t, 30*time.Second, func() bool { return len(committed) == 0 }) // it has begun to wait
+	select {
+	case <-over:
+		t.Fatal("it doesn't wait although commands are decided")
+	default:
+	}
+	_, leave := s.Waiting.Join("a product")
+	defer leave()
+	select {
+	case <-over:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it goes on waiting although a read waits for it")
+	}
+}

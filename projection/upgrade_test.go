@@ -23,7 +23,7 @@ func TestAnUpgradeFromPackedDocumentsLosesNothing(t *testing.T) {
 	before := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 6)
 	busy := projectiontest.ID(0xaa, 0)
-	for range 2*view.BlockSize + view.BlockSize/2 {
+	for range 5 * view.BlockSize {
 		l.Do(busy, 10*time.Minute, product.AdjustStock{Delta: 1, Reason: "delivery"})
 	}
 	if err := projectiontest.Drain(t.Context(), project(t, before, l, &projectiontest.Leases{Epoch: 1})); err != nil {

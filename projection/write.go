@@ -21,9 +21,14 @@ func (b *builder) write(ctx context.Context, p *page) error {
 	for _, e := range p.entries {
 		days, blocks = append(days, dayModels(e.Days)...), append(blocks, e.Blocks...)
 		months = append(months, monthModels(view.MonthsOf(e.Days))...)
-		if e.Changed {
-			products = append(products, productModel(e, b.store.Server.Appends))
+		if !e.Changed {
+			continue
 		}
+		model, err := productModel(e, b.store.Server.Appends)
+		if err != nil {
+			return fmt.Errorf("product %s: %w", e.Doc.ID, err)
+		}
+		products = append(products, model)
 	}
 	// The group ends no write early: one that was given up may still arrive, after the page has
 	// been folded again.
@@ -45,7 +50,7 @@ func (b *builder) write(ctx context.Context, p *page) error {
 }
 
 // insert is [store.Insert], and counts what fails.
-func insert[D any](ctx context.Context, b *builder, into *mongo.Collection, documents []D, ordered bool) error {
+func insert[D bson.Marshaler](ctx context.Context, b *builder, into *mongo.Collection, documents []D, ordered bool) error {
 	return b.counted(store.Insert(ctx, b.store, into, documents, ordered))
 }
 
@@ -93,22 +98,16 @@ func (b *builder) bulk(ctx context.Context, into *mongo.Collection, models []mon
 	}
 }
 
-// guard matches a document in the state it was loaded in.
-func guard(id string, pos, rev int64) bson.D {
-	return bson.D{{Key: "_id", Value: id}, {Key: "pos", Value: pos}, {Key: "rev", Value: rev}}
-}
-
 // productModel writes the entry, if the document still is what the entry was loaded from.
-func productModel(e *view.Entry, appends bool) mongo.WriteModel {
-	filter := guard(e.Doc.ID, e.Loaded, e.Doc.Rev)
+func productModel(e *view.Entry, appends bool) (mongo.WriteModel, error) {
 	switch {
 	case e.Loaded < 0:
-		return mongo.NewInsertOneModel().SetDocument(&e.Doc)
+		return mongo.NewInsertOneModel().SetDocument(&e.Doc), nil
 	case e.Catalogue:
-		return mongo.NewReplaceOneModel().SetFilter(filter).SetReplacement(&e.Doc)
-	default:
-		return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(e.StockUpdate(appends))
+		return mongo.NewReplaceOneModel().SetFilter(e.Guard()).SetReplacement(&e.Doc), nil
 	}
+	update, err := e.StockUpdate(appends)
+	return mongo.NewUpdateOneModel().SetFilter(e.Guard()).SetUpdate(update), err
 }
 
 // dayModels write the hours and days that ended, a day in one operation.

@@ -20,6 +20,7 @@ const packedShape = 4
 // as binary data, days by their numbers, and none of the fields that came later.
 func Pack(t *testing.T, s *store.Store) {
 	t.Helper()
+	JoinBlocks(t, s)
 	type raw struct {
 		ID      string               `bson:"_id"`
 		Product string               `bson:"product"`

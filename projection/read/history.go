@@ -62,7 +62,7 @@ func (r *Reader) rowAt(ctx context.Context, g store.Generation, d *view.Document
 	if err != nil {
 		return view.Movement{}, false, err
 	}
-	for rows, err := range history.blocks(ctx, start, min(start+view.BlockSize, d.TailStart()), true) {
+	for rows, err := range history.blocks(ctx, start, min(start+history.size, history.tailStart()), true) {
 		if err != nil {
 			return view.Movement{}, false, err
 		}
@@ -74,11 +74,11 @@ func (r *Reader) rowAt(ctx context.Context, g store.Generation, d *view.Document
 // blockAt is the first version of the last full block that begins at a time or before it, or of the first. Time never runs back in a stream, so it is
 // searched for by version: no index by time is needed. Half of the probes lie evenly, half about where it would be if movements came evenly.
 func (s *streamReader) blockAt(ctx context.Context, at int64) (int64, error) {
-	lo, hi := view.BlockStart(s.d.Since), s.d.TailStart() // it is lo, or between the two
+	lo, hi := s.blockStart(s.d.Since), s.tailStart() // it is lo, or between the two
 	since, until := s.d.CreatedAt, s.d.UpdatedAt
-	for hi-lo > view.BlockSize {
+	for hi-lo > s.size {
 		var ids []string
-		for _, version := range spread(lo, hi, float64(at-since)/float64(max(1, until-since))) {
+		for _, version := range s.spread(lo, hi, float64(at-since)/float64(max(1, until-since))) {
 			ids = append(ids, view.MovementID(s.d.ID, version))
 		}
 		begins := map[int64]int64{}
@@ -100,12 +100,12 @@ func (s *streamReader) blockAt(ctx context.Context, at int64) (int64, error) {
 }
 
 // spread are the first versions of blocks between lo and hi: up to half the probes evenly, and as many about a part of the way, ever further from it.
-func spread(lo, hi int64, part float64) []int64 {
-	blocks := (hi - lo) / view.BlockSize
+func (s *streamReader) spread(lo, hi int64, part float64) []int64 {
+	blocks := (hi - lo) / s.size
 	guess := int64(float64(blocks) * min(1, max(0, part)))
 	var versions []int64
 	add := func(block int64) {
-		if version := lo + block*view.BlockSize; block > 0 && block < blocks && !slices.Contains(versions, version) {
+		if version := lo + block*s.size; block > 0 && block < blocks && !slices.Contains(versions, version) {
 			versions = append(versions, version)
 		}
 	}

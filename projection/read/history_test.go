@@ -2,6 +2,7 @@ package read
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"product-service/product"
 	"product-service/projection/projectiontest"
+	"product-service/projection/store"
 )
 
 // Ensure that a timeline that is read between the write of ended hours and that of the product shows one moment: the product's.
@@ -108,5 +110,50 @@ func TestTheLongestSearch(t *testing.T) {
 		if _, err := r.Products(t.Context(), ProductFilter{Search: search}, ProductOrder{}, Range{First: 1}); (err == nil) != fits || (err != nil && !errors.Is(err, ErrBadRange)) {
 			t.Errorf("%.30s…: %v", search, err)
 		}
+	}
+}
+
+// Ensure that histories in blocks of 16, as up to shape 6, are read like those of today's: whole, in parts, and at any time.
+func TestHistoryInBlocksOfAnOlderShape(t *testing.T) {
+	s, l := projectiontest.Open(t), projectiontest.NewLog()
+	id := projectiontest.ID(0xaa, 0)
+	l.Do(id, 0, product.Create{Name: "P", InitialStock: 100})
+	for range 4*16 + 12 {
+		l.Do(id, time.Minute, product.AdjustStock{Delta: 1, Reason: "counted"})
+	}
+	if err := projectiontest.Drain(t.Context(), project(t, s, l, &projectiontest.Leases{Epoch: 1})); err != nil {
+		t.Fatal(err)
+	}
+	history := func(s *store.Store) (all []Movement, levels []int64) {
+		r := NewReader(s, nil)
+		page := Range{First: 7}
+		for {
+			c, err := r.Movements(t.Context(), MovementFilter{ProductID: id}, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range c.Edges {
+				all = append(all, e.Node)
+			}
+			if !c.HasNext {
+				break
+			}
+			page.After = c.Edges[len(c.Edges)-1].Cursor
+		}
+		for _, m := range all {
+			stock, _, err := r.StockAt(t.Context(), id, m.OccurredAt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			levels = append(levels, stock.Total)
+		}
+		return all, levels
+	}
+	want, wantLevels := history(s)
+	projectiontest.JoinBlocks(t, s)
+	projectiontest.SetMeta(t, s, bson.D{{Key: "schema", Value: 6}})
+	got, gotLevels := history(projectiontest.Another(t, s))
+	if len(want) != 77 || !slices.Equal(want, got) || !slices.Equal(wantLevels, gotLevels) {
+		t.Errorf("%d movements are read as %d, %v as %v", len(want), len(got), wantLevels, gotLevels)
 	}
 }

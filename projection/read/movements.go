@@ -146,7 +146,7 @@ func (r *Reader) keyRange(ctx context.Context, g store.Generation, where Movemen
 	if !slices.ContainsFunc(types, view.Common) {
 		history.field = "rare"
 	}
-	s := keyRange{source: history, list: "product", types: types, width: 4 * view.BlockSize, growth: 4, most: 4e11,
+	s := keyRange{source: history, list: "product", types: types, width: 64, growth: 4, most: 4e11,
 		shape: view.MovementID(d.ID, 0), fixed: len(d.ID) + 1,
 		bound: func(version int64) string { return view.MovementID(d.ID, version) }, at: history.version, key: (*view.Movement).ID}
 	s.lo, s.hi = s.bound(first), s.bound(end)

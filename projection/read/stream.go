@@ -18,12 +18,19 @@ type streamReader struct {
 	d          *view.Document
 	id         uuid.UUID
 	tail       []view.Movement
+	size       int64 // versions in a block
 }
 
 func (r *Reader) stream(g store.Generation, id uuid.UUID, d *view.Document) (*streamReader, error) {
 	tail, err := d.Tail.Movements(id)
-	return &streamReader{rowsReader: rowsReader{reader: r, in: g.Movements, field: "_id"}, d: d, id: id, tail: tail}, err
+	return &streamReader{rowsReader: rowsReader{reader: r, in: g.Movements, field: "_id"}, d: d, id: id, tail: tail, size: view.BlockSizeOf(g.Schema)}, err
 }
+
+// blockStart is the first version of the block that a version is in.
+func (s *streamReader) blockStart(version int64) int64 { return view.BlockStartOf(version, s.size) }
+
+// tailStart is the first version that isn't in a full block.
+func (s *streamReader) tailStart() int64 { return s.blockStart(s.d.Version + 1) }
 
 // version reads the lowest version of the movements from a key on: an id, or what is just above one.
 func (s *streamReader) version(key string) (v int64) {
@@ -52,7 +59,7 @@ func (s *streamReader) rows(ctx context.Context, lo, hi string, ascending bool) 
 		if !ascending && !each(tail, yield) {
 			return
 		}
-		for rows, err := range s.blocks(ctx, first, min(end, s.d.TailStart()), ascending) {
+		for rows, err := range s.blocks(ctx, first, min(end, s.tailStart()), ascending) {
 			if err != nil {
 				yield(view.Movement{}, err)
 				return
@@ -78,7 +85,7 @@ func each(rows []view.Movement, yield func(view.Movement, error) bool) bool {
 
 // span is the condition for the blocks that hold versions from first up to but without end.
 func (s *streamReader) span(first, end int64) bson.D {
-	bounds := bson.D{{Key: "$gte", Value: view.MovementID(s.d.ID, view.BlockStart(first))}, {Key: "$lt", Value: view.MovementID(s.d.ID, end)}}
+	bounds := bson.D{{Key: "$gte", Value: view.MovementID(s.d.ID, s.blockStart(first))}, {Key: "$lt", Value: view.MovementID(s.d.ID, end)}}
 	return bson.D{{Key: s.field, Value: bounds}, {Key: "product", Value: s.d.ID}}
 }
 
@@ -103,7 +110,7 @@ func (s *streamReader) blocks(ctx context.Context, first, end int64, ascending b
 // count counts the movements of some types from lo up to but without hi: whole blocks by what they say they hold, the rest one by one.
 func (s *streamReader) count(ctx context.Context, lo, hi string, types []view.MovementType) (int64, error) {
 	first, end := s.version(lo), s.version(hi)
-	inner, outer := min(view.BlockStart(first+view.BlockSize-1), end), min(max(view.BlockStart(end), first), s.d.TailStart()) // whole blocks from inner to outer
+	inner, outer := min(s.blockStart(first+s.size-1), end), min(max(s.blockStart(end), first), s.tailStart()) // whole blocks from inner to outer
 	if inner >= outer || !s.reader.store.Server.Sums {
 		return countRows(s.rows(ctx, lo, hi, true), types)
 	}

@@ -103,10 +103,15 @@ func findOneByOne[D any](ctx context.Context, in *mongo.Collection, ids []string
 
 // Insert makes documents; those that are there stay as they are, which is an error that
 // [OnlyDuplicates] knows. In order, none behind the first of those is made; else all others are.
-func Insert[D any](ctx context.Context, s *Store, into *mongo.Collection, documents []D, ordered bool) error {
+func Insert[D bson.Marshaler](ctx context.Context, s *Store, into *mongo.Collection, documents []D, ordered bool) error {
 	var duplicates error
-	for chunk := range slices.Chunk(documents, s.Server.inserts) {
-		_, err := into.InsertMany(ctx, chunk, options.InsertMany().SetOrdered(ordered))
+	for len(documents) > 0 {
+		chunk, err := encodeSome(documents, s.Server.inserts)
+		if err != nil {
+			return fmt.Errorf("encode what goes to %s: %w", into.Name(), err)
+		}
+		documents = documents[len(chunk):]
+		_, err = into.InsertMany(ctx, chunk, options.InsertMany().SetOrdered(ordered))
 		if err == nil {
 			continue
 		}
@@ -115,6 +120,21 @@ func Insert[D any](ctx context.Context, s *Store, into *mongo.Collection, docume
 		}
 	}
 	return duplicates
+}
+
+// insertBytes is about how much one command makes: the driver copies it several times.
+const insertBytes = 1 << 20
+
+// encodeSome encodes the first of some documents: as many as a command makes, one at least.
+func encodeSome[D bson.Marshaler](documents []D, most int) (encoded []bson.Raw, err error) {
+	for size := 0; len(encoded) < min(most, len(documents)) && size < insertBytes; {
+		raw, err := documents[len(encoded)].MarshalBSON()
+		if err != nil {
+			return nil, err
+		}
+		encoded, size = append(encoded, raw), size+len(raw)
+	}
+	return encoded, nil
 }
 
 // BulkWrite carries out operations in any order, each on another document, and says how many found

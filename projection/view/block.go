@@ -9,9 +9,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// BlockSize is how many versions of a product a block holds: 1 to 16, 17 to 32, and so on. Up to so many movements are written again with
-// each change of a product.
-const BlockSize = 16
+// BlockSize is how many versions of a product a block holds: 1 to 8, 9 to 16, and so on. With each change of a product the database handles up to so
+// many movements of its tail anew, which costs more than twice as many blocks.
+const BlockSize = 8
+
+// BlockSizeOf is how many versions a block holds in documents of a shape: 16 up to shape 6.
+func BlockSizeOf(schema int) int64 {
+	if schema <= 6 {
+		return 16
+	}
+	return BlockSize
+}
 
 // Block holds the movements of some versions of a product. It is written when it is full; until then its movements are in the product, as its
 // tail. Whoever writes it has folded all of it, so it is always the same and needs no guard. A cancelled reservation, which makes no
@@ -27,10 +35,13 @@ type Block struct {
 }
 
 // BlockStart is the first version of the block that a version is in.
-func BlockStart(version int64) int64 { return (version-1)/BlockSize*BlockSize + 1 }
+func BlockStart(version int64) int64 { return BlockStartOf(version, BlockSize) }
+
+// BlockStartOf is the same where blocks hold so many versions.
+func BlockStartOf(version, size int64) int64 { return (version-1)/size*size + 1 }
 
 // TailStart is the first version that isn't in a full block.
-func (d *Document) TailStart() int64 { return d.Version/BlockSize*BlockSize + 1 }
+func (d *Document) TailStart() int64 { return BlockStart(d.Version + 1) }
 
 // CancelledID names the block of a cancelled reservation.
 func CancelledID(product string, pos int64) string { return fmt.Sprintf("%s/%012d", product, pos) }
@@ -52,33 +63,36 @@ func BlockNamed(product, name string) (last, pos int64) {
 }
 
 // NewBlock makes the block of some movements, of which there is one at least.
-func NewBlock(id string, product uuid.UUID, stored Rows) (b Block, err error) {
-	b = Block{ID: id, Product: product.String(), Counts: map[MovementType]int64{}, Rows: stored}
-	rows, err := stored.Movements(product)
-	if err != nil {
-		return b, err
+func NewBlock(id string, product uuid.UUID, stored Rows) (Block, error) {
+	b := Block{ID: id, Product: product.String(), Counts: map[MovementType]int64{}, Rows: stored}
+	rows, first, last := 0, int64(0), int64(0) // versions
+	err := stored.each(product, (*Movement).takeOutline, func(m *Movement) {
+		if rows == 0 {
+			b.From, first = m.At, m.Version
+		}
+		rows, last = rows+1, m.Version
+		b.note(m)
+	})
+	if err == nil && last > 0 && (rows != BlockSize || id != MovementID(b.Product, first) || last != first+BlockSize-1) {
+		err = fmt.Errorf("movements of product %s: %d up to version %d aren't block %s: %w", product, rows, last, id, ErrDamaged)
 	}
-	if last := rows[len(rows)-1].Version; last > 0 && (len(rows) != BlockSize || id != MovementID(b.Product, rows[0].Version) || last != rows[0].Version+BlockSize-1) {
-		return b, fmt.Errorf("movements of product %s: %d up to version %d aren't block %s: %w", product, len(rows), last, id, ErrDamaged)
+	return b, err
+}
+
+// note adds a movement to what the block says of itself.
+func (b *Block) note(m *Movement) {
+	if m.Type.Visible() {
+		b.Counts[m.Type]++
 	}
-	for i, m := range rows {
-		if i == 0 {
-			b.From = m.At
-		}
-		if m.Type.Visible() {
-			b.Counts[m.Type]++
-		}
-		if m.Type.rare() {
-			b.Rare = id
-		}
-		if m.Reservation == uuid.Nil {
-			continue
-		}
-		if short := Shortened(m.Reservation); !slices.Contains(b.Reservations, short) {
-			b.Reservations = append(b.Reservations, short)
-		}
+	if m.Type.rare() {
+		b.Rare = b.ID
 	}
-	return b, nil
+	if m.Reservation == uuid.Nil {
+		return
+	}
+	if short := Shortened(m.Reservation); !slices.Contains(b.Reservations, short) {
+		b.Reservations = append(b.Reservations, short)
+	}
 }
 
 // Shortened is what of a reservation's id is in an index: enough to find it among billions, in a quarter of the space. It takes in all of the id:

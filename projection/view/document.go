@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"product-service/eventstore"
 	"product-service/product"
 )
@@ -213,16 +211,6 @@ func (d *Document) derive() {
 	d.Words = product.Words(text...)
 }
 
-// stockFields is the part of the document that stock events change, but for the tail.
-func (d *Document) stockFields() bson.D {
-	return bson.D{
-		{Key: "pos", Value: d.Pos}, {Key: "version", Value: d.Version}, {Key: "total", Value: d.Total}, {Key: "reserved", Value: d.Reserved},
-		{Key: "available", Value: d.Available}, {Key: "stockStatus", Value: d.StockStatus}, {Key: "stockRank", Value: d.StockRank},
-		{Key: "isOrderable", Value: d.Orderable}, {Key: "updatedAt", Value: d.UpdatedAt}, {Key: "asOf", Value: d.AsOf}, {Key: "hour", Value: d.Hour},
-		{Key: "today", Value: d.Today}, {Key: "idleDaysBefore", Value: d.IdleDays},
-	}
-}
-
 // size estimates what the document takes in memory.
 func (d *Document) size() int {
 	n := 512 + len(d.Name) + len(d.SortName) + len(d.Description) + cap(d.Tail)
@@ -242,7 +230,7 @@ func (d *Document) size() int {
 func TimeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
 // Schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
-const Schema = 6
+const Schema = 7
 
 // Unshown are the facts no document shows anything of.
 var Unshown = map[string]bool{

@@ -18,7 +18,7 @@ type Entry struct {
 	Blocks    []Block
 	Cost      int
 
-	added Rows // to the tail since
+	kept  int  // so many bytes of the tail the database holds
 	begun bool // the tail began anew since: a block was filled
 }
 
@@ -28,24 +28,20 @@ func NewEntry(id uuid.UUID) *Entry { return &Entry{Doc: Document{ID: id.String()
 // Written notes that the database holds what the entry holds.
 func (e *Entry) Written() {
 	e.Catalogue, e.Changed, e.Days, e.Blocks = false, false, nil, nil
-	e.added, e.begun = nil, false
+	e.kept, e.begun = len(e.Doc.Tail), false
 	if e.Doc.Version > 0 {
 		e.Loaded = e.Doc.Pos
 	}
 	e.Cost = e.Doc.size()
 }
 
-// StockUpdate is the update of what stock events changed, with the guard's new state. Where the server can append, the tail is only added to: it is most
-// of the document.
-func (e *Entry) StockUpdate(appends bool) bson.D {
-	fields := e.Doc.stockFields()
-	switch {
-	case !appends || e.begun:
-		fields = append(fields, bson.E{Key: "tail", Value: e.Doc.Tail})
-	case len(e.added) > 0:
-		return bson.D{{Key: "$set", Value: fields}, {Key: "$push", Value: bson.D{{Key: "tail", Value: bson.D{{Key: "$each", Value: e.added}}}}}}
+// Load takes in the product's document as the database holds it.
+func (e *Entry) Load(stored bson.Raw) error {
+	if err := bson.Unmarshal(stored, &e.Doc); err != nil {
+		return err
 	}
-	return bson.D{{Key: "$set", Value: fields}}
+	e.Loaded, e.kept = e.Doc.Pos, len(e.Doc.Tail)
+	return nil
 }
 
 // Fold adds a row to the entry, and returns the movement it makes, if it makes one.
@@ -125,9 +121,9 @@ func (e *Entry) keep(m *Movement) error {
 		rows, id = Rows(nil).Append(m, false), CancelledID(e.Doc.ID, m.Pos)
 	case m.Version%BlockSize == 0:
 		id = MovementID(e.Doc.ID, BlockStart(m.Version))
-		e.Doc.Tail, e.added, e.begun = nil, nil, true
+		e.Doc.Tail, e.begun = nil, true
 	default:
-		e.Doc.Tail, e.added = rows, e.added.Append(m, false)
+		e.Doc.Tail = rows
 		return nil
 	}
 	b, err := NewBlock(id, m.Product, rows)

@@ -1,8 +1,8 @@
 package view
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +36,12 @@ var (
 	rareTypes     = []MovementType{Initial, Adjusted, Expired}
 )
 
+// typeNamed are all types, by what they are stored as.
+var typeNamed = map[string]MovementType{
+	"INITIAL": Initial, "ADJUSTED": Adjusted, "RESERVED": Reserved, "RELEASED": Released, "EXPIRED": Expired,
+	"RENEWED": Renewed, "CANCELLED": Cancelled, "OTHER": Other,
+}
+
 func (t MovementType) rare() bool { return slices.Contains(rareTypes, t) }
 
 // Common says that movements of a type are most of all, so that no index of their own finds them.
@@ -64,7 +70,9 @@ type Movement struct {
 
 // MovementID names the movement of a version: versions have one width, so that a range of versions is a range of ids.
 func MovementID(product string, version int64) string {
-	return fmt.Sprintf("%s.%012d", product, version)
+	b := make([]byte, 0, 64)
+	b = append(append(b, product...), '.')
+	return string(appendPadded(b, version, 12))
 }
 
 // ID names the movement among those of its product.
@@ -72,7 +80,20 @@ func (m *Movement) ID() string { return MovementID(m.Product.String(), m.Version
 
 // Order places the movement among all: by time, and within an instant as the log has them.
 func (m *Movement) Order() string {
-	return fmt.Sprintf("%016d.%02d.%012d", m.At, eventstore.ShardOf(m.Product), m.Pos)
+	b := make([]byte, 0, 32)
+	b = append(appendPadded(b, m.At, 16), '.')
+	b = append(appendPadded(b, int64(eventstore.ShardOf(m.Product)), 2), '.')
+	return string(appendPadded(b, m.Pos, 12))
+}
+
+// appendPadded writes a number with zeros before it, up to a width that no number of the kind is beyond.
+func appendPadded(b []byte, n int64, width int) []byte {
+	var digits [20]byte
+	text := strconv.AppendInt(digits[:0], n, 10)
+	for range width - len(text) {
+		b = append(b, '0')
+	}
+	return append(b, text...)
 }
 
 // NewMovement makes the movement of an event; d is the document with the event folded in, or for a cancellation as it is.

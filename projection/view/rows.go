@@ -1,8 +1,10 @@
 package view
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -21,11 +23,14 @@ var ErrDamaged = errors.New("stored movements are damaged")
 // the driver's reflection took a fifth of the projector's time.
 type Rows []byte
 
+// rowRoom is what a movement without long texts takes.
+const rowRoom = 512
+
 // Append adds a movement, with its product where the rows are of several.
 func (rows Rows) Append(m *Movement, ofSeveral bool) Rows {
-	start, b := bsoncore.ReserveLength(rows)
+	start, b := bsoncore.ReserveLength(slices.Grow([]byte(rows), rowRoom))
 	if ofSeveral {
-		b = bsoncore.AppendStringElement(b, "productId", m.Product.String())
+		b = appendID(b, "productId", m.Product)
 	}
 	b = bsoncore.AppendStringElement(b, "type", string(m.Type))
 	b = appendNumber(b, "version", m.Version)
@@ -36,7 +41,7 @@ func (rows Rows) Append(m *Movement, ofSeveral bool) Rows {
 	b = appendNumber(b, "totalAfter", m.Total)
 	b = appendNumber(b, "reservedAfter", m.Reserved)
 	if m.Reservation != uuid.Nil {
-		b = bsoncore.AppendStringElement(b, "reservationId", m.Reservation.String())
+		b = appendID(b, "reservationId", m.Reservation)
 		b = appendNumber(b, "held", m.Held)
 	}
 	if m.ExpiresAt != 0 {
@@ -45,10 +50,23 @@ func (rows Rows) Append(m *Movement, ofSeveral bool) Rows {
 	b = appendText(b, "sagaId", m.Saga)
 	b = appendText(b, "reason", m.Reason)
 	b = appendText(b, "actor", m.Actor)
-	b = bsoncore.AppendStringElement(b, "commandId", m.Command.String())
+	b = appendID(b, "commandId", m.Command)
 	b = appendText(b, "correlationId", m.Correlation)
 	b, _ = bsoncore.AppendDocumentEnd(b, start) // it fails only for a start behind the end
 	return b
+}
+
+// appendID writes a UUID as the text that it is everywhere else.
+func appendID(b []byte, key string, id uuid.UUID) []byte {
+	b = bsoncore.AppendHeader(b, bsoncore.TypeString, key)
+	b = append(b, 37, 0, 0, 0) // the length of the text, with its NUL
+	for i, part := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return append(b, 0)
 }
 
 func appendText(b []byte, key, value string) []byte {
@@ -78,21 +96,29 @@ func appendTime(b []byte, key, microsKey string, micros int64) []byte {
 // Movements reads the rows. Those that don't name a product are of the one given.
 func (rows Rows) Movements(product uuid.UUID) ([]Movement, error) {
 	movements := make([]Movement, 0, len(rows)/256+1)
+	err := rows.each(product, (*Movement).take, func(m *Movement) { movements = append(movements, *m) })
+	return movements, err
+}
+
+// each reads the rows one after the other, of each the fields that take takes. What it hands on is overwritten by the next.
+func (rows Rows) each(product uuid.UUID, take func(m *Movement, key []byte, v bsoncore.Value) bool, found func(*Movement)) error {
+	var m Movement
 	for rest := []byte(rows); len(rest) > 0; {
 		document, after, ok := bsoncore.ReadDocument(rest)
 		if !ok {
-			return movements, fmt.Errorf("movements of product %s: %w", product, ErrDamaged)
+			return fmt.Errorf("movements of product %s: %w", product, ErrDamaged)
 		}
-		movements, rest = append(movements, Movement{Product: product}), after
-		if err := movements[len(movements)-1].read(document); err != nil {
-			return movements[:len(movements)-1], err
+		m, rest = Movement{Product: product}, after
+		if err := m.read(document, take); err != nil {
+			return err
 		}
+		found(&m)
 	}
-	return movements, nil
+	return nil
 }
 
 // read takes the fields of a stored movement. Those it doesn't know it leaves alone.
-func (m *Movement) read(document bsoncore.Document) error {
+func (m *Movement) read(document bsoncore.Document, take func(m *Movement, key []byte, v bsoncore.Value) bool) error {
 	_, rest, _ := bsoncore.ReadLength(document)
 	for len(rest) > 1 {
 		e, after, ok := bsoncore.ReadElement(rest)
@@ -101,7 +127,7 @@ func (m *Movement) read(document bsoncore.Document) error {
 		}
 		key := e.KeyBytes()
 		value, _ := e.ValueErr()
-		if !m.take(key, value) {
+		if !take(m, key, value) {
 			return fmt.Errorf("field %q of a movement of product %s: %w", key, m.Product, ErrDamaged)
 		}
 		rest = after
@@ -112,12 +138,19 @@ func (m *Movement) read(document bsoncore.Document) error {
 	return nil
 }
 
+// takeOutline takes what a block says of its movements.
+func (m *Movement) takeOutline(key []byte, v bsoncore.Value) bool {
+	switch string(key) {
+	case "type", "version", "occurredAt", "occurredAtMicros", "reservationId":
+		return m.take(key, v)
+	}
+	return true
+}
+
 func (m *Movement) take(key []byte, v bsoncore.Value) bool {
 	switch string(key) {
 	case "type":
-		text, ok := v.StringValueOK()
-		m.Type = MovementType(text)
-		return ok
+		return takeType(&m.Type, v)
 	case "version":
 		return takeNumber(&m.Version, v)
 	case "pos":
@@ -168,14 +201,31 @@ func takeText(to *string, v bsoncore.Value) (ok bool) {
 	return ok
 }
 
+// takeType takes the name of a type, of which there are few.
+func takeType(to *MovementType, v bsoncore.Value) bool {
+	text, ok := textOf(v)
+	if *to = typeNamed[string(text)]; *to == "" {
+		*to = MovementType(text)
+	}
+	return ok
+}
+
 func takeID(to *uuid.UUID, v bsoncore.Value) bool {
-	text, ok := v.StringValueOK()
+	text, ok := textOf(v)
 	if !ok {
 		return false
 	}
-	id, err := uuid.Parse(text)
+	id, err := uuid.ParseBytes(text)
 	*to = id
 	return err == nil
+}
+
+// textOf is what a string holds, where it stands.
+func textOf(v bsoncore.Value) ([]byte, bool) {
+	if v.Type != bsoncore.TypeString || len(v.Data) < 5 {
+		return nil, false
+	}
+	return v.Data[4 : len(v.Data)-1], true // between its length and its NUL
 }
 
 func addMillis(to *int64, v bsoncore.Value) bool {
@@ -192,17 +242,25 @@ func addMicros(to *int64, v bsoncore.Value) bool {
 
 // MarshalBSONValue implements [bson.ValueMarshaler].
 func (rows Rows) MarshalBSONValue() (byte, []byte, error) {
-	start, b := bsoncore.AppendArrayStart(make([]byte, 0, len(rows)+len(rows)/32+16))
+	b, err := rows.appendTo(make([]byte, 0, rows.size()))
+	return byte(bson.TypeArray), b, err
+}
+
+// size is about how much the rows take as an array.
+func (rows Rows) size() int { return len(rows) + len(rows)/32 + 16 }
+
+// appendTo writes the rows as an array.
+func (rows Rows) appendTo(b []byte) ([]byte, error) {
+	start, b := bsoncore.AppendArrayStart(b)
 	rest := []byte(rows)
 	for i := 0; len(rest) > 0; i++ {
 		document, after, ok := bsoncore.ReadDocument(rest)
 		if !ok {
-			return 0, nil, ErrDamaged
+			return nil, ErrDamaged
 		}
 		b, rest = bsoncore.AppendDocumentElement(b, arrayKey(i), document), after
 	}
-	b, err := bsoncore.AppendArrayEnd(b, start)
-	return byte(bson.TypeArray), b, err
+	return bsoncore.AppendArrayEnd(b, start)
 }
 
 // UnmarshalBSONValue implements [bson.ValueUnmarshaler].

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func (s *Segments) Add(m *Movement) {
 	last.Last, last.Order = m.Pos, m.Order()
 	if m.Type.rare() || last.Rare != "" {
 		last.Rare = last.Order
+	}
+	if cap(last.Rows)-len(last.Rows) < rowRoom {
+		last.Rows = slices.Grow(last.Rows, max(4*rowRoom, len(last.Rows))) // it gets long
 	}
 	last.Rows = last.Rows.Append(m, true)
 }
