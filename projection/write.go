@@ -50,7 +50,7 @@ func (b *builder) write(ctx context.Context, p *page) error {
 }
 
 // insert is [store.Insert], and counts what fails.
-func insert[D bson.Marshaler](ctx context.Context, b *builder, into *mongo.Collection, documents []D, ordered bool) error {
+func insert[D any](ctx context.Context, b *builder, into *mongo.Collection, documents []D, ordered bool) error {
 	return b.counted(store.Insert(ctx, b.store, into, documents, ordered))
 }
 

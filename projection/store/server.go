@@ -103,7 +103,7 @@ func findOneByOne[D any](ctx context.Context, in *mongo.Collection, ids []string
 
 // Insert makes documents; those that are there stay as they are, which is an error that
 // [OnlyDuplicates] knows. In order, none behind the first of those is made; else all others are.
-func Insert[D bson.Marshaler](ctx context.Context, s *Store, into *mongo.Collection, documents []D, ordered bool) error {
+func Insert[D any](ctx context.Context, s *Store, into *mongo.Collection, documents []D, ordered bool) error {
 	var duplicates error
 	for len(documents) > 0 {
 		chunk, err := encodeSome(documents, s.Server.inserts)
@@ -126,9 +126,9 @@ func Insert[D bson.Marshaler](ctx context.Context, s *Store, into *mongo.Collect
 const insertBytes = 1 << 20
 
 // encodeSome encodes the first of some documents: as many as a command makes, one at least.
-func encodeSome[D bson.Marshaler](documents []D, most int) (encoded []bson.Raw, err error) {
+func encodeSome[D any](documents []D, most int) (encoded []bson.Raw, err error) {
 	for size := 0; len(encoded) < min(most, len(documents)) && size < insertBytes; {
-		raw, err := documents[len(encoded)].MarshalBSON()
+		raw, err := bson.Marshal(documents[len(encoded)])
 		if err != nil {
 			return nil, err
 		}
