@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"product-service/projection/store"
@@ -66,12 +65,12 @@ func (r *Reader) days(ctx context.Context, g store.Generation, where DayFilter, 
 	if err != nil {
 		return err
 	}
-	products := bson.D{{Key: "$gte", Value: ""}}
+	var products chosen
 	if after != (DayID{}) {
-		products = bson.D{{Key: "$gte", Value: after.ProductID.String()}}
+		products.from = after.ProductID.String()
 	}
 	if where.ProductID != uuid.Nil {
-		products = append(products, bson.E{Key: "$in", Value: bson.A{where.ProductID.String()}})
+		products.ids = []string{where.ProductID.String()}
 	}
 	return r.eachDays(ctx, g, products, span, func(d *view.Document, stored *dayCursor) error {
 		w := dayWriter{each: each, at: span.first, end: span.end, now: now.Unix()}
@@ -82,29 +81,90 @@ func (r *Reader) days(ctx context.Context, g store.Generation, where DayFilter, 
 	})
 }
 
-// eachDays calls each with every product whose id meets a condition, in order, and with the days of a span in which something happened.
-func (r *Reader) eachDays(ctx context.Context, g store.Generation, products bson.D, span daySpan, each func(*view.Document, *dayCursor) error) error {
+// chosen says which products are read: those of some ids, where it has any, and not those below an id.
+type chosen struct {
+	ids  []string // nil: all
+	from string
+}
+
+// behind is the condition on the ids of those that follow one.
+func (c chosen) behind(last string) bson.D {
+	ids := bson.D{{Key: "$gt", Value: last}, {Key: "$gte", Value: c.from}}
+	if c.ids != nil {
+		ids = append(ids, bson.E{Key: "$in", Value: c.ids})
+	}
+	return ids
+}
+
+// stretches are the conditions on the products of days that have those of a page: of all products one, since none is left out between them.
+func (c chosen) stretches(page []view.Document) (products []any) {
+	if c.ids == nil {
+		return []any{bson.D{{Key: "$gte", Value: page[0].ID}, {Key: "$lte", Value: page[len(page)-1].ID}}}
+	}
+	for i := range page {
+		products = append(products, page[i].ID)
+	}
+	return products
+}
+
+// eachDays calls each with every product that is chosen, in order, and with the days of a span in which something happened. It reads
+// ahead: what comes next is read and decoded while each works.
+func (r *Reader) eachDays(ctx context.Context, g store.Generation, products chosen, span daySpan, each func(*view.Document, *dayCursor) error) error {
 	if span.first >= span.end {
 		return nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	pages, failed := make(chan *dayPage), make(chan error, 1)
+	go func() {
+		failed <- r.dayPages(ctx, g, products, span, pages)
+		close(pages)
+	}()
+	defer func() {
+		cancel()
+		for range pages { // until nobody reads any more
+		}
+	}()
+	for p := range pages {
+		stored := &dayCursor{page: p}
+		for i := range p.products {
+			if err := each(&p.products[i], stored); err != nil {
+				return err
+			}
+		}
+	}
+	return <-failed
+}
+
+// dayPage is some products, in order, and the days in which something happened to them.
+type dayPage struct {
+	products []view.Document
+	days     chan []storedDay // in order
+	err      error            // why days was closed before its end
+}
+
+// dayPages reads the products and their days, page by page.
+func (r *Reader) dayPages(ctx context.Context, g store.Generation, products chosen, span daySpan, pages chan<- *dayPage) error {
 	for last := ""; ; {
-		page, err := r.dayProducts(ctx, g, products, last)
-		if err != nil || len(page) == 0 {
+		docs, err := r.dayProducts(ctx, g, products.behind(last))
+		if err != nil || len(docs) == 0 {
 			return err
 		}
-		stored, err := r.storedDays(ctx, g, page, span)
-		if err != nil {
-			return err
+		p := &dayPage{products: docs, days: make(chan []storedDay, 2)}
+		select {
+		case pages <- p:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		for i := range page {
-			if err = each(&page[i], stored); err != nil {
+		for _, stretch := range products.stretches(docs) {
+			if p.err = r.storedDays(ctx, g, stretch, span, p.days); p.err != nil {
 				break
 			}
 		}
-		if err = errors.Join(err, stored.close(ctx)); err != nil {
-			return err
+		close(p.days)
+		if p.err != nil {
+			return p.err
 		}
-		last = page[len(page)-1].ID
+		last = docs[len(docs)-1].ID
 	}
 }
 
@@ -134,14 +194,14 @@ func (r *Reader) daySpan(ctx context.Context, g store.Generation, where DayFilte
 	return span, nil
 }
 
-// dayProducts reads a page of the products whose ids meet a condition, in order, behind an id.
-func (r *Reader) dayProducts(ctx context.Context, g store.Generation, ids bson.D, behind string) ([]view.Document, error) {
+// dayProducts reads a page of the products whose ids meet a condition, in order.
+func (r *Reader) dayProducts(ctx context.Context, g store.Generation, ids bson.D) ([]view.Document, error) {
 	fields := bson.D{{Key: "name", Value: 1}, {Key: "sortName", Value: 1}, {Key: "sinceAt", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "today", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
 	page := int64(productPage)
 	if !r.store.Server.Indexes { // each page costs a read of all days
 		page *= 50
 	}
-	cursor, err := g.Products.Find(ctx, bson.D{{Key: "_id", Value: append(bson.D{{Key: "$gt", Value: behind}}, ids...)}, {Key: "status", Value: view.Active}},
+	cursor, err := g.Products.Find(ctx, bson.D{{Key: "_id", Value: ids}, {Key: "status", Value: view.Active}},
 		r.many(ctx).SetSort(store.IDOnly).SetProjection(fields).SetLimit(page))
 	if err != nil {
 		return nil, fmt.Errorf("read the products of days: %w", err)
@@ -153,54 +213,76 @@ func (r *Reader) dayProducts(ctx context.Context, g store.Generation, ids bson.D
 	return docs, nil
 }
 
-// dayCursor goes through the stored days of a page of products: those in which something happened.
-type dayCursor struct {
-	*mongo.Cursor
-	ahead *view.Day // it was read, and is of a product to come
-}
-
 var (
 	byProductAndDay = bson.D{{Key: "product", Value: 1}, {Key: "day", Value: 1}}
 	dayFields       = bson.D{{Key: "hours", Value: 0}}
 )
 
-func (r *Reader) storedDays(ctx context.Context, g store.Generation, products []view.Document, span daySpan) (*dayCursor, error) {
-	ids := make(bson.A, len(products))
-	for i := range products {
-		ids[i] = products[i].ID
-	}
-	days := bson.D{{Key: "$gte", Value: view.Midnight(span.first)}, {Key: "$lt", Value: view.Midnight(span.end)}}
-	cursor, err := g.Days.Find(ctx, bson.D{{Key: "product", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "day", Value: days}},
-		r.many(ctx).SetSort(byProductAndDay).SetProjection(dayFields).SetBatchSize(4000))
-	if err != nil {
-		return nil, fmt.Errorf("read days: %w", err)
-	}
-	return &dayCursor{Cursor: cursor}, nil
+// storedDay is a [view.Day] without its hours. They are left out here and not by the database: to read over them is cheaper than a projection.
+type storedDay struct {
+	Product string       `bson:"product"`
+	Date    time.Time    `bson:"day"`
+	Sums    *view.Bucket `bson:"sums"`
+	Name    string       `bson:"name"`
+	Idle    int64        `bson:"idleDaysBefore"`
 }
 
-// next is the next day of a product, nil behind its last.
-func (c *dayCursor) next(ctx context.Context, product string) (*view.Day, error) {
-	for {
-		if c.ahead == nil {
-			if !c.Next(ctx) {
-				return nil, c.Err()
-			}
-			c.ahead = &view.Day{}
-			if err := c.Decode(c.ahead); err != nil {
-				return nil, fmt.Errorf("read a day: %w", err)
+// daysAtOnce is how many days are handed over at once.
+const daysAtOnce = 500
+
+// storedDays reads the days of products that meet a condition.
+func (r *Reader) storedDays(ctx context.Context, g store.Generation, product any, span daySpan, days chan<- []storedDay) (err error) {
+	within := bson.D{{Key: "$gte", Value: view.Midnight(span.first)}, {Key: "$lt", Value: view.Midnight(span.end)}}
+	cursor, err := g.Days.Find(ctx, bson.D{{Key: "product", Value: product}, {Key: "day", Value: within}},
+		r.many(ctx).SetSort(byProductAndDay).SetBatchSize(4000))
+	if err != nil {
+		return fmt.Errorf("read days: %w", err)
+	}
+	defer func() { err = errors.Join(err, cursor.Close(context.WithoutCancel(ctx))) }()
+	for more := true; more; {
+		read := make([]storedDay, 0, daysAtOnce)
+		for len(read) < daysAtOnce && more {
+			if more = cursor.Next(ctx); more {
+				read = append(read, storedDay{})
+				if err := cursor.Decode(&read[len(read)-1]); err != nil {
+					return fmt.Errorf("read a day: %w", err)
+				}
 			}
 		}
-		if c.ahead.Product > product {
+		select {
+		case days <- read:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return cursor.Err()
+}
+
+// dayCursor goes through the days of a page.
+type dayCursor struct {
+	page *dayPage
+	read []storedDay // and not handed on yet
+}
+
+// next is the next day of a product, nil behind its last. It holds until the next call.
+func (c *dayCursor) next(product string) (*storedDay, error) {
+	for {
+		if len(c.read) == 0 {
+			var ok bool
+			if c.read, ok = <-c.page.days; !ok {
+				return nil, c.page.err
+			}
+			continue
+		}
+		d := &c.read[0]
+		if d.Product > product {
 			return nil, nil
 		}
-		d := c.ahead
-		if c.ahead = nil; d.Product == product {
+		if c.read = c.read[1:]; d.Product == product {
 			return d, nil
 		}
 	}
 }
-
-func (c *dayCursor) close(ctx context.Context) error { return c.Close(context.WithoutCancel(ctx)) }
 
 // dayWriter writes the days of a product in order, without a gap.
 type dayWriter struct {
@@ -222,7 +304,7 @@ func (w *dayWriter) product(ctx context.Context, g store.Generation, d *view.Doc
 	}
 	today := d.Today.Start / view.SecondsPerDay
 	for {
-		day, err := stored.next(ctx, d.ID)
+		day, err := stored.next(d.ID)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package read
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -125,6 +126,20 @@ func everyRead(l *projectiontest.Log) map[string]func(context.Context, *Reader) 
 		"timeline": func(ctx context.Context, r *Reader) error {
 			_, err := r.Timeline(ctx, id, l.Clock.AddDate(0, 0, -30), l.Clock, Hourly)
 			return err
+		},
+		"report": func(ctx context.Context, r *Reader) error {
+			p, err := r.Report(ctx, ReportFilter{From: l.Clock.AddDate(0, 0, -30), To: l.Clock}, ReportOrder{}, Range{First: 3})
+			if err == nil && len(p.Edges) == 0 {
+				err = errors.New("it is empty")
+			}
+			return err
+		},
+		"report of some": func(ctx context.Context, r *Reader) error {
+			_, err := r.Report(ctx, ReportFilter{From: l.Clock.AddDate(0, 0, -30), To: l.Clock, ProductIDs: []uuid.UUID{id}}, ReportOrder{}, Range{First: 3})
+			return err
+		},
+		"export of days": func(ctx context.Context, r *Reader) error {
+			return r.ExportDays(ctx, DayFilter{}, DayID{}, func(*Day) error { return nil })
 		},
 		"version": func(ctx context.Context, r *Reader) error { return r.WaitFor(ctx, id, 1) },
 	}

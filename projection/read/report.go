@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"product-service/projection/store"
 	"product-service/projection/view"
@@ -122,7 +121,7 @@ func (r *Reader) reportRows(ctx context.Context, g store.Generation, ids []strin
 		row.Movements += d.Movements
 		return nil
 	}
-	err := r.eachDays(ctx, g, bson.D{{Key: "$in", Value: ids}}, span, func(d *view.Document, stored *dayCursor) error {
+	err := r.eachDays(ctx, g, chosen{ids: ids}, span, func(d *view.Document, stored *dayCursor) error {
 		row = ReportRow{}
 		w := dayWriter{each: add, at: span.first, end: span.end, now: now.Unix()}
 		err := w.product(ctx, g, d, stored)

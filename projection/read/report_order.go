@@ -35,23 +35,24 @@ func (r *Reader) place(ctx context.Context, g store.Generation, ids []uuid.UUID,
 	if g.Schema < monthsSince {
 		return errNoDays
 	}
-	filter := bson.D{{Key: "status", Value: view.Active}}
+	var products chosen
 	if ids != nil {
-		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: distinct(ids)}}})
+		products.ids = distinct(ids)
 	}
-	products, err := g.Products.Find(ctx, filter, r.many(ctx).SetSort(store.IDOnly).SetProjection(reportedFields).SetBatchSize(reportBatch))
+	filter := bson.D{{Key: "_id", Value: products.behind("")}, {Key: "status", Value: view.Active}}
+	documents, err := g.Products.Find(ctx, filter, r.many(ctx).SetSort(store.IDOnly).SetProjection(reportedFields).SetBatchSize(reportBatch))
 	if err != nil {
 		return fmt.Errorf("read the products of a report: %w", err)
 	}
-	defer func() { err = errors.Join(err, products.Close(context.WithoutCancel(ctx)), f.close(ctx)) }()
+	defer func() { err = errors.Join(err, documents.Close(context.WithoutCancel(ctx)), f.close(ctx)) }()
 	if f.name != "" {
 		if f.months, err = r.months(ctx, g, ids, f.span); err != nil {
 			return err
 		}
 	}
-	for products.Next(ctx) {
+	for documents.Next(ctx) {
 		var d reported
-		if err := products.Decode(&d); err != nil {
+		if err := documents.Decode(&d); err != nil {
 			return fmt.Errorf("read a product of a report: %w", err)
 		}
 		first := max(f.span.first, floor(max(d.SinceAt, d.CreatedAt), view.MicrosPerDay)/view.MicrosPerDay)
@@ -66,7 +67,7 @@ func (r *Reader) place(ctx context.Context, g store.Generation, ids []uuid.UUID,
 		}
 		p.add(at)
 	}
-	if err := products.Err(); err != nil {
+	if err := documents.Err(); err != nil {
 		return fmt.Errorf("read the products of a report: %w", err)
 	}
 	return nil
