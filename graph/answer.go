@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -23,7 +24,8 @@ func (p presenter) refuse(ctx context.Context, w http.ResponseWriter, media stri
 
 // write sends the response in one piece.
 func (p presenter) write(ctx context.Context, w http.ResponseWriter, media string, status int, resp *graphql.Response) {
-	body := p.encode(ctx, resp)
+	buffer := bodies.Get().(*[]byte)
+	body := p.appendTo(ctx, (*buffer)[:0], resp)
 	if media == mediaEvents { // what isn't served comes as no event
 		media = mediaJSON
 	}
@@ -35,12 +37,25 @@ func (p presenter) write(ctx context.Context, w http.ResponseWriter, media strin
 	if _, err := w.Write(body); err != nil {
 		p.log.DebugContext(ctx, "an answer couldn't be sent", "error", err)
 	}
+	if cap(body) <= maxKeptBody {
+		*buffer = body
+		bodies.Put(buffer)
+	}
 }
+
+// bodies are buffers for answers, of which none is kept that is longer than most are.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxKeptBody = 64 << 10
 
 // encode returns a response as clients get it. One without data is of a request that wasn't
 // executed: it has no data key, where an executed one that failed has a null.
 func (p presenter) encode(ctx context.Context, resp *graphql.Response) []byte {
-	body := make([]byte, 0, len(resp.Data)+64)
+	return p.appendTo(ctx, make([]byte, 0, len(resp.Data)+64), resp)
+}
+
+// appendTo is encode into a buffer.
+func (p presenter) appendTo(ctx context.Context, body []byte, resp *graphql.Response) []byte {
 	body = append(body, '{')
 	if len(resp.Errors) > 0 {
 		body = append(append(body, `"errors":`...), p.encodeErrors(ctx, resp.Errors)...)

@@ -36,6 +36,7 @@ type fakes struct {
 	report      func(read.ReportFilter, read.ReportOrder, read.Range) (read.Page[read.ReportRow], error)
 	level       func(context.Context, uuid.UUID) inventory.Result
 	execute     func(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error)
+	forgetful   bool // it doesn't note which levels were loaded
 
 	mu       sync.Mutex
 	loads    []load
@@ -135,9 +136,11 @@ func (f *fakes) Report(_ context.Context, where read.ReportFilter, order read.Re
 }
 
 func (f *fakes) Levels(ctx context.Context, ids []uuid.UUID, bound time.Duration) []inventory.Result {
-	f.mu.Lock()
-	f.loads = append(f.loads, load{ids, bound})
-	f.mu.Unlock()
+	if !f.forgetful {
+		f.mu.Lock()
+		f.loads = append(f.loads, load{ids, bound})
+		f.mu.Unlock()
+	}
 	results := make([]inventory.Result, len(ids))
 	for i, id := range ids {
 		if f.level != nil {

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,7 +116,13 @@ func (w *lookAheadWalk) products(selected plan.Selection, products []*read.Produ
 		if f.Name != "variants" || !f.Levels() {
 			continue
 		}
-		var variants []plan.Variant
+		n := 0
+		for _, p := range products {
+			if p != nil {
+				n += len(p.Variants)
+			}
+		}
+		variants := make([]plan.Variant, 0, n)
 		for _, p := range products {
 			if p == nil {
 				continue // it isn't there
@@ -167,6 +174,7 @@ func (w *lookAheadWalk) levels(f *plan.Field, variants []plan.Variant) {
 		load = &levelLoad{place: make(map[uuid.UUID]int, len(variants)), done: make(chan struct{})}
 		w.loads.loads[bound] = load
 	}
+	load.ids = slices.Grow(load.ids, len(variants))
 	for _, v := range variants {
 		if v.Variant == nil {
 			continue
@@ -216,26 +224,31 @@ func (l *levelLoads) load(load *levelLoad, bound time.Duration) {
 	})
 }
 
-// level is the result for one variant, once its load is done; not ok where none of the loads has it.
-func (l *levelLoads) level(ctx context.Context, id uuid.UUID, bound time.Duration) (r inventory.Result, ok bool, err error) {
+// of waits for the load of a bound; nil where there is none.
+func (l *levelLoads) of(ctx context.Context, bound time.Duration) (*levelLoad, error) {
 	if l == nil {
-		return r, false, nil
+		return nil, nil
 	}
 	if err := wait(ctx, l.started); err != nil {
-		return r, false, err
+		return nil, err
 	}
 	load := l.loads[bound] // not written any more
 	if load == nil {
-		return r, false, nil
+		return nil, nil
 	}
-	if err := wait(ctx, load.done); err != nil {
-		return r, false, err
+	return load, wait(ctx, load.done)
+}
+
+// result is the one for a variant; nil where the load doesn't have it.
+func (l *levelLoad) result(id uuid.UUID) *inventory.Result {
+	if l == nil {
+		return nil
 	}
-	at, ok := load.place[id]
-	if !ok || at >= len(load.results) {
-		return r, false, nil
+	at, ok := l.place[id]
+	if !ok || at >= len(l.results) {
+		return nil
 	}
-	return load.results[at], true, nil
+	return &l.results[at]
 }
 
 func wait(ctx context.Context, done <-chan struct{}) error {

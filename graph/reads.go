@@ -124,22 +124,27 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 	return byID, nil
 }
 
-// level answers ProductVariant.inventory: whether there is a level, and which.
-func (r *Resolver) level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (l plan.Level, known bool, err error) {
+// levels answers ProductVariant.inventory: whether a variant has a level, and which. Ages are of the moment at which the levels are there.
+func (r *Resolver) levels(ctx context.Context, maxStaleness *int64) plan.LevelOf {
 	bound, err := stalenessBound(maxStaleness)
 	if err != nil {
-		return l, false, err
+		return func(uuid.UUID) (plan.Level, bool, error) { return plan.Level{}, false, err }
 	}
-	result, ok, err := levelLoadsOf(ctx).level(ctx, variant, bound)
-	if err == nil && !ok { // the look-ahead didn't come to this field
-		result = r.services.Levels.Levels(ctx, []uuid.UUID{variant}, bound)[0]
-	}
-	switch result.Outcome {
-	case inventory.Known:
-		return agedLevel(result), true, nil
-	case inventory.Absent:
-		return l, false, nil
-	default: // or there was no time to wait for it
+	load, err := levelLoadsOf(ctx).of(ctx, bound)
+	now := time.Now()
+	return func(variant uuid.UUID) (l plan.Level, known bool, _ error) {
+		var result *inventory.Result // nil where there was no time to wait for it
+		if err == nil {
+			if result = load.result(variant); result == nil { // the look-ahead didn't come to this field
+				result = &r.services.Levels.Levels(ctx, []uuid.UUID{variant}, bound)[0]
+			}
+		}
+		switch {
+		case result != nil && result.Outcome == inventory.Known:
+			return agedLevel(result, now), true, nil
+		case result != nil && result.Outcome == inventory.Absent:
+			return l, false, nil
+		}
 		return l, false, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
 	}
 }
@@ -150,7 +155,7 @@ func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxSt
 	if err != nil {
 		return nil, err
 	}
-	l, known, err := r.level(ctx, id, maxStaleness)
+	l, known, err := r.levels(ctx, maxStaleness)(id)
 	if err != nil || !known {
 		return nil, err
 	}

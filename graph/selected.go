@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/google/uuid"
 
 	"product-service/graph/model"
 	"product-service/graph/plan"
@@ -122,8 +121,8 @@ func (s source) Nodes(ctx context.Context, ids []string) ([]plan.Node, error) {
 	return s.nodes(ctx, ids)
 }
 
-func (s source) Level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (plan.Level, bool, error) {
-	return s.level(ctx, variant, maxStaleness)
+func (s source) Levels(ctx context.Context, maxStaleness *int64) plan.LevelOf {
+	return s.levels(ctx, maxStaleness)
 }
 
 func (s source) Entities(ctx context.Context, representations []map[string]any) ([]plan.Node, error) {

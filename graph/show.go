@@ -112,9 +112,9 @@ func showStock(s *read.Stock) *model.ProductStock {
 	}
 }
 
-// agedLevel is a known level with its age now.
-func agedLevel(r inventory.Result) plan.Level {
-	return plan.Level{Level: r.Level, Stale: r.Stale, AgeSeconds: int64(r.Level.Age(time.Now()) / time.Second)}
+// agedLevel is a known level with its age at a time.
+func agedLevel(r *inventory.Result, now time.Time) plan.Level {
+	return plan.Level{Level: r.Level, Stale: r.Stale, AgeSeconds: int64(r.Level.Age(now) / time.Second)}
 }
 
 func showLevel(l plan.Level) *model.InventoryLevel {

@@ -154,7 +154,7 @@ func (r *Resolver) stockChanged(ctx context.Context, productIDs []string) (<-cha
 
 // inventoryChanged answers Subscription.inventoryChanged.
 func (r *Resolver) inventoryChanged(ctx context.Context, variantIDs []string) (<-chan *model.InventoryLevel, error) {
-	return followed(ctx, r.subscriptions.levels, "variantIds", variantIDs, func(l inventory.Result) *model.InventoryLevel { return showLevel(agedLevel(l)) })
+	return followed(ctx, r.subscriptions.levels, "variantIds", variantIDs, func(l inventory.Result) *model.InventoryLevel { return showLevel(agedLevel(&l, time.Now())) })
 }
 
 // followed answers a field of Subscription: it tells the operation what it follows. Each value passes through the channel on its

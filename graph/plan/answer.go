@@ -19,10 +19,14 @@ type answer struct {
 	root   *Field
 	ctx    context.Context
 	text   []byte
+	start  int  // of the value in it
 	whole  bool // it is written, with a null where it may be null
 	path   []step
 	errors gqlerror.List
-	level  Level // that is being written
+
+	level   Level   // that is being written
+	levelOf LevelOf // of the field levels
+	levels  *Field
 }
 
 // step is a part of a path: a response key, or an index where there is no key.
@@ -232,11 +236,12 @@ func (a *answer) safely(f func()) {
 // readLevel reads the level of a variant into the answer. It says whether there is one.
 func (a *answer) readLevel(variant uuid.UUID, f *Field) (known bool, err error) {
 	a.safely(func() {
-		var bound *int64
-		if len(f.Arguments) > 0 {
-			bound, _ = MaxStaleness(f, a.Variables) // it was looked at before anything was read
+		if a.levels != f {
+			bound, _ := MaxStaleness(f, a.Variables) // it was looked at before anything was read
+			a.levelOf = a.Source.Levels(a.ctx, bound)
+			a.levels = f
 		}
-		a.level, known, err = a.Source.Level(a.ctx, variant, bound)
+		a.level, known, err = a.levelOf(variant)
 	})
 	return known, err
 }

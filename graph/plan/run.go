@@ -19,9 +19,12 @@ type Source interface {
 	Variants(ctx context.Context, ids []string) ([]Variant, error)
 	Nodes(ctx context.Context, ids []string) ([]Node, error)
 	Entities(ctx context.Context, representations []map[string]any) ([]Node, error)
-	// Level returns the level of a variant, and whether there is one.
-	Level(ctx context.Context, variant uuid.UUID, maxStaleness *int64) (l Level, known bool, err error)
+	// Levels returns what tells the level of a variant, and whether there is one. It is asked for once for all variants of an answer, whose ages are of that moment.
+	Levels(ctx context.Context, maxStaleness *int64) LevelOf
 }
+
+// LevelOf is the level of a variant, and whether there is one.
+type LevelOf func(variant uuid.UUID) (l Level, known bool, err error)
 
 // Execution is one run of a plan.
 type Execution struct {
@@ -50,7 +53,8 @@ func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok boo
 	answers := make([]answer, len(e.roots))
 	var others sync.WaitGroup
 	for i, f := range e.roots {
-		answers[i] = answer{Execution: e, root: f, text: make([]byte, 0, f.length.Load()+32)}
+		answers[i] = answer{Execution: e, root: f}
+		answers[i].begin(i == 0)
 		if i > 0 {
 			others.Go(func() { answers[i].run(ctx, reads[i]) })
 		}
@@ -60,6 +64,18 @@ func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok boo
 	}
 	others.Wait()
 	return join(answers), true
+}
+
+// begin writes what comes before the value. The answer to the first root field becomes that to all.
+func (a *answer) begin(first bool) {
+	a.text = make([]byte, 0, int(a.root.length.Load())+len(a.root.Key)+32)
+	if first {
+		a.text = append(a.text, '{')
+	} else {
+		a.text = append(a.text, ',')
+	}
+	a.text = append(model.AppendString(a.text, a.root.Key), ':')
+	a.start = len(a.text)
 }
 
 func (a *answer) run(ctx context.Context, from reading) {
@@ -80,33 +96,29 @@ func (a *answer) run(ctx context.Context, from reading) {
 		})
 	})
 	if !a.whole && !a.root.Definition.Type.NonNull {
-		a.text, a.whole = append(a.text[:0], "null"...), true
+		a.text, a.whole = append(a.text[:a.start], "null"...), true
 	}
 	a.root.length.Store(int64(len(a.text)))
 }
 
 // join makes one response of the answers to the root fields.
 func join(answers []answer) *graphql.Response {
-	whole, length := true, 2
+	whole, data := true, []byte("{")
 	response := &graphql.Response{}
 	for i := range answers {
-		whole = whole && answers[i].whole
-		length += len(answers[i].root.Key) + len(answers[i].text) + 4
-		response.Errors = append(response.Errors, answers[i].errors...)
-	}
-	if !whole {
-		response.Data = []byte("null")
-		return response
-	}
-	data := append(make([]byte, 0, length), '{')
-	for i := range answers {
-		if i > 0 {
-			data = append(data, ',')
+		a := &answers[i]
+		whole = whole && a.whole
+		response.Errors = append(response.Errors, a.errors...)
+		if i == 0 {
+			data = a.text
+		} else {
+			data = append(data, a.text...)
 		}
-		data = append(model.AppendString(data, answers[i].root.Key), ':')
-		data = append(data, answers[i].text...)
 	}
-	data = append(data, '}')
-	response.Data = data
+	if whole {
+		response.Data = append(data, '}')
+	} else {
+		response.Data = []byte("null")
+	}
 	return response
 }
