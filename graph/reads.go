@@ -124,15 +124,15 @@ func (r *Resolver) variantsByID(ctx context.Context, ids []uuid.UUID) (map[uuid.
 	return byID, nil
 }
 
-// levels answers ProductVariant.inventory: whether a variant has a level, and which. Ages are of the moment at which the levels are there.
+// levels answers ProductVariant.inventory. Ages are of the moment at which the levels are there.
 func (r *Resolver) levels(ctx context.Context, maxStaleness *int64) plan.LevelOf {
 	bound, err := stalenessBound(maxStaleness)
 	if err != nil {
-		return func(uuid.UUID) (plan.Level, bool, error) { return plan.Level{}, false, err }
+		return func(uuid.UUID) (plan.Level, error) { return plan.Level{}, err }
 	}
 	load, err := levelLoadsOf(ctx).of(ctx, bound)
 	now := time.Now()
-	return func(variant uuid.UUID) (l plan.Level, known bool, _ error) {
+	return func(variant uuid.UUID) (l plan.Level, _ error) {
 		var result *inventory.Result // nil where there was no time to wait for it
 		if err == nil {
 			if result = load.result(variant); result == nil { // the look-ahead didn't come to this field
@@ -141,11 +141,11 @@ func (r *Resolver) levels(ctx context.Context, maxStaleness *int64) plan.LevelOf
 		}
 		switch {
 		case result != nil && result.Outcome == inventory.Known:
-			return agedLevel(result, now), true, nil
+			return agedLevel(result, now), nil
 		case result != nil && result.Outcome == inventory.Absent:
-			return l, false, nil
+			return l, nil
 		}
-		return l, false, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
+		return l, faultf(InventoryUnavailable, "the Inventory Service can't be asked, and no level recent enough is known")
 	}
 }
 
@@ -155,8 +155,8 @@ func (r *Resolver) inventory(ctx context.Context, v *model.ProductVariant, maxSt
 	if err != nil {
 		return nil, err
 	}
-	l, known, err := r.levels(ctx, maxStaleness)(id)
-	if err != nil || !known {
+	l, err := r.levels(ctx, maxStaleness)(id)
+	if err != nil || l.Level == nil {
 		return nil, err
 	}
 	return showLevel(l), nil

@@ -114,7 +114,7 @@ func showStock(s *read.Stock) *model.ProductStock {
 
 // agedLevel is a known level with its age at a time.
 func agedLevel(r *inventory.Result, now time.Time) plan.Level {
-	return plan.Level{Level: r.Level, Stale: r.Stale, AgeSeconds: int64(r.Level.Age(now) / time.Second)}
+	return plan.Level{Level: &r.Level, Stale: r.Stale, AgeSeconds: int64(r.Level.Age(now) / time.Second)}
 }
 
 func showLevel(l plan.Level) *model.InventoryLevel {

@@ -153,18 +153,28 @@ func through[T, V any](w write[V], to func(T) V) write[T] {
 	return func(a *answer, v T) bool { return w(a, to(v)) }
 }
 
+// append notes what the text is with something appended to it. While there was room the array is the same: then its address isn't written again, which
+// costs the more the collector of garbage is at work.
+func (a *answer) append(text []byte) {
+	if cap(text) == cap(a.text) {
+		a.text = a.text[:len(text)]
+	} else {
+		a.text = text
+	}
+}
+
 func (a *answer) null() { a.text = append(a.text, "null"...) }
 
 func id[T any](of func(T) uuid.UUID) write[T] {
 	return func(a *answer, v T) bool {
-		a.text = model.AppendID(a.text, of(v))
+		a.append(model.AppendID(a.text, of(v)))
 		return true
 	}
 }
 
 func text[T any, S ~string](of func(T) S) write[T] {
 	return func(a *answer, v T) bool {
-		a.text = model.AppendString(a.text, string(of(v)))
+		a.append(model.AppendString(a.text, string(of(v))))
 		return true
 	}
 }
@@ -180,21 +190,21 @@ func number[T any](f *Field, of func(T) int64) write[T] {
 			a.path = a.path[:len(a.path)-1]
 			return false
 		}
-		a.text = model.AppendInt(a.text, n)
+		a.append(model.AppendInt(a.text, n))
 		return true
 	}
 }
 
 func boolean[T any](of func(T) bool) write[T] {
 	return func(a *answer, v T) bool {
-		a.text = model.AppendBoolean(a.text, of(v))
+		a.append(model.AppendBoolean(a.text, of(v)))
 		return true
 	}
 }
 
 func instant[T any](of func(T) time.Time) write[T] {
 	return func(a *answer, v T) bool {
-		a.text = model.AppendDateTime(a.text, of(v))
+		a.append(model.AppendDateTime(a.text, of(v)))
 		return true
 	}
 }
@@ -233,15 +243,16 @@ func (a *answer) safely(f func()) {
 	f()
 }
 
-// readLevel reads the level of a variant into the answer. It says whether there is one.
-func (a *answer) readLevel(variant uuid.UUID, f *Field) (known bool, err error) {
+// readLevel reads the level of a variant into the answer.
+func (a *answer) readLevel(variant uuid.UUID, f *Field) (err error) {
+	a.level = Level{}
 	a.safely(func() {
 		if a.levels != f {
 			bound, _ := MaxStaleness(f, a.Variables) // it was looked at before anything was read
 			a.levelOf = a.Source.Levels(a.ctx, bound)
 			a.levels = f
 		}
-		a.level, known, err = a.levelOf(variant)
+		a.level, err = a.levelOf(variant)
 	})
-	return known, err
+	return err
 }

@@ -19,12 +19,12 @@ type Source interface {
 	Variants(ctx context.Context, ids []string) ([]Variant, error)
 	Nodes(ctx context.Context, ids []string) ([]Node, error)
 	Entities(ctx context.Context, representations []map[string]any) ([]Node, error)
-	// Levels returns what tells the level of a variant, and whether there is one. It is asked for once for all variants of an answer, whose ages are of that moment.
+	// Levels returns what tells the level of a variant. It is asked for once for all variants of an answer, whose ages are of that moment.
 	Levels(ctx context.Context, maxStaleness *int64) LevelOf
 }
 
-// LevelOf is the level of a variant, and whether there is one.
-type LevelOf func(variant uuid.UUID) (l Level, known bool, err error)
+// LevelOf is the level of a variant; of one that has none, a Level without one.
+type LevelOf func(variant uuid.UUID) (Level, error)
 
 // Execution is one run of a plan.
 type Execution struct {

@@ -23,9 +23,9 @@ type Node any
 
 // Level is a level as it is shown.
 type Level struct {
-	inventory.Level
-	Stale      bool
-	AgeSeconds int64 // when the answer is written
+	*inventory.Level // nil: there is none
+	Stale            bool
+	AgeSeconds       int64 // when the answer is written
 }
 
 type (
@@ -196,11 +196,10 @@ func inventoryLevel(f *Field, level write[*Level]) write[Variant] {
 		return nil
 	}
 	return func(a *answer, v Variant) bool {
-		known, err := a.readLevel(v.ID, f)
-		if err != nil {
+		if err := a.readLevel(v.ID, f); err != nil {
 			a.fail(f, err)
 		}
-		if !known || !level(a, &a.level) {
+		if a.level.Level == nil || !level(a, &a.level) {
 			a.null()
 		}
 		return true
