@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -44,28 +44,30 @@ func (l *lease) lose() {
 }
 
 func TestOnlyTheInstanceThatAuditsTellsWhatWasFound(t *testing.T) {
-	l := &lease{held: true, changed: make(chan struct{})}
-	a := newAuditor(nil, nil, l, 1, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
-	a.found(9, 2)
-	if got := testutil.ToFloat64(a.differ); got != 2 {
-		t.Errorf("it tells of %v differences, want 2", got)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- a.run(ctx) }()
-	told := func() int { return testutil.CollectAndCount(a.differ) + testutil.CollectAndCount(a.ended) }
-	for deadline := time.Now().Add(20 * time.Second); told() > 0; time.Sleep(5 * time.Millisecond) {
-		l.lose()
-		if time.Now().After(deadline) {
-			t.Fatal("it goes on telling what it found once")
+	synctest.Test(t, func(t *testing.T) {
+		l := &lease{held: true, changed: make(chan struct{})}
+		a := newAuditor(nil, nil, l, 1, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+		told := func() int { return testutil.CollectAndCount(a.differ) + testutil.CollectAndCount(a.ended) }
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.run(ctx) }()
+		a.found(9, 2)
+		synctest.Wait()
+		if got := testutil.ToFloat64(a.differ); got != 2 {
+			t.Errorf("it tells of %v differences, want 2", got)
 		}
-	}
-	a.found(9, 2)
-	if told() != 0 {
-		t.Error("it tells what it found after it had lost the lease")
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+		l.lose()
+		synctest.Wait()
+		if told() != 0 {
+			t.Error("it goes on telling what it found once")
+		}
+		a.found(9, 2)
+		if told() != 0 {
+			t.Error("it tells what it found after it had lost the lease")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

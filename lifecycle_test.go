@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -46,25 +47,24 @@ func TestAServerThatIsStoppedWhileItStartsEndsWell(t *testing.T) {
 }
 
 func TestAPartThatEndsByItselfIsReported(t *testing.T) {
-	life := newLifecycle(slog.New(slog.DiscardHandler))
-	broke := errors.New("broke")
-	life.start("relay", func(context.Context) error { return broke })
-	select {
-	case err := <-life.broken:
-		if !errors.Is(err, broke) || !strings.Contains(err.Error(), "relay") {
+	synctest.Test(t, func(t *testing.T) {
+		life := newLifecycle(slog.New(slog.DiscardHandler))
+		broke := errors.New("broke")
+		life.start("relay", func(context.Context) error { return broke })
+		if err := <-life.broken; !errors.Is(err, broke) || !strings.Contains(err.Error(), "relay") {
 			t.Errorf("it said %q", err)
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("nobody was told")
-	}
+	})
 }
 
 func TestAPartThatDoesNotStopIsNamed(t *testing.T) {
-	life := newLifecycle(slog.New(slog.DiscardHandler))
-	never := make(chan struct{})
-	defer close(never)
-	life.start("stuck", func(context.Context) error { <-never; return nil })
-	if err := life.stop(10 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "stuck") {
-		t.Errorf("it said %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		life := newLifecycle(slog.New(slog.DiscardHandler))
+		never := make(chan struct{})
+		defer close(never)
+		life.start("stuck", func(context.Context) error { <-never; return nil })
+		if err := life.stop(shutdownLimit); err == nil || !strings.Contains(err.Error(), "stuck") {
+			t.Errorf("it said %v", err)
+		}
+	})
 }

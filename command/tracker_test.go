@@ -5,7 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 )
@@ -65,34 +65,37 @@ func TestTrackerMarksTheSettledPrefix(t *testing.T) {
 }
 
 func TestTrackerHoldsBackBeyondItsWindow(t *testing.T) {
-	tr := newTracker(2, func(int64) {})
-	for offset := range int64(2) {
-		if _, err := tr.add(t.Context(), offset); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTracker(2, func(int64) {})
+		for offset := range int64(2) {
+			if _, err := tr.add(t.Context(), offset); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := tr.add(ended, 2); !errors.Is(err, context.Canceled) {
-		t.Fatalf("a third message of two: %v", err)
-	}
-	added := make(chan uint64)
-	go func() {
-		number, _ := tr.add(t.Context(), 2)
-		added <- number
-	}()
-	tr.settle(1)
-	select {
-	case n := <-added:
-		t.Fatalf("message %d was let in before the oldest was settled", n)
-	case <-time.After(10 * time.Millisecond): // that it does come is what the next lines wait for
-	}
-	tr.settle(0)
-	if n := <-added; n != 2 {
-		t.Fatalf("got number %d", n)
-	}
-	tr.undo(2)
-	if left := tr.drained(t.Context()); left != 0 {
-		t.Fatalf("%d left", left)
-	}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := tr.add(ended, 2); !errors.Is(err, context.Canceled) {
+			t.Fatalf("a third message of two: %v", err)
+		}
+		added := make(chan uint64, 1)
+		go func() {
+			number, _ := tr.add(t.Context(), 2)
+			added <- number
+		}()
+		tr.settle(1)
+		synctest.Wait()
+		select {
+		case n := <-added:
+			t.Fatalf("message %d was let in before the oldest was settled", n)
+		default:
+		}
+		tr.settle(0)
+		if n := <-added; n != 2 {
+			t.Fatalf("got number %d", n)
+		}
+		tr.undo(2)
+		if left := tr.drained(t.Context()); left != 0 {
+			t.Fatalf("%d left", left)
+		}
+	})
 }
