@@ -85,6 +85,7 @@ func (s *sockets) close() {
 func measureIdleSockets(ctx context.Context, b *bench, w *world) error {
 	name := fmt.Sprintf("%d idle sockets", b.sockets)
 	b.out.step("%s", name)
+	w.crowded = true
 	pid := w.child.process.PID()
 	before := memoryOf(pid, "VmRSS:")
 	var all sockets

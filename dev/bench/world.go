@@ -34,6 +34,7 @@ type world struct {
 	instance   string // INSTANCE_ID of its servers
 	projecting bool   // the server that runs has a projector
 	folded     int    // rows that earlier servers projected
+	crowded    bool   // by sockets, whose memory is a figure of its own
 }
 
 // cleanup is how long dropping a world may take.
@@ -159,7 +160,9 @@ func (w *world) stop() error {
 	}
 	c := w.child
 	w.child = nil
-	w.b.report.sawMemory(peakRSS(c.process.PID()))
+	if !w.crowded {
+		w.b.report.sawMemory(peakRSS(c.process.PID()))
+	}
 	rows, err := c.projected(context.Background())
 	w.folded += rows
 	return errors.Join(err, c.stop())
