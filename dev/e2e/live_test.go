@@ -126,13 +126,14 @@ func (s *server) followByEvents(ctx context.Context, product string) (next func(
 	}
 }
 
-// A saga's command reaches those who follow the product's stock, over each transport. When the service is
-// stopped, what they follow is completed and their connections are closed in order.
+// A saga's command reaches those who follow the product's stock, over each transport and through each
+// instance. When the service is stopped, what they follow is completed and their connections are closed
+// in order.
 func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	w := newWorld(t)
-	s := w.start()
+	s, other := w.start(), w.start()
 	product, _ := w.newProduct(10)
 	within(t, startLimit, "the product can be read", func() error {
 		shown, err := s.stock(product)
@@ -143,6 +144,7 @@ func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 	})
 	transports := map[string]func() (sent, error){
 		"a WebSocket": s.followOverSocket(ctx, product), "events": s.followByEvents(ctx, product),
+		"a WebSocket of another instance": other.followOverSocket(ctx, product), "its events": other.followByEvents(ctx, product),
 	}
 	await := func(want stock) {
 		t.Helper()
@@ -171,8 +173,10 @@ func TestASagasCommandReachesThoseWhoFollowTheStock(t *testing.T) {
 	outcome := w.sagas().await(m.CommandID, startLimit)
 	await(stock{Total: 10, Reserved: 3, Available: 7, Version: outcome.StreamVersion})
 
-	if code := s.stop(); code != 0 {
-		t.Errorf("the server ended with %d", code)
+	for _, each := range []*server{s, other} {
+		if code := each.stop(); code != 0 {
+			t.Errorf("a server ended with %d", code)
+		}
 	}
 	for name, next := range transports {
 		if m, err := next(); err != nil || m.kind != "complete" {
