@@ -50,7 +50,7 @@ func (s *liveServer) transports(t *testing.T) map[string]firstOf {
 		"a WebSocket": func(t *testing.T, params map[string]any) string {
 			t.Helper()
 			client := s.connected(t)
-			defer client.CloseNow() //nolint:errcheck // it is of no use any more
+			defer client.CloseNow()
 			client.subscribe("1", params)
 			switch got := client.hear(); got.Type {
 			case "next":

@@ -240,8 +240,7 @@ func TestSubscriberOfABusyStreamGetsThePresentValue(t *testing.T) {
 	w.set(id, 0)
 	topic := w.start(t, time.Nanosecond)
 	encoding, encoded := make(chan struct{}), make(chan struct{})
-	first := &client{news: make(chan struct{}, 1)}
-	first.Subscriber = topic.Subscribe("k", []uuid.UUID{id}, func(v int) []byte { // which all of the stream have their values by
+	first := topic.Subscribe("k", []uuid.UUID{id}, func(v int) []byte { // which all of the stream have their values by
 		encoding <- struct{}{}
 		<-encoded
 		return fmt.Append(nil, v)
