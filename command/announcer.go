@@ -10,7 +10,8 @@ import (
 	"product-service/eventstore"
 )
 
-// AnnouncerRole is the role whose leases share the shards of the log among the announcers; its checkpoints are kept with the leases.
+// AnnouncerRole is the role whose leases share the shards of the log among the announcers; its
+// checkpoints are kept with the leases.
 const AnnouncerRole = "announcer"
 
 const (
@@ -24,8 +25,9 @@ type Announcements interface {
 	Checkpoint(ctx context.Context, role string, leases []eventstore.Lease) ([]int16, error)
 }
 
-// Announcer tells of the inventory events in the log: of each at least once, in order per product, and also of those that were committed while
-// nobody could be told. Shards don't wait for each other. What was in the log before the first announcer ran is not told.
+// Announcer tells of the inventory events in the log: of each at least once, in order per product,
+// and also of those that were committed while nobody could be told. Shards don't wait for each
+// other. What was in the log before the first announcer ran is not told.
 type Announcer struct {
 	events   Announcements
 	leases   LeaseHolder
@@ -45,8 +47,9 @@ type announced struct {
 	cancel context.CancelFunc // ends the page under way
 }
 
-// NewAnnouncer prepares an announcer; Run starts it. wake is a hint that the log has grown, such as eventstore.Store.Committed gives. announce
-// returns when nothing more is to be done about an event, and with an error only when the context has ended.
+// NewAnnouncer prepares an announcer; Run starts it. wake is a hint that the log has grown, such as
+// eventstore.Store.Committed gives. announce returns when nothing more is to be done about an
+// event, and with an error only when the context has ended.
 func NewAnnouncer(a Announcements, l LeaseHolder, wake <-chan struct{}, announce func(context.Context, InventoryEvent) error, log *slog.Logger) *Announcer {
 	return &Announcer{events: a, leases: l, wake: wake, announce: announce, log: log}
 }

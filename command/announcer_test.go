@@ -86,8 +86,9 @@ func startAnnouncer(t *testing.T, l *fakeLog, to *listener) func() {
 	return run(t, a.Run)
 }
 
-// Ensure that each event is announced once, in order per product, that one product doesn't wait for another, and that what a stopped announcer
-// didn't come to is announced by the next: not what was there before the first.
+// Ensure that each event is announced once, in order per product, that one product doesn't wait for
+// another, and that what a stopped announcer didn't come to is announced by the next: not what was
+// there before the first.
 func TestInventoryEventsAreAnnounced(t *testing.T) {
 	l, p, other := newFakeLog(), id(productX), uuid.New()
 	for eventstore.ShardOf(other) == eventstore.ShardOf(p) {
@@ -125,7 +126,8 @@ func TestInventoryEventsAreAnnounced(t *testing.T) {
 	}
 }
 
-// Ensure that an announcer whose lease has gone stops telling, and that its checkpoint doesn't move the new owner's.
+// Ensure that an announcer whose lease has gone stops telling, and that its checkpoint doesn't move
+// the new owner's.
 func TestALostLeaseEndsAnnouncing(t *testing.T) {
 	l, p := newFakeLog(), id(productX)
 	shard := eventstore.ShardOf(p)

@@ -12,9 +12,10 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Consumer takes commands and inventory events from Kafka, as a member of the consumer group, and hands them to the writer. An offset
-// is committed only when everything before it is settled: decided and committed, or kept as a dead letter. So a message is taken at
-// least once, and decided once by its id.
+// Consumer takes commands and inventory events from Kafka, as a member of the consumer group, and
+// hands them to the writer. An offset is committed only when everything before it is settled:
+// decided and committed, or kept as a dead letter. So a message is taken at least once, and decided
+// once by its id.
 type Consumer struct {
 	config    Config
 	writer    Submitter
@@ -48,8 +49,9 @@ func NewConsumer(c Config, w Submitter, v VariantFinder, i Inventory, m *KafkaMe
 	return consumer, nil
 }
 
-// ConsumeClaim implements sarama.ConsumerGroupHandler. A claim of one partition that returned by itself would end the session for all of
-// them, so it ends only with the session, or when the partition is revoked: that shows in nothing but the closing of its channel.
+// ConsumeClaim implements sarama.ConsumerGroupHandler. A claim of one partition that returned by
+// itself would end the session for all of them, so it ends only with the session, or when the
+// partition is revoked: that shows in nothing but the closing of its channel.
 func (c *Consumer) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	ctx := s.Context()
 	t := newTracker(trackedMessages, func(next int64) { s.MarkOffset(claim.Topic(), claim.Partition(), next, "") })
@@ -91,7 +93,8 @@ func (c *Consumer) finish(ctx context.Context, t *tracker, claim sarama.Consumer
 	c.metrics.lag.DeleteLabelValues(claim.Topic(), fmt.Sprint(claim.Partition()))
 }
 
-// take sees to it that the message is settled in the end. It fails only when the session ends or the writer has.
+// take sees to it that the message is settled in the end. It fails only when the session ends or
+// the writer has.
 func (c *Consumer) take(ctx context.Context, t *tracker, m *sarama.ConsumerMessage) error {
 	if err := c.letters.queue.admit(ctx); err != nil {
 		return err
@@ -138,7 +141,8 @@ func (c *Consumer) takeCommand(ctx context.Context, m *sarama.ConsumerMessage, r
 	return c.submit(ctx, m, r, func(Answer) { bury() }, settle) // the saga first: a letter that says it was told must be true
 }
 
-// submit hands the request over. Once it is decided and committed, committed is called; a failure of ours becomes a letter instead.
+// submit hands the request over. Once it is decided and committed, committed is called; a failure
+// of ours becomes a letter instead.
 func (c *Consumer) submit(ctx context.Context, m *sarama.ConsumerMessage, r *Request, committed func(Answer), settle func()) error {
 	r.AgeFrom = ageFrom(m)
 	if r.AgeFrom.After(c.now().Add(time.Hour)) {

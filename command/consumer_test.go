@@ -275,7 +275,8 @@ func TestALetterLargerThanItsTopicTakesLeavesItsBodyBehind(t *testing.T) {
 	}
 }
 
-// refusingProducer refuses a batch that has a message larger than it takes, as a broker does: the whole batch.
+// refusingProducer refuses a batch that has a message larger than it takes, as a broker does: the
+// whole batch.
 type refusingProducer struct {
 	sarama.SyncProducer
 	largest int

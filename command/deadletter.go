@@ -64,7 +64,8 @@ func (l letter) size() int {
 	return size
 }
 
-// deadLetters puts letters into their topics. It tries until each is in: only then is the original done with.
+// deadLetters puts letters into their topics. It tries until each is in: only then is the original
+// done with.
 type deadLetters struct {
 	config  Config
 	log     *slog.Logger
@@ -93,7 +94,8 @@ func newDeadLetters(c Config, m *KafkaMetrics, log *slog.Logger, now func() time
 	return d
 }
 
-// run sends letters until the context ends. Those not sent by then come back, for their originals aren't marked.
+// run sends letters until the context ends. Those not sent by then come back, for their originals
+// aren't marked.
 func (d *deadLetters) run(ctx context.Context) {
 	var producer sarama.SyncProducer
 	defer func() { closeProducer(producer) }()
@@ -181,7 +183,8 @@ func tooLarge(err error) bool {
 	return errors.Is(err, sarama.ErrMessageSizeTooLarge) || errors.Is(err, sarama.ErrMessageSetSizeTooLarge) || errors.As(err, &ours)
 }
 
-// shorten keeps a letter that the broker doesn't take from stopping its partition: first the body is left out, then all but why it is one.
+// shorten keeps a letter that the broker doesn't take from stopping its partition: first the body
+// is left out, then all but why it is one.
 func (d *deadLetters) shorten(l letter) letter {
 	if l.cut == whole {
 		d.log.Error("a dead letter is larger than its topic allows; it is kept without its body", "topic", l.message.Topic,

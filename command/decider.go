@@ -20,7 +20,8 @@ var errUndecidable = errors.New("the command can't be decided")
 // errCommitted says that an earlier attempt at a batch was committed after all.
 var errCommitted = errors.New("the batch was committed")
 
-// decider decides one batch: it holds the state of each product and reservation as the commands before have left it.
+// decider decides one batch: it holds the state of each product and reservation as the commands
+// before have left it.
 type decider struct {
 	batch   []*Request
 	answers []Answer
@@ -130,9 +131,11 @@ func (d *decider) decide(s *eventstore.Snapshot, c *eventstore.Changes) error {
 	return nil
 }
 
-// committed says that this attempt was. Its shards are locked now, so it is in the log as a whole, or nothing of it ever will be. Another
-// instance may have decided some of its commands meanwhile, even at the same positions: only rows that are all the same, in all they
-// say, mean that what this attempt would answer is what happened. If they aren't, deciding anew is safe, for known commands are repeated.
+// committed says that this attempt was. Its shards are locked now, so it is in the log as a whole,
+// or nothing of it ever will be. Another instance may have decided some of its commands meanwhile,
+// even at the same positions: only rows that are all the same, in all they say, mean that what this
+// attempt would answer is what happened. If they aren't, deciding anew is safe, for known commands
+// are repeated.
 func (d *decider) committed(s *eventstore.Snapshot) bool {
 	if d == nil || d.changes == nil || len(d.changes.Rows()) == 0 {
 		return false
@@ -228,7 +231,8 @@ func (d *decider) tally(events []product.Event) {
 	}
 }
 
-// repeat answers a command whose id is known: with the outcome it got, or as a conflict where its content differs.
+// repeat answers a command whose id is known: with the outcome it got, or as a conflict where its
+// content differs.
 func (d *decider) repeat(i int, r *Request, known eventstore.InboxEntry) error {
 	d.results["repeated"]++
 	if r.AgeFrom.After(known.AgeFrom) {
@@ -260,7 +264,8 @@ func (d *decider) repeat(i int, r *Request, known eventstore.InboxEntry) error {
 	return nil
 }
 
-// answerAgain is what a saga is told when its command id comes again: the same outcome, or that the id is spent on another content.
+// answerAgain is what a saga is told when its command id comes again: the same outcome, or that the
+// id is spent on another content.
 func (d *decider) answerAgain(r *Request, known eventstore.InboxEntry, same bool, refuse product.Refuse) product.Event {
 	if same {
 		return product.OutcomeResent{Of: known.Pos}

@@ -164,7 +164,8 @@ func startRelay(t testing.TB, c Config, l *fakeLog, connect func() (pageSender, 
 	return m, run(t, r.Run)
 }
 
-// memorySender remembers what it took. fail says which message of a page is the first that isn't taken; -1: none.
+// memorySender remembers what it took. fail says which message of a page is the first that isn't
+// taken; -1: none.
 type memorySender struct {
 	mu   sync.Mutex
 	sent []*sarama.ProducerMessage

@@ -15,7 +15,8 @@ import (
 	"product-service/product"
 )
 
-// FuzzDecodeCommand holds the decoder against [strictly], an independent reader: both take the same bodies for commands, and read the same from them.
+// FuzzDecodeCommand holds the decoder against [strictly], an independent reader: both take the same
+// bodies for commands, and read the same from them.
 func FuzzDecodeCommand(f *testing.F) {
 	for _, seed := range []string{
 		request(), "\ufeff " + request("type", "", "sagaId", "null", "expiresAt", "") + "\n", request("quantity", "3.0"), request("quantity", "0.3e+1"),
@@ -56,8 +57,8 @@ func FuzzDecodeCommand(f *testing.F) {
 
 type members map[string]any
 
-// strictly reads an object by encoding/json, and checks what that lets pass: bytes that are no UTF-8, names that are there twice, and halves of
-// surrogate pairs, for which it puts U+FFFD.
+// strictly reads an object by encoding/json, and checks what that lets pass: bytes that are no
+// UTF-8, names that are there twice, and halves of surrogate pairs, for which it puts U+FFFD.
 func strictly(body []byte) (_ members, ok bool) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	if !utf8.Valid(body) || !json.Valid(body) {
@@ -83,7 +84,8 @@ type strictReader struct {
 	replacements int  // how often U+FFFD was read
 }
 
-// value reads the next value of a text that is known to be JSON; nil also stands for the end of an array or an object.
+// value reads the next value of a text that is known to be JSON; nil also stands for the end of an
+// array or an object.
 func (r *strictReader) value() any {
 	token, _ := r.tokens.Token()
 	switch token {
@@ -111,7 +113,8 @@ func (r *strictReader) value() any {
 	return token
 }
 
-// verdict says whether an object is a command. What the decoder is free to make of a field, such as to cut a reason, is open.
+// verdict says whether an object is a command. What the decoder is free to make of a field, such as
+// to cut a reason, is open.
 type verdict int
 
 const (

@@ -38,7 +38,8 @@ func TestAnIDNamesOneThing(t *testing.T) {
 	conflicts(t, tell(t, w, uuid.New(), other, product.AddVariant{Variant: named(v, sku())}), "id")
 }
 
-// Whichever of two comes first, and whether they are decided in one batch or by two instances at once: one of them is refused.
+// Whichever of two comes first, and whether they are decided in one batch or by two instances at
+// once: one of them is refused.
 func TestAnIDNamesOneThingAlsoWhereTwoTakeItAtOnce(t *testing.T) {
 	store := openStore(t)
 	one, two := startWriter(t, store, quick), startWriter(t, store, quick)

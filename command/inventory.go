@@ -23,11 +23,13 @@ type InventoryEvent struct {
 
 // Inventory is what the rest of the service makes of inventory events.
 type Inventory struct {
-	// Decode reads an event; ceType is the header ce_type, for bodies without a type. An error says what is wrong in words for a person.
+	// Decode reads an event; ceType is the header ce_type, for bodies without a type. An error says
+	// what is wrong in words for a person.
 	Decode func(body []byte, ceType string) (InventoryEvent, error)
 
-	// OnEvent gets each event about a known variant after it was committed to the log: once in the whole group, again after a crash,
-	// in order per partition. It may take its time: no command waits for it.
+	// OnEvent gets each event about a known variant after it was committed to the log: once in the
+	// whole group, again after a crash, in order per partition. It may take its time: no command
+	// waits for it.
 	OnEvent func(context.Context, InventoryEvent)
 }
 
@@ -38,7 +40,8 @@ type VariantFinder interface {
 
 type variantID = uuid.UUID
 
-// home is a variant's product, as read at a time: a variant that was taken back may be given to another product.
+// home is a variant's product, as read at a time: a variant that was taken back may be given to
+// another product.
 type home struct {
 	product uuid.UUID
 	at      time.Time

@@ -13,8 +13,8 @@ import (
 // JanitorRole is the lease that one instance prunes under. It only saves work: pruning twice is harmless.
 const JanitorRole = "janitor"
 
-// Janitor forgets what nothing needs any more: commands older than the retention, and the facts about them. What was refused for want of stock it sums up
-// by the hour, because histories show it.
+// Janitor forgets what nothing needs any more: commands older than the retention, and the facts
+// about them. What was refused for want of stock it sums up by the hour, because histories show it.
 // Events are never forgotten.
 type Janitor struct {
 	store     *eventstore.Store
@@ -50,15 +50,16 @@ var refusals = eventstore.Condensing{
 }
 
 const (
-	// Ids are kept this much longer than messages can be executed: the clocks of hosts differ, and whatever a resend names stays until the relay
-	// has read it.
+	// Ids are kept this much longer than messages can be executed: the clocks of hosts differ, and
+	// whatever a resend names stays until the relay has read it.
 	forgetLater = time.Hour
 
 	pruneEvery = time.Minute
 	pruneBite  = 5000
 )
 
-// NewJanitor prepares a janitor; Run starts it. cursors returns, for each reader of the log but the relay, how far it has read each shard.
+// NewJanitor prepares a janitor; Run starts it. cursors returns, for each reader of the log but the
+// relay, how far it has read each shard.
 func NewJanitor(s *eventstore.Store, l LeaseHolder, retention time.Duration, cursors func(context.Context) ([]eventstore.Cursor, error), log *slog.Logger) *Janitor {
 	return &Janitor{store: s, leases: l, retention: retention, cursors: cursors, log: log}
 }

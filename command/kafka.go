@@ -37,23 +37,25 @@ const (
 )
 
 const (
-	// rebalanceTimeout is how long the group waits for an instance to let go of a partition. A client must wait longer for the answer to its
-	// joining: one that gives up comes back as another member, for which the group waits anew.
+	// rebalanceTimeout is how long the group waits for an instance to let go of a partition. A
+	// client must wait longer for the answer to its joining: one that gives up comes back as
+	// another member, for which the group waits anew.
 	rebalanceTimeout = 25 * time.Second
 	readTimeout      = 30 * time.Second
 
 	// drainTimeout is how long a claim waits for its commands under way.
 	drainTimeout = 20 * time.Second
 
-	// sessionTimeout is after how long without a heartbeat a member counts as lost. Brokers allow no less than 6 seconds.
+	// sessionTimeout is after how long without a heartbeat a member counts as lost. Brokers allow
+	// no less than 6 seconds.
 	sessionTimeout = 7 * time.Second
 
 	// partitionsChecked is how often each member looks for new partitions of its topics.
 	partitionsChecked = 10 * time.Second
 )
 
-// maxLetter is the largest message that is sent or created for: a message that Kafka kept compressed can be larger than its
-// topic's limit once it is read.
+// maxLetter is the largest message that is sent or created for: a message that Kafka kept
+// compressed can be larger than its topic's limit once it is read.
 const maxLetter = 64 << 20
 
 func (c Config) inputs() []string {
@@ -93,7 +95,8 @@ func (c Config) base() (*sarama.Config, error) {
 	return s, nil
 }
 
-// groupConfig is the consumer group's. It begins at the oldest message, so that none is lost to a new group or partition.
+// groupConfig is the consumer group's. It begins at the oldest message, so that none is lost to a
+// new group or partition.
 func (c Config) groupConfig() (*sarama.Config, error) {
 	s, err := c.readerConfig()
 	if err != nil {
@@ -125,8 +128,9 @@ func (c Config) readerConfig() (*sarama.Config, error) {
 	return s, nil
 }
 
-// producerConfig is that of dead letters, and of those that are sent again: idempotent, and one request under way per broker. Keys
-// find their partition as those of Java clients do. Large messages pass: the original was taken by the same broker, perhaps compressed.
+// producerConfig is that of dead letters, and of those that are sent again: idempotent, and one
+// request under way per broker. Keys find their partition as those of Java clients do. Large
+// messages pass: the original was taken by the same broker, perhaps compressed.
 func (c Config) producerConfig() (*sarama.Config, error) {
 	s, err := c.base()
 	if err != nil {
@@ -182,7 +186,8 @@ func (c Config) administer() (sarama.Client, sarama.ClusterAdmin, error) {
 	return client, admin, nil
 }
 
-// CreateTopics creates the topics that are missing, dead-letter topics included, and leaves those that exist as they are.
+// CreateTopics creates the topics that are missing, dead-letter topics included, and leaves those
+// that exist as they are.
 func CreateTopics(ctx context.Context, c Config) error {
 	client, admin, err := c.administer()
 	if err != nil {
@@ -207,8 +212,9 @@ func CreateTopics(ctx context.Context, c Config) error {
 	return nil
 }
 
-// details says how each topic is created. What is taken in is kept as long as ids are remembered, and so are letters, which may be
-// larger than the messages they are copies of, because they are read decompressed.
+// details says how each topic is created. What is taken in is kept as long as ids are remembered,
+// and so are letters, which may be larger than the messages they are copies of, because they are
+// read decompressed.
 func (c Config) details() map[string]*sarama.TopicDetail {
 	replication := c.Replication
 	if replication == 0 {

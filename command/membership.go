@@ -15,8 +15,9 @@ import (
 // Ready says whether this instance is a member of its consumer group.
 func (c *Consumer) Ready() bool { return c.session.Load() != nil }
 
-// Run consumes until the context ends; then it waits a few seconds for what is under way, so the writer must still run. It connects
-// again for ever, and returns an error only if the configuration can't be used.
+// Run consumes until the context ends; then it waits a few seconds for what is under way, so the
+// writer must still run. It connects again for ever, and returns an error only if the configuration
+// can't be used.
 func (c *Consumer) Run(ctx context.Context) error {
 	config, err := c.config.groupConfig()
 	if err != nil {
@@ -110,9 +111,11 @@ func (c *Consumer) consume(ctx context.Context, client sarama.Client, group sara
 	return group.Consume(ctx, c.config.inputs(), c)
 }
 
-// watchPartitions returns when the context ends, or when a topic has other partitions than the group shares, so that it is to be joined anew.
-// The library looks for new partitions too, but only where it was told that this member leads the group, and who takes a static member's
-// place is told so of none (KIP-814): so the leader has one round to act, and then every member joins anew, the leader among them.
+// watchPartitions returns when the context ends, or when a topic has other partitions than the
+// group shares, so that it is to be joined anew. The library looks for new partitions too, but only
+// where it was told that this member leads the group, and who takes a static member's place is told
+// so of none (KIP-814): so the leader has one round to act, and then every member joins anew, the
+// leader among them.
 func (c *Consumer) watchPartitions(ctx context.Context, client sarama.Client) {
 	every := time.NewTicker(partitionsChecked)
 	defer every.Stop()
@@ -154,8 +157,9 @@ func (c *Consumer) partitions(client sarama.Client) map[string]int {
 	return counts
 }
 
-// leave gives a static member's place in the group up, which closing doesn't do: others need not wait until its session has run out. A process
-// that was killed doesn't come here, and its successor takes its place.
+// leave gives a static member's place in the group up, which closing doesn't do: others need not
+// wait until its session has run out. A process that was killed doesn't come here, and its
+// successor takes its place.
 func (c *Consumer) leave(client sarama.Client, instance string) {
 	coordinator, err := client.Coordinator(c.config.Group)
 	if err == nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// What new partitions hold is taken within half a minute. The member that finds them joined as the one with its id that died before: it leads the
-// group, and isn't told so.
+// What new partitions hold is taken within half a minute. The member that finds them joined as the
+// one with its id that died before: it leads the group, and isn't told so.
 func TestNewPartitionsAreTakenUp(t *testing.T) {
 	c := kafkaConfig(t)
 	c.InstanceID = "one"
@@ -84,7 +84,8 @@ func (idle) ConsumeClaim(s sarama.ConsumerGroupSession, _ sarama.ConsumerGroupCl
 	return nil
 }
 
-// A consumer that ends as it should leaves the group, though its member has a fixed id: another need not wait for its partitions.
+// A consumer that ends as it should leaves the group, though its member has a fixed id: another
+// need not wait for its partitions.
 func TestAConsumerWithAFixedIDLeavesTheGroupWhenItStops(t *testing.T) {
 	c := kafkaConfig(t)
 	first := c

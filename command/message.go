@@ -20,7 +20,8 @@ const (
 	maxSagaID = 200      // characters
 )
 
-// CommandNamespace is the namespace of the UUIDv5 that identifies a command without a commandId: of its ce_source, a NUL, and its ce_id.
+// CommandNamespace is the namespace of the UUIDv5 that identifies a command without a commandId: of
+// its ce_source, a NUL, and its ce_id.
 var CommandNamespace = uuid.MustParse("3f1d2c4e-8a57-5b90-9c36-0d5f7e1b6a42")
 
 // fault says that a message can't be read as a command, and why.
@@ -78,8 +79,9 @@ type decoder struct {
 	productID, reservationID uuid.UUID
 }
 
-// decodeCommand turns a message of a command topic into a request without a Settle. The error is a *fault. A request for stock that
-// is faulty but names a product and a reservation comes with both: the fault, and the Refuse that answers its saga.
+// decodeCommand turns a message of a command topic into a request without a Settle. The error is a
+// *fault. A request for stock that is faulty but names a product and a reservation comes with both:
+// the fault, and the Refuse that answers its saga.
 func decodeCommand(m *sarama.ConsumerMessage, release bool) (*Request, error) {
 	d := decoder{message: m, release: release}
 	if err := d.parse(); err != nil {
@@ -115,7 +117,8 @@ func (d *decoder) fault(format string, args ...any) {
 	d.faults = append(d.faults, fmt.Sprintf(format, args...))
 }
 
-// parse fails where the body is no JSON object. One whose text is at fault is looked through for whom to tell.
+// parse fails where the body is no JSON object. One whose text is at fault is looked through for
+// whom to tell.
 func (d *decoder) parse() error {
 	if err := ijson.Unmarshal(d.message.Value, &d.body); err != nil {
 		d.body, d.salvaged = body{}, true
@@ -163,7 +166,8 @@ func parseUUID(text string) (uuid.UUID, bool) {
 	return id, id != uuid.Nil
 }
 
-// identity is what tells the command from others: the commandId, or what CloudEvents identifies the message by.
+// identity is what tells the command from others: the commandId, or what CloudEvents identifies the
+// message by.
 func (d *decoder) identity() uuid.UUID {
 	if d.body.CommandID.Given {
 		return d.id("commandId", d.body.CommandID)
@@ -187,7 +191,8 @@ func cloudEventID(m *sarama.ConsumerMessage) (uuid.UUID, bool) {
 	return uuid.NewSHA1(CommandNamespace, []byte(source+"\x00"+ceID)), true
 }
 
-// placeID identifies a message by where it stands, so that it is the same command each time it is delivered.
+// placeID identifies a message by where it stands, so that it is the same command each time it is
+// delivered.
 func placeID(m *sarama.ConsumerMessage) uuid.UUID {
 	return uuid.NewSHA1(CommandNamespace, fmt.Appendf(nil, "%s/%d/%d", m.Topic, m.Partition, m.Offset))
 }
@@ -228,8 +233,8 @@ func textFault(text string, most int) string {
 	return ""
 }
 
-// words makes a text that is for people storable: it is cut rather than refused, and what is no text in it is replaced. An id is neither,
-// since two that are cut can become one.
+// words makes a text that is for people storable: it is cut rather than refused, and what is no
+// text in it is replaced. An id is neither, since two that are cut can become one.
 func words(text string, most int) string {
 	text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	if len(text) <= most {
@@ -290,7 +295,8 @@ func quote(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// originOf is what a message says about where it comes from. Its correlation is its header's, else its saga's, else its own.
+// originOf is what a message says about where it comes from. Its correlation is its header's, else
+// its saga's, else its own.
 func originOf(m *sarama.ConsumerMessage, sagaID string, id uuid.UUID) product.Origin {
 	from := product.Origin{CorrelationID: header(m, "correlation-id")}
 	if !correlation.Valid(from.CorrelationID) {

@@ -71,8 +71,8 @@ func outcomeOf(r eventstore.Record) (o outcome, ok bool, err error) {
 	return outcome{}, false, fmt.Errorf("%s is not an outcome", r.Type)
 }
 
-// eventID is derived from the command, so it is the same each time the outcome is sent. A command whose id was spent on another
-// content has a name of its own beside the recorded outcome.
+// eventID is derived from the command, so it is the same each time the outcome is sent. A command
+// whose id was spent on another content has a name of its own beside the recorded outcome.
 func (o outcome) eventID(commandID uuid.UUID) uuid.UUID {
 	name := "outcome"
 	if o.fingerprint != "" {
@@ -81,7 +81,8 @@ func (o outcome) eventID(commandID uuid.UUID) uuid.UUID {
 	return uuid.NewSHA1(commandID, []byte(name))
 }
 
-// message is the outcome as it is sent. Its body is written by hand: a relay writes one for each command there is.
+// message is the outcome as it is sent. Its body is written by hand: a relay writes one for each
+// command there is.
 func (o outcome) message(c Config, r eventstore.Record) *sarama.ProducerMessage {
 	name, topic := typeFailed, c.topic(TopicReservationFailed)
 	if o.reserved {

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// queue hands work from the writer's goroutines, which must not wait, to a goroutine that may. It has no bound of its own: what
-// can be in it is bounded by the trackers of the claims, and by admit, which holds claims back while it is long or heavy.
+// queue hands work from the writer's goroutines, which must not wait, to a goroutine that may. It
+// has no bound of its own: what can be in it is bounded by the trackers of the claims, and by
+// admit, which holds claims back while it is long or heavy.
 type queue[T any] struct {
 	most     int
 	heaviest int         // 0: whatever it weighs

@@ -14,7 +14,8 @@ import (
 	"product-service/eventstore"
 )
 
-// RelayRole is the role whose leases share the shards of the log among the relays; its checkpoints are kept with the leases.
+// RelayRole is the role whose leases share the shards of the log among the relays; its checkpoints
+// are kept with the leases.
 const RelayRole = "relay"
 
 const (
@@ -40,9 +41,10 @@ type pageSender interface {
 	close()
 }
 
-// Relay sends the outcomes in the log to Kafka: at least once, and in the order of the log per product. It reads the shards it holds
-// the lease of, and moves their checkpoints when Kafka has acknowledged. A page that fails is read again from the last contiguous
-// acknowledgement of each shard.
+// Relay sends the outcomes in the log to Kafka: at least once, and in the order of the log per
+// product. It reads the shards it holds the lease of, and moves their checkpoints when Kafka has
+// acknowledged. A page that fails is read again from the last contiguous acknowledgement of each
+// shard.
 type Relay struct {
 	config  Config
 	outbox  Outbox
@@ -67,13 +69,15 @@ type relayed struct {
 	doubtful bool  // the checkpoint didn't move: the lease is lost, or it was there already
 }
 
-// NewRelay prepares a relay; Run starts it. wake is a hint that the log has grown, such as eventstore.Store.Committed gives.
+// NewRelay prepares a relay; Run starts it. wake is a hint that the log has grown, such as
+// eventstore.Store.Committed gives.
 func NewRelay(c Config, o Outbox, l LeaseHolder, wake <-chan struct{}, m *KafkaMetrics, log *slog.Logger) *Relay {
 	return &Relay{config: c, outbox: o, leases: l, wake: wake, metrics: m, log: log, shards: map[int16]*relayed{},
 		connect: func() (pageSender, error) { return connectSender(c) }}
 }
 
-// Run relays until the context ends, and finishes the page under way, for a few seconds at most. It tries again for ever.
+// Run relays until the context ends, and finishes the page under way, for a few seconds at most. It
+// tries again for ever.
 func (r *Relay) Run(ctx context.Context) error {
 	defer r.end(ctx)
 	poll := shortPoll
@@ -121,7 +125,8 @@ func (r *Relay) end(ctx context.Context) {
 	}
 }
 
-// page sends one page and returns how many records it read. Checkpoints are saved now and then while pages follow each other, and when none does.
+// page sends one page and returns how many records it read. Checkpoints are saved now and then
+// while pages follow each other, and when none does.
 func (r *Relay) page(ctx context.Context) (int, error) {
 	cursors := r.cursors()
 	if len(cursors) == 0 {

@@ -71,7 +71,8 @@ func reserved(n int64) product.Event {
 	return product.Reserved{ReservationID: uuid.New(), Quantity: n, StockTotal: 1 << 20, Reserved: n}
 }
 
-// Products whose events are numbered by their quantity: each product's numbers must arrive in order, but for repeats.
+// Products whose events are numbered by their quantity: each product's numbers must arrive in
+// order, but for repeats.
 func numbered(t testing.TB, l *fakeLog, products, each int) []uuid.UUID {
 	t.Helper()
 	ids := make([]uuid.UUID, products)
@@ -89,7 +90,8 @@ func numbered(t testing.TB, l *fakeLog, products, each int) []uuid.UUID {
 	return ids
 }
 
-// inOrder checks that each product's first occurrences are 1, 2, 3 …, and returns how many messages were repeats.
+// inOrder checks that each product's first occurrences are 1, 2, 3 …, and returns how many messages
+// were repeats.
 func inOrder(t testing.TB, products []uuid.UUID, each int, quantities map[string][]int64) (repeats int) {
 	t.Helper()
 	for _, p := range products {

@@ -64,8 +64,8 @@ func (l Letter) value(name string) string { return header(l.message, name) }
 type LetterBook interface {
 	// LetterDone notes that a letter was replayed now.
 	LetterDone(ctx context.Context, topic string, partition int32, offset int64) error
-	// LettersDone returns the offsets of a partition's replayed letters, and when they were. One from before the letter is of a topic
-	// of that name that was there before.
+	// LettersDone returns the offsets of a partition's replayed letters, and when they were. One
+	// from before the letter is of a topic of that name that was there before.
 	LettersDone(ctx context.Context, topic string, partition int32) (map[int64]time.Time, error)
 }
 
@@ -81,7 +81,8 @@ func NewReplayer(c Config, b LetterBook) *Replayer { return &Replayer{config: c,
 // patience is how long the broker may keep silent about letters that it says it has.
 const patience = 15 * time.Second
 
-// List calls each with every dead letter that there is now: topic by topic, each partition in order. It ends at the first error of each.
+// List calls each with every dead letter that there is now: topic by topic, each partition in
+// order. It ends at the first error of each.
 func (r *Replayer) List(ctx context.Context, each func(Letter) error) error {
 	s, err := r.config.readerConfig()
 	if err != nil {
@@ -180,9 +181,10 @@ func readToEnd(ctx context.Context, client sarama.Client, consumer sarama.Consum
 	}
 }
 
-// Replay sends the letters that the filter picks to their original topics: the same key, bytes, headers and timestamp. Each is
-// sent once, or twice if this process dies in between, which the command's id makes harmless. What became of each picked
-// letter is told: refusal is empty for one that was sent. It ends at the first error.
+// Replay sends the letters that the filter picks to their original topics: the same key, bytes,
+// headers and timestamp. Each is sent once, or twice if this process dies in between, which the
+// command's id makes harmless. What became of each picked letter is told: refusal is empty for one
+// that was sent. It ends at the first error.
 func (r *Replayer) Replay(ctx context.Context, filter func(Letter) bool, told func(l Letter, refusal string)) error {
 	s, err := r.config.producerConfig()
 	if err != nil {

@@ -1,7 +1,9 @@
-// Package command takes commands in, from Kafka and from people, decides them, and sends their outcomes out.
+// Package command takes commands in, from Kafka and from people, decides them, and sends their
+// outcomes out.
 //
-// Everything that changes a product goes one way: a [Request] is handed to the [Writer], which gathers requests into batches and
-// decides each batch in one transaction of the event store. What came of it leaves by the [Relay], which reads the log.
+// Everything that changes a product goes one way: a [Request] is handed to the [Writer], which
+// gathers requests into batches and decides each batch in one transaction of the event store. What
+// came of it leaves by the [Relay], which reads the log.
 package command
 
 import (
@@ -39,8 +41,8 @@ type Answer struct {
 	Err      error            // why it could not be decided: the command itself is at fault, and trying again doesn't help
 }
 
-// fingerprint tells whether two commands with one id have the same content. It is stored, so what goes into it for the commands of
-// sagas never changes.
+// fingerprint tells whether two commands with one id have the same content. It is stored, so what
+// goes into it for the commands of sagas never changes.
 func fingerprint(productID uuid.UUID, c product.Command) (int64, error) {
 	text := make([]byte, 0, 256)
 	switch create := c.(type) { // how this service is configured isn't content

@@ -9,7 +9,8 @@ import (
 	"product-service/product"
 )
 
-// TestFingerprintsNeverChange holds the stored fingerprints: were one to change, a repeated command would be taken for another.
+// TestFingerprintsNeverChange holds the stored fingerprints: were one to change, a repeated command
+// would be taken for another.
 func TestFingerprintsNeverChange(t *testing.T) {
 	id, reservation := uuid.MustParse("5f0b8a6e-2f4d-4f0a-8c8e-1a2b3c4d5e6f"), uuid.MustParse("0e7c1d2a-93a1-4d0c-b5b6-7d1f3a5c9e02")
 	for _, test := range []struct {

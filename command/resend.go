@@ -93,7 +93,8 @@ func (o originalsByPlace) of(resent eventstore.Record) (eventstore.Record, error
 	return original, nil
 }
 
-// unsent makes a dead letter of a record that can't be turned into its outcome: its shard goes on, and people are told.
+// unsent makes a dead letter of a record that can't be turned into its outcome: its shard goes on,
+// and people are told.
 func (r *Relay) unsent(ctx context.Context, record eventstore.Record, why error) *sarama.ProducerMessage {
 	r.log.ErrorContext(ctx, "a record of the log can't be turned into its outcome; its saga is not answered, and it is kept as a dead letter",
 		"shard", record.Shard, "pos", record.Pos, "type", record.Type, "product_id", record.ProductID, "command_id", record.CommandID, "error", why)

@@ -11,13 +11,16 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// longestRetention is the longest that ids can be remembered for; a topic that keeps its messages longer keeps them for ever.
+// longestRetention is the longest that ids can be remembered for; a topic that keeps its messages
+// longer keeps them for ever.
 const longestRetention = 3650 * 24 * time.Hour
 
-// Remembered returns the configuration with the retention that counts: INBOX_RETENTION, or that of the input topic that keeps its messages
-// longest, if that is longer. Otherwise messages that wait in that topic would be refused as too old. It warns where it lengthens, and where
-// it can't: ids can't be remembered as long as a topic that keeps its messages for ever does, nor as one whose configuration can't be read. A topic
-// changed by somebody never keeps the service from starting: what is too old is refused, not executed again.
+// Remembered returns the configuration with the retention that counts: INBOX_RETENTION, or that of
+// the input topic that keeps its messages longest, if that is longer. Otherwise messages that wait
+// in that topic would be refused as too old. It warns where it lengthens, and where it can't: ids
+// can't be remembered as long as a topic that keeps its messages for ever does, nor as one whose
+// configuration can't be read. A topic changed by somebody never keeps the service from starting:
+// what is too old is refused, not executed again.
 func Remembered(ctx context.Context, c Config, log *slog.Logger) (Config, error) {
 	_, admin, err := c.administer()
 	if err != nil {
@@ -49,7 +52,8 @@ func Remembered(ctx context.Context, c Config, log *slog.Logger) (Config, error)
 	return c, nil
 }
 
-// retentionOf says how long a topic keeps its messages. A topic that is compacted only keeps the last of each key for ever.
+// retentionOf says how long a topic keeps its messages. A topic that is compacted only keeps the
+// last of each key for ever.
 func retentionOf(t *sarama.ConfigResourceResult) (time.Duration, error) {
 	if t.ErrorCode != 0 {
 		return 0, fmt.Errorf("read its configuration: %w", t.ErrorCode)

@@ -12,11 +12,13 @@ import (
 	"product-service/wait"
 )
 
-// sender sends pages of messages in the order of their keys, idempotently and with all replicas' acknowledgement. It has one batch of a
-// partition under way and no other behind it, so that nothing follows a batch that Kafka didn't take: a producer with a queue sends
-// the next batch of the partition before anyone learns of the error, and what is sent again then comes out of order.
+// sender sends pages of messages in the order of their keys, idempotently and with all replicas'
+// acknowledgement. It has one batch of a partition under way and no other behind it, so that
+// nothing follows a batch that Kafka didn't take: a producer with a queue sends the next batch of
+// the partition before anyone learns of the error, and what is sent again then comes out of order.
 //
-// After an error a sender is used up. The next one has another producer id, and so may repeat what was taken without its knowing.
+// After an error a sender is used up. The next one has another producer id, and so may repeat what
+// was taken without its knowing.
 type sender struct {
 	client      sarama.Client
 	partitioner sarama.Partitioner
@@ -46,7 +48,8 @@ const (
 	produceFormat = 8 // of the request: Kafka 2.4
 )
 
-// connectSender makes a sender with a client of its own: one shared with a consumer would send behind its long polls.
+// connectSender makes a sender with a client of its own: one shared with a consumer would send
+// behind its long polls.
 func connectSender(c Config) (*sender, error) {
 	s, err := c.base()
 	if err != nil {
@@ -69,7 +72,8 @@ func connectSender(c Config) (*sender, error) {
 
 func (s *sender) close() { _ = s.client.Close() } // nothing is under way
 
-// send returns which of the messages were acknowledged: all of them, or some and the first error. The end of the context is an error.
+// send returns which of the messages were acknowledged: all of them, or some and the first error.
+// The end of the context is an error.
 func (s *sender) send(ctx context.Context, messages []*sarama.ProducerMessage) ([]bool, error) {
 	acked := make([]bool, len(messages))
 	rounds, err := s.batches(messages)
@@ -151,8 +155,9 @@ func recordOf(m *sarama.ProducerMessage) (r *sarama.Record, size int, err error)
 	return r, size, nil
 }
 
-// round sends the batches until each is taken, one is refused for good, or the attempts are spent. A batch that is sent again has the
-// sequence numbers it had, by which Kafka knows one that it took before.
+// round sends the batches until each is taken, one is refused for good, or the attempts are spent.
+// A batch that is sent again has the sequence numbers it had, by which Kafka knows one that it took
+// before.
 func (s *sender) round(ctx context.Context, batches []*batch, acked []bool) error {
 	for attempt := 0; ; attempt++ {
 		left, err := s.attempt(batches, acked)
@@ -178,8 +183,8 @@ type refused struct {
 	err   error
 }
 
-// attempt sends each broker the batches of which it is the leader, all at once, and returns those that weren't taken with the error
-// that is least likely to pass.
+// attempt sends each broker the batches of which it is the leader, all at once, and returns those
+// that weren't taken with the error that is least likely to pass.
 func (s *sender) attempt(batches []*batch, acked []bool) (left []*batch, err error) {
 	leaders := map[*sarama.Broker][]*batch{}
 	var failures []refused

@@ -23,8 +23,8 @@ type Service struct {
 	Writer Submitter
 	Store  *eventstore.Store
 
-	// Rollback makes new products and variants wait, unseen, for their inventory records, and discards those that don't get them
-	// within RollbackAfter.
+	// Rollback makes new products and variants wait, unseen, for their inventory records, and
+	// discards those that don't get them within RollbackAfter.
 	Rollback      bool
 	RollbackAfter time.Duration
 
@@ -32,16 +32,16 @@ type Service struct {
 	Created func()
 }
 
-// Execute decides a command of people and returns the version of the product's stream after it, or why it was refused. The same
-// command id again answers the same, and changes nothing. An error says that it isn't known what came of the command; asking again
-// with the same id tells.
+// Execute decides a command of people and returns the version of the product's stream after it, or
+// why it was refused. The same command id again answers the same, and changes nothing. An error
+// says that it isn't known what came of the command; asking again with the same id tells.
 func (s *Service) Execute(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) (int64, *product.Refusal, error) {
 	return s.Submit(ctx, productID, commandID, from, c)()
 }
 
-// Submit hands a command of people over and returns how to wait for what [Service.Execute] returns of it. Commands about one product
-// are decided in the order in which they were submitted; those submitted without waiting in between come into as few transactions as
-// the writer makes of them.
+// Submit hands a command of people over and returns how to wait for what [Service.Execute] returns
+// of it. Commands about one product are decided in the order in which they were submitted; those
+// submitted without waiting in between come into as few transactions as the writer makes of them.
 func (s *Service) Submit(ctx context.Context, productID, commandID uuid.UUID, from product.Origin, c product.Command) func() (int64, *product.Refusal, error) {
 	var added []uuid.UUID
 	switch create := c.(type) {
@@ -96,8 +96,9 @@ var inventorySilent = &product.Refusal{Code: product.InventoryUnavailable,
 // errUndecided says that a command that came again waits for what becomes of the first.
 var errUndecided = errors.New("the first command of this id still waits for its inventory records")
 
-// confirm waits until the added variants have their inventory records, and takes them back where they don't get them in time. A command
-// that came again takes nothing back: the first does, or the sweeper where the instance of the first died.
+// confirm waits until the added variants have their inventory records, and takes them back where
+// they don't get them in time. A command that came again takes nothing back: the first does, or the
+// sweeper where the instance of the first died.
 func (s *Service) confirm(ctx context.Context, productID uuid.UUID, answer Answer, from product.Origin, added []uuid.UUID) (int64, *product.Refusal, error) {
 	deadline := time.Now().Add(s.RollbackAfter)
 	if answer.Repeated {
@@ -134,7 +135,8 @@ func (s *Service) confirm(ctx context.Context, productID uuid.UUID, answer Answe
 	return max(answer.Version, head.Version), nil, nil
 }
 
-// unconfirmed says how many of the variants wait for their inventory records, and whether some were taken back.
+// unconfirmed says how many of the variants wait for their inventory records, and whether some were
+// taken back.
 func (s *Service) unconfirmed(ctx context.Context, ids []uuid.UUID) (left int, gone bool, err error) {
 	variants, err := s.Store.VariantsByID(ctx, ids)
 	for _, v := range variants {
@@ -145,8 +147,8 @@ func (s *Service) unconfirmed(ctx context.Context, ids []uuid.UUID) (left int, g
 	return left, len(variants) < len(ids), err
 }
 
-// Withdraw takes back a product, or the variants of one that is shown, whose inventory records weren't made in time. It changes nothing
-// where they were.
+// Withdraw takes back a product, or the variants of one that is shown, whose inventory records
+// weren't made in time. It changes nothing where they were.
 func (s *Service) Withdraw(ctx context.Context, productID uuid.UUID, variants []uuid.UUID, from product.Origin) error {
 	const why = "no inventory record in time"
 	if _, err := ask(ctx, s.Writer, &Request{ProductID: productID, From: from, Command: product.Discard{Reason: why}}); err != nil {

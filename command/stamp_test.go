@@ -33,8 +33,8 @@ func TestAgeCountsFromAStampThatCanBeOne(t *testing.T) {
 	}
 }
 
-// Whatever a record's stamp, and whenever its topic delivers it again, it is executed at most once; and it is executed, unless its stamp says that
-// it was delivered before.
+// Whatever a record's stamp, and whenever its topic delivers it again, it is executed at most once;
+// and it is executed, unless its stamp says that it was delivered before.
 func TestARecordIsExecutedOnceWhateverItsStamp(t *testing.T) {
 	const retention = 30 * 24 * time.Hour
 	now := time.Now()
@@ -70,7 +70,8 @@ func TestARecordIsExecutedOnceWhateverItsStamp(t *testing.T) {
 	}
 }
 
-// The same command in a second record, which its topic keeps longer: the id is remembered as long as that can be delivered.
+// The same command in a second record, which its topic keeps longer: the id is remembered as long
+// as that can be delivered.
 func TestARepeatedCommandIsRememberedAsLongAsItsLastRecord(t *testing.T) {
 	now := time.Now()
 	for name, second := range map[string]struct {
@@ -136,7 +137,8 @@ func newDeliveries(t *testing.T, retention time.Duration) *deliveries {
 	return d
 }
 
-// goOnTo lets days go by, and forgets what is forgotten by then. The database's clock stands still: it is looked at from later.
+// goOnTo lets days go by, and forgets what is forgotten by then. The database's clock stands still:
+// it is looked at from later.
 func (d *deliveries) goOnTo(day int) {
 	d.t.Helper()
 	d.day = day

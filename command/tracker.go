@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// tracker knows which messages of a claim are settled, and marks the offset up to which all are: messages are settled in any order,
-// but a committed offset speaks for all before it. It holds at most window messages, so that one that takes long doesn't let the
-// others run ahead without end.
+// tracker knows which messages of a claim are settled, and marks the offset up to which all are:
+// messages are settled in any order, but a committed offset speaks for all before it. It holds at
+// most window messages, so that one that takes long doesn't let the others run ahead without end.
 type tracker struct {
 	mark   func(offset int64) // gets the offset after the last of the settled prefix; called under the lock, so in order
 	window int
@@ -29,7 +29,8 @@ func newTracker(window int, mark func(offset int64)) *tracker {
 	return &tracker{mark: mark, window: window, changed: make(chan struct{}, 1)}
 }
 
-// add takes the next message in and returns its number for settle. It waits while the window is full; it fails when the context ends.
+// add takes the next message in and returns its number for settle. It waits while the window is
+// full; it fails when the context ends.
 func (t *tracker) add(ctx context.Context, offset int64) (uint64, error) {
 	for {
 		t.mu.Lock()
@@ -58,7 +59,8 @@ func (t *tracker) grow() {
 	t.entries = larger
 }
 
-// settle notes that a message is done with, and marks the prefix if that made it longer. Each number is settled once.
+// settle notes that a message is done with, and marks the prefix if that made it longer. Each
+// number is settled once.
 func (t *tracker) settle(number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,7 +90,8 @@ func (t *tracker) undo(number uint64) {
 	}
 }
 
-// drained waits until everything that was added is settled, or the context ends; it returns how many messages are not.
+// drained waits until everything that was added is settled, or the context ends; it returns how
+// many messages are not.
 func (t *tracker) drained(ctx context.Context) int {
 	for {
 		t.mu.Lock()

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever the order in which messages are settled, the marks are those of a plain model: the offset after the longest prefix of
-// settled messages, each once, ever growing.
+// Whatever the order in which messages are settled, the marks are those of a plain model: the
+// offset after the longest prefix of settled messages, each once, ever growing.
 func TestTrackerMarksTheSettledPrefix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var marks []int64

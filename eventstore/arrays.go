@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// uuids is a uuid[] parameter. The driver would take a []uuid.UUID as well, but through text and back: 40 allocations an element.
+// uuids is a uuid[] parameter. The driver would take a []uuid.UUID as well, but through text and
+// back: 40 allocations an element.
 type uuids []uuid.UUID
 
 // Dimensions, Index and IndexType implement pgtype.ArrayGetter.
@@ -27,8 +28,9 @@ func (e *element) UUIDValue() (pgtype.UUID, error) {
 	return pgtype.UUID{Bytes: *e, Valid: e != nil}, nil
 }
 
-// sized is the first parameter of a statement whose parameters are large: it reserves memory for all of them. The driver would begin with
-// 256 bytes and grow to a megabyte by quarters, which copies it five times.
+// sized is the first parameter of a statement whose parameters are large: it reserves memory for
+// all of them. The driver would begin with 256 bytes and grow to a megabyte by quarters, which
+// copies it five times.
 type sized struct {
 	value any
 	bytes int // about what all parameters take, encoded

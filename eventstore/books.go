@@ -31,7 +31,8 @@ func scanHead(row pgx.CollectableRow) (Head, error) {
 	return h, err
 }
 
-// Reservations returns the reservations of a product with ids after one, in the order of their ids, at most limit.
+// Reservations returns the reservations of a product with ids after one, in the order of their ids,
+// at most limit.
 func (s *Store) Reservations(ctx context.Context, productID, after uuid.UUID, limit int) ([]Reservation, error) {
 	reservations, err := collect(ctx, s, scanReservation, readReservations, productID, after, limit)
 	if err != nil {
@@ -48,7 +49,8 @@ func scanReservation(row pgx.CollectableRow) (Reservation, error) {
 	return r, err
 }
 
-// WithState returns the products after one that have a head or reservations, in the order of their ids, at most limit.
+// WithState returns the products after one that have a head or reservations, in the order of their
+// ids, at most limit.
 func (s *Store) WithState(ctx context.Context, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	ids, err := collect(ctx, s, scanID, readKept, after, limit)
 	if err != nil {

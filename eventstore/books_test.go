@@ -46,7 +46,8 @@ func TestReservationsAreReadInPages(t *testing.T) {
 	}
 }
 
-// Ensure that every product that anything is kept of is found once, and that those are told apart that the log has nothing of.
+// Ensure that every product that anything is kept of is found once, and that those are told apart
+// that the log has nothing of.
 func TestWhatIsKeptBesideTheLog(t *testing.T) {
 	s := open(t)
 	whole, facts, head, held, nothing := uuid.New(), uuid.New(), uuid.New(), uuid.New(), uuid.New()

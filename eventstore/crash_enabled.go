@@ -18,7 +18,8 @@ var crashAt, crashAfter = func() (string, int64) {
 
 var passed atomic.Int64
 
-// CrashPoint kills the process, as kill -9 does, the n-th time it passes the place that CRASH_AT=place:n names.
+// CrashPoint kills the process, as kill -9 does, the n-th time it passes the place that
+// CRASH_AT=place:n names.
 func CrashPoint(place string) {
 	if place == crashAt && passed.Add(1) == crashAfter {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

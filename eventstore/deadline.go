@@ -8,12 +8,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// deadlines bounds every wait for the database: for a connection of the pool, for a statement with all its rows, for a batch. A connection
-// that died without a word would otherwise be waited for until the kernel gives it up, which takes a quarter of an hour, and with it the
-// locks and everything behind them. The driver asks its tracer for the context of each of these, so none can be forgotten.
+// deadlines bounds every wait for the database: for a connection of the pool, for a statement with
+// all its rows, for a batch. A connection that died without a word would otherwise be waited for
+// until the kernel gives it up, which takes a quarter of an hour, and with it the locks and
+// everything behind them. The driver asks its tracer for the context of each of these, so none can
+// be forgotten.
 type deadlines struct{ timeout time.Duration }
 
-// pingTimeout is for the look at a connection that was idle: without it a pool of dead connections would take a deadline each to be noticed.
+// pingTimeout is for the look at a connection that was idle: without it a pool of dead connections
+// would take a deadline each to be noticed.
 const pingTimeout = 2 * time.Second
 
 type (

@@ -7,8 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrCommitUnknown says that the connection was lost while a transaction was being written: it may be there or not. Name the places of
-// its rows in the [Keys] of the next try: if all of them are there, it was committed.
+// ErrCommitUnknown says that the connection was lost while a transaction was being written: it may
+// be there or not. Name the places of its rows in the [Keys] of the next try: if all of them are
+// there, it was committed.
 var ErrCommitUnknown = errors.New("it is not known whether the transaction was committed")
 
 func commitError(err error) error {
@@ -18,8 +19,9 @@ func commitError(err error) error {
 	return fmt.Errorf("write a batch: %w: %w", ErrCommitUnknown, err)
 }
 
-// isServerError says that the server itself refused the statement, so that nothing was committed. An administrator's command or
-// a crash (class 57) ends a statement without saying what became of a commit.
+// isServerError says that the server itself refused the statement, so that nothing was committed.
+// An administrator's command or a crash (class 57) ends a statement without saying what became of a
+// commit.
 func isServerError(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && class(pg) != "57" && class(pg) != "08"
@@ -48,8 +50,8 @@ func Retryable(err error) bool {
 	return false
 }
 
-// Faulty says that a command of the batch itself is at fault: the database will refuse it however often it is tried
-// (SQLSTATE classes 22, 23 and 54).
+// Faulty says that a command of the batch itself is at fault: the database will refuse it however
+// often it is tried (SQLSTATE classes 22, 23 and 54).
 func Faulty(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || Retryable(err) {

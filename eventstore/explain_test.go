@@ -64,8 +64,9 @@ func (p plan) scans() []string {
 	return found
 }
 
-// Every statement must find its rows by an index whatever its parameters are, so it is the generic plan that is looked at: on empty
-// tables, because the plans of a new database are made there and kept while it fills, and on large ones.
+// Every statement must find its rows by an index whatever its parameters are, so it is the generic
+// plan that is looked at: on empty tables, because the plans of a new database are made there and
+// kept while it fills, and on large ones.
 func TestNoStatementScansABigTable(t *testing.T) {
 	t.Run("new", func(t *testing.T) { explainAll(t, open(t)) })
 	t.Run("filled", func(t *testing.T) {

@@ -15,8 +15,8 @@ var (
 	readExpiring = statement("read_expiring")
 )
 
-// Expiring returns reservations that are past their expiry, the longest first, at most limit. They are nominations: whether one is
-// released is decided on the reservation as it then is.
+// Expiring returns reservations that are past their expiry, the longest first, at most limit. They
+// are nominations: whether one is released is decided on the reservation as it then is.
 func (s *Store) Expiring(ctx context.Context, limit int) ([]ReservationKey, error) {
 	rows, err := s.pool.Query(ctx, readExpiring, limit)
 	if err != nil {
@@ -51,8 +51,8 @@ func (s *Store) LetterDone(ctx context.Context, topic string, partition int32, o
 	return nil
 }
 
-// LettersDone returns the offsets of a dead-letter partition that were dealt with, and when. A note that is older than the letter at its
-// place is of a topic that was there before.
+// LettersDone returns the offsets of a dead-letter partition that were dealt with, and when. A note
+// that is older than the letter at its place is of a topic that was there before.
 func (s *Store) LettersDone(ctx context.Context, topic string, partition int32) (map[int64]time.Time, error) {
 	rows, err := s.pool.Query(ctx, readLetters, topic, partition)
 	if err != nil {

@@ -87,7 +87,8 @@ func inShard(shard int16) uuid.UUID {
 	}
 }
 
-// event appends the next event of a product and makes its head: 100 units, as many reserved as there are events.
+// event appends the next event of a product and makes its head: 100 units, as many reserved as
+// there are events.
 func event(s *Snapshot, c *Changes, productID uuid.UUID) Record {
 	head := s.Heads[productID]
 	if set, ok := c.heads[productID]; ok {

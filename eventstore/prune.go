@@ -18,8 +18,9 @@ var (
 	deleteLog     = statement("delete_log")
 )
 
-// Condensing says what of forgotten facts is kept: of those of a product within an hour (UTC) one fact, in the
-// place of the last of them. So who reads the log from its beginning comes to the same sums as who read each.
+// Condensing says what of forgotten facts is kept: of those of a product within an hour (UTC) one
+// fact, in the place of the last of them. So who reads the log from its beginning comes to the same
+// sums as who read each.
 type Condensing struct {
 	From string // the type of the facts
 	To   string // the type of what they become; it is condensed with later ones of its hour
@@ -28,11 +29,11 @@ type Condensing struct {
 	Sum func(facts []Record) (data []byte, err error)
 }
 
-// Prune forgets commands older than the retention, and then the facts of these types that are an hour older
-// still, that no cursor needs any more and that aren't their shard's last row. Of several cursors of a shard the
-// least counts; of a shard without one nothing is forgotten. Both are done in bites of at most limit rows. It
-// returns how many it deleted or condensed, so call it until that is 0. Where another instance is pruning it
-// does nothing.
+// Prune forgets commands older than the retention, and then the facts of these types that are an
+// hour older still, that no cursor needs any more and that aren't their shard's last row. Of
+// several cursors of a shard the least counts; of a shard without one nothing is forgotten. Both
+// are done in bites of at most limit rows. It returns how many it deleted or condensed, so call it
+// until that is 0. Where another instance is pruning it does nothing.
 func (s *Store) Prune(ctx context.Context, retention time.Duration, types []string, cursors []Cursor, limit int, condensing Condensing) (int64, error) {
 	inbox, err := s.pool.Exec(ctx, pruneInbox, retention, limit)
 	if err != nil {

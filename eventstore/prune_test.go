@@ -11,7 +11,8 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// history writes an event, two facts, an event and two facts into each of these shards, and makes them this old.
+// history writes an event, two facts, an event and two facts into each of these shards, and makes
+// them this old.
 func history(t *testing.T, s *Store, age time.Duration, shards ...int16) {
 	for _, shard := range shards {
 		productID := inShard(shard)
@@ -206,7 +207,8 @@ func TestAKnownIDCanBeRememberedLonger(t *testing.T) {
 	}
 }
 
-// Facts of a product within an hour become one, in the place of the last of them, and are added to as others of that hour get old.
+// Facts of a product within an hour become one, in the place of the last of them, and are added to
+// as others of that hour get old.
 func TestPruneCondensesFactsByTheHour(t *testing.T) {
 	s := open(t)
 	a, b := inShard(1), inShard(2)
@@ -231,7 +233,8 @@ func TestPruneCondensesFactsByTheHour(t *testing.T) {
 			}
 		}, a, b)
 	}
-	// Positions 2, 4, 6 and 8 are facts: two in one hour, one in the next, and the last of the shard, which stays.
+	// Positions 2, 4, 6 and 8 are facts: two in one hour, one in the next, and the last of the
+	// shard, which stays.
 	s.exec(t, "update log set at = date_trunc('hour', now() - interval '60 days') + case when pos > 5 then interval '61 minutes' else pos * interval '1 minute' end")
 	prune := func(limit int) {
 		for {

@@ -1,9 +1,10 @@
-// Package eventstore keeps the log of what happened in PostgreSQL, and what a decision needs to be made again: heads,
-// reservations, the inbox of known commands. It knows records, not products: what a record means is for others.
+// Package eventstore keeps the log of what happened in PostgreSQL, and what a decision needs to be
+// made again: heads, reservations, the inbox of known commands. It knows records, not products:
+// what a record means is for others.
 //
-// The log is the only queue there is. Its rows are numbered 1, 2, 3 … per shard, in the order they were committed and
-// without holes, so that a reader needs no more than the last position it has seen. The relay reads it as an outbox, the
-// projector as its source, people as an audit trail.
+// The log is the only queue there is. Its rows are numbered 1, 2, 3 … per shard, in the order they
+// were committed and without holes, so that a reader needs no more than the last position it has
+// seen. The relay reads it as an outbox, the projector as its source, people as an audit trail.
 package eventstore
 
 import (
@@ -16,8 +17,8 @@ import (
 // Shards is how many shards the log has. It is fixed for life: a product's shard is derived from its id.
 const Shards = 32
 
-// ShardOf returns the shard of a product: Kafka's own hash of the message key, so that consumers of a topic with 1, 2, 4 … 32
-// partitions keyed by product never meet on a shard.
+// ShardOf returns the shard of a product: Kafka's own hash of the message key, so that consumers of
+// a topic with 1, 2, 4 … 32 partitions keyed by product never meet on a shard.
 func ShardOf(productID uuid.UUID) int16 {
 	var text [36]byte // the id in its canonical form, as it stands in a message's key
 	at := 0
@@ -84,7 +85,8 @@ type InboxEntry struct {
 // Forever is the AgeFrom of an [InboxEntry] that is never forgotten.
 var Forever = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// murmur2 is the hash of Kafka's default partitioner (org.apache.kafka.common.utils.Utils.murmur2), made positive as there.
+// murmur2 is the hash of Kafka's default partitioner (org.apache.kafka.common.utils.Utils.murmur2),
+// made positive as there.
 func murmur2(key []byte) uint32 {
 	const m, r = 0x5bd1e995, 24
 	h := uint32(0x9747b28c) ^ uint32(len(key))

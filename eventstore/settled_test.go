@@ -7,7 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Ensure that a shard is settled up to now unless a batch is being decided in it, and that what comes later is stamped later.
+// Ensure that a shard is settled up to now unless a batch is being decided in it, and that what
+// comes later is stamped later.
 func TestSettled(t *testing.T) {
 	s := open(t)
 	product := inShard(3)

@@ -28,8 +28,9 @@ type Cursor struct {
 	Pos   int64
 }
 
-// Tail returns what follows each cursor: shard by shard in the order given, each in the order of the log, at most limit records in
-// all. A reader of several shards rotates their order from page to page, so that a busy shard doesn't starve the others.
+// Tail returns what follows each cursor: shard by shard in the order given, each in the order of
+// the log, at most limit records in all. A reader of several shards rotates their order from page
+// to page, so that a busy shard doesn't starve the others.
 func (s *Store) Tail(ctx context.Context, cursors []Cursor, limit int) ([]Record, error) {
 	shards, positions := split(cursors)
 	records, err := s.records(ctx, limit, readTail, shards, positions, limit)
@@ -39,7 +40,8 @@ func (s *Store) Tail(ctx context.Context, cursors []Cursor, limit int) ([]Record
 	return records, nil
 }
 
-// InventoryTail returns what the Inventory Service said after each cursor: of each shard the first records, at most limit, in the order of the log.
+// InventoryTail returns what the Inventory Service said after each cursor: of each shard the first
+// records, at most limit, in the order of the log.
 func (s *Store) InventoryTail(ctx context.Context, cursors []Cursor, limit int) ([]Record, error) {
 	shards, positions := split(cursors)
 	records, err := s.records(ctx, limit, readInventory, shards, positions, limit)
@@ -77,8 +79,8 @@ func (s *Store) Facts(ctx context.Context, productID uuid.UUID, after int64, lim
 	return records, nil
 }
 
-// ProductRecords returns all of a product's records, events and facts, in the order of the log, as of the call: what is written
-// while it reads page by page is left out. It ends at the first error.
+// ProductRecords returns all of a product's records, events and facts, in the order of the log, as
+// of the call: what is written while it reads page by page is left out. It ends at the first error.
 func (s *Store) ProductRecords(ctx context.Context, productID uuid.UUID) iter.Seq2[Record, error] {
 	const page = 1000
 	return func(yield func(Record, error) bool) {
@@ -167,8 +169,9 @@ func (s *Store) Positions(ctx context.Context) ([Shards]int64, error) {
 	return positions, nil
 }
 
-// Settled returns for each of these shards a time by the database's clock: every row stamped before it is committed, and every later one will be
-// stamped no earlier. A shard in which a batch is being decided is left out.
+// Settled returns for each of these shards a time by the database's clock: every row stamped before
+// it is committed, and every later one will be stamped no earlier. A shard in which a batch is
+// being decided is left out.
 func (s *Store) Settled(ctx context.Context, shards []int16) (map[int16]time.Time, error) {
 	type row struct {
 		Shard int16

@@ -23,7 +23,8 @@ type Keys struct {
 	Places       []Cursor // where rows of an earlier attempt stand, if it was committed
 }
 
-// Snapshot is what the keys named, as it stands and will stand until the transaction ends: its shards are locked.
+// Snapshot is what the keys named, as it stands and will stand until the transaction ends: its
+// shards are locked.
 type Snapshot struct {
 	Now          time.Time // the database's clock, no earlier than any row of the locked shards; zero where no product was named
 	Inbox        map[uuid.UUID]InboxEntry
@@ -58,8 +59,8 @@ type Changes struct {
 // Rows returns what was appended so far.
 func (c *Changes) Rows() []Record { return c.rows }
 
-// Append adds a row to the log and returns it with its place. Its product must be one that [Keys] named: the shards of others
-// aren't locked, and [Store.Transact] refuses to write the batch.
+// Append adds a row to the log and returns it with its place. Its product must be one that [Keys]
+// named: the shards of others aren't locked, and [Store.Transact] refuses to write the batch.
 func (c *Changes) Append(row Row) Record {
 	shard := ShardOf(row.ProductID)
 	last := &c.snapshot.tails[shard]
@@ -81,7 +82,8 @@ func (c *Changes) SetReservation(r Reservation) { c.reservations[r.ReservationKe
 // Remember puts a command and the place of its outcome into the inbox.
 func (c *Changes) Remember(e InboxEntry) { c.inbox = append(c.inbox, e) }
 
-// RememberLonger makes the age of a known command, or of one that this batch remembers, count from this time if that is later.
+// RememberLonger makes the age of a known command, or of one that this batch remembers, count from
+// this time if that is later.
 func (c *Changes) RememberLonger(id uuid.UUID, ageFrom time.Time) {
 	if c.longer == nil {
 		c.longer = map[uuid.UUID]time.Time{}
@@ -103,12 +105,14 @@ func (c *Changes) DiscardVariant(id uuid.UUID) { c.discarded = append(c.discarde
 // DiscardVariants gives the ids and SKUs of all of a product's variants back.
 func (c *Changes) DiscardVariants(productID uuid.UUID) { c.withdrawn = append(c.withdrawn, productID) }
 
-// Transact decides a batch of commands in one transaction and two round trips: it locks the products' shards, loads what the keys
-// name, calls decide, and writes the changes. Nothing is written if decide fails or leaves the changes empty.
+// Transact decides a batch of commands in one transaction and two round trips: it locks the
+// products' shards, loads what the keys name, calls decide, and writes the changes. Nothing is
+// written if decide fails or leaves the changes empty.
 //
-// Shards are locked before anything is read, so a decision is never made on a state that has changed when it is written; the
-// version guard of the heads stands behind that. The errors are classified by [Retryable] and [Faulty], and all others
-// pass with time; [ErrCommitUnknown] says that it may have been written.
+// Shards are locked before anything is read, so a decision is never made on a state that has
+// changed when it is written; the version guard of the heads stands behind that. The errors are
+// classified by [Retryable] and [Faulty], and all others pass with time; [ErrCommitUnknown] says
+// that it may have been written.
 func (s *Store) Transact(ctx context.Context, keys Keys, decide func(*Snapshot, *Changes) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 
 var errUndecided = errors.New("undecided")
 
-// Ten writers append to four shards that they share, some of their transactions end without a commit; a reader follows the tail
-// and must see every position once, in order, with a time that never runs back.
+// Ten writers append to four shards that they share, some of their transactions end without a
+// commit; a reader follows the tail and must see every position once, in order, with a time that
+// never runs back.
 func TestPositionsAreDenseAndInTheOrderOfCommits(t *testing.T) {
 	s := open(t)
 	var products []uuid.UUID
@@ -61,7 +62,8 @@ func TestPositionsAreDenseAndInTheOrderOfCommits(t *testing.T) {
 	}
 }
 
-// writeSome transacts on some of the products; of five times one ends in an error of the decision and one in one of the database.
+// writeSome transacts on some of the products; of five times one ends in an error of the decision
+// and one in one of the database.
 func writeSome(ctx context.Context, s *Store, products []uuid.UUID) (rows int64, err error) {
 	var some []uuid.UUID
 	for range 1 + rand.IntN(4) {

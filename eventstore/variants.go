@@ -13,14 +13,16 @@ import (
 // RecordState says how far the making of a variant's inventory record is.
 type RecordState string
 
-// A record is pending until it is created; it is stopped where it was given up until an operator replays it.
+// A record is pending until it is created; it is stopped where it was given up until an operator
+// replays it.
 const (
 	RecordPending RecordState = "PENDING"
 	RecordStopped RecordState = "STOPPED"
 	RecordCreated RecordState = "CREATED"
 )
 
-// Variant is a variant's id and SKU, taken for ever across products, and its place in the queue of inventory records to make.
+// Variant is a variant's id and SKU, taken for ever across products, and its place in the queue of
+// inventory records to make.
 type Variant struct {
 	VariantID         uuid.UUID
 	ProductID         uuid.UUID
@@ -52,8 +54,9 @@ var (
 	readProductVariants  = statement("read_product_variants")
 )
 
-// DueVariants returns variants whose inventory record is to be made now, in no particular order: the longest due, at most limit. It
-// postpones each by the lease: another instance, or this one after a crash, gets them again after it.
+// DueVariants returns variants whose inventory record is to be made now, in no particular order:
+// the longest due, at most limit. It postpones each by the lease: another instance, or this one
+// after a crash, gets them again after it.
 func (s *Store) DueVariants(ctx context.Context, limit int, lease time.Duration) ([]Variant, error) {
 	variants, err := collect(ctx, s, scanVariant, readDueVariants, limit, lease)
 	if err != nil {
@@ -62,7 +65,8 @@ func (s *Store) DueVariants(ctx context.Context, limit int, lease time.Duration)
 	return variants, nil
 }
 
-// PostponeVariant notes a failed attempt; the next is due after the delay, or, with stop, when an operator restarts it.
+// PostponeVariant notes a failed attempt; the next is due after the delay, or, with stop, when an
+// operator restarts it.
 func (s *Store) PostponeVariant(ctx context.Context, id uuid.UUID, delay time.Duration, stop bool, why string) error {
 	if _, err := s.pool.Exec(ctx, postponeVariant, id, delay, stop, why); err != nil {
 		return fmt.Errorf("postpone the inventory record of variant %s: %w", id, err)

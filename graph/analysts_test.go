@@ -68,8 +68,9 @@ func said(v any) string {
 	return fmt.Sprint(v)
 }
 
-// marchOfStock is a log of a dozen products in March 2026, with some days of April: they sell out, requests are refused, holds expire, are released in
-// whole and in part, and stock is counted. In the end all have some again.
+// marchOfStock is a log of a dozen products in March 2026, with some days of April: they sell out,
+// requests are refused, holds expire, are released in whole and in part, and stock is counted. In
+// the end all have some again.
 func marchOfStock() *projectiontest.Log {
 	l, r := projectiontest.NewLog(), rand.New(rand.NewPCG(15, 4))
 	l.Clock = time.Date(2026, 3, 2, 6, 0, 0, 0, time.UTC)
@@ -102,8 +103,9 @@ func marchOfStock() *projectiontest.Log {
 	return l
 }
 
-// Ensure that the page's pipelines, SQL and GraphQL run as they stand there, and that their answers are the same. Where the database has no views the
-// pipelines are left out, and SQL where there is no DuckDB.
+// Ensure that the page's pipelines, SQL and GraphQL run as they stand there, and that their answers
+// are the same. Where the database has no views the pipelines are left out, and SQL where there is
+// no DuckDB.
 func TestTheWaysOfAnalystsAgree(t *testing.T) {
 	all, l := questions(t), marchOfStock()
 	if l.Clock.Before(time.Date(2026, 4, 2, 0, 0, 0, 0, time.UTC)) {

@@ -31,8 +31,9 @@ func parseHash(text string) (h hash, ok bool) {
 // untrusted stands, where documents are counted, for all that are not trusted ones.
 const untrusted = "other"
 
-// document finds the document that a request brings or names, and admits it. A document can be named by its id among the trusted ones, or,
-// once it was sent and was valid, by its hash (Apollo's automatic persisted queries). The id is [untrusted] for one that isn't trusted.
+// document finds the document that a request brings or names, and admits it. A document can be
+// named by its id among the trusted ones, or, once it was sent and was valid, by its hash (Apollo's
+// automatic persisted queries). The id is [untrusted] for one that isn't trusted.
 func (a *admission) document(ctx context.Context, req request) (doc *document, id string, refused gqlerror.List) {
 	trusted := a.trusted.current()
 	text := req.query
@@ -78,7 +79,8 @@ func (a *admission) registered(name string) (*document, string, gqlerror.List) {
 	return doc, untrusted, nil
 }
 
-// stranger admits a document that isn't trusted, as the mode says. Where introspection is on it may ask for the schema in every mode.
+// stranger admits a document that isn't trusted, as the mode says. Where introspection is on it may
+// ask for the schema in every mode.
 func (a *admission) stranger(ctx context.Context, text string) (*document, string, gqlerror.List) {
 	enforced := a.limits.DocumentsMode == documentsEnforce
 	if enforced && !a.introspection {

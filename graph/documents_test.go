@@ -144,7 +144,8 @@ func writeManifest(t *testing.T, content string) string {
 	return file
 }
 
-// Ensure that a trusted document is found by its id, its hash and its text, in every mode; and others as the mode says.
+// Ensure that a trusted document is found by its id, its hash and its text, in every mode; and
+// others as the mode says.
 func TestTrustedDocuments(t *testing.T) {
 	hash := hashOf(trustedQuery).String()
 	for format, content := range map[string]string{

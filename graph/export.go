@@ -44,9 +44,10 @@ type exportOf[Row any] struct {
 // rows calls each with one row after the other.
 type rows[Row any] func(ctx context.Context, each func(*Row) error) error
 
-// handler serves the export to callers who may read histories: as CSV (RFC 4180; with bom=true behind a byte order mark), NDJSON
-// or Parquet, streamed as the rows are read. A download that broke off is resumed with after, which names its last whole row. An
-// export that fails half-way ends the connection without the last chunk, so that nobody takes it for whole.
+// handler serves the export to callers who may read histories: as CSV (RFC 4180; with bom=true
+// behind a byte order mark), NDJSON or Parquet, streamed as the rows are read. A download that
+// broke off is resumed with after, which names its last whole row. An export that fails half-way
+// ends the connection without the last chunk, so that nobody takes it for whole.
 func (x exportOf[Row]) handler(c Config, gate *Gate, log *slog.Logger) http.Handler {
 	slots := make(chan struct{}, maxExports)
 	present := presenter{log}
@@ -112,7 +113,8 @@ type export struct {
 // exportParameters are what the URL of an export may have, each once and not empty.
 var exportParameters = []string{"productId", "from", "to", "format", "bom", "after"}
 
-// parse reads the query of a URL. What can't be read is refused: left out it would be exported more than was asked for.
+// parse reads the query of a URL. What can't be read is refused: left out it would be exported more
+// than was asked for.
 func (x exportOf[Row]) parse(raw string) (e export, err error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -284,8 +286,8 @@ const byteOrderMark = "\ufeff"
 
 const exportStamp = "2006-01-02T15:04:05.000000Z"
 
-// appendCSVText writes a text that somebody else chose. A spreadsheet would run one that begins like a formula, so that gets an
-// apostrophe in front (OWASP, "CSV Injection").
+// appendCSVText writes a text that somebody else chose. A spreadsheet would run one that begins
+// like a formula, so that gets an apostrophe in front (OWASP, "CSV Injection").
 func appendCSVText(b []byte, text string) []byte {
 	formula := isFormula(text)
 	if !formula && !strings.ContainsAny(text, "\",\r\n") {
@@ -298,7 +300,8 @@ func appendCSVText(b []byte, text string) []byte {
 	return append(append(b, strings.ReplaceAll(text, `"`, `""`)...), '"')
 }
 
-// isFormula says whether a spreadsheet would calculate a cell instead of showing it. A number with its sign is only shown.
+// isFormula says whether a spreadsheet would calculate a cell instead of showing it. A number with
+// its sign is only shown.
 func isFormula(text string) bool {
 	first, size := utf8.DecodeRuneInString(text)
 	if size == 0 || !strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {

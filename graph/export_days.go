@@ -19,8 +19,9 @@ type DayExporter interface {
 	ExportDays(ctx context.Context, where read.DayFilter, after read.DayID, each func(*read.Day) error) error
 }
 
-// ExportDays returns what serves GET /export/stock-days to callers who may read histories: a row a product and day (UTC), by product
-// and day, also where nothing happened. The days are those that overlap the span that is asked for. See [exportOf].
+// ExportDays returns what serves GET /export/stock-days to callers who may read histories: a row a
+// product and day (UTC), by product and day, also where nothing happened. The days are those that
+// overlap the span that is asked for. See [exportOf].
 func ExportDays(c Config, gate *Gate, exporter DayExporter, log *slog.Logger) http.Handler {
 	return exportOf[read.Day]{
 		name: "stock-days", header: dayHeader, csv: appendDayCSV, json: appendDayJSON, parquet: newParquet(recordDay), time: dayOrTime,

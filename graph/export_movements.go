@@ -17,8 +17,8 @@ type Exporter interface {
 	Export(ctx context.Context, where read.MovementFilter, after read.MovementID, each func(*read.Movement) error) error
 }
 
-// Export returns what serves GET /export/stock-movements to callers who may read histories: the movements of a product or of all, the
-// oldest first. See [exportOf].
+// Export returns what serves GET /export/stock-movements to callers who may read histories: the
+// movements of a product or of all, the oldest first. See [exportOf].
 func Export(c Config, gate *Gate, exporter Exporter, log *slog.Logger) http.Handler {
 	return exportOf[read.Movement]{
 		name: "stock-movements", header: csvHeader, csv: appendCSV, json: appendJSON, parquet: newParquet(recordMovement), time: model.UnmarshalDateTime,

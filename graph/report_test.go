@@ -11,7 +11,8 @@ import (
 	"product-service/projection/read"
 )
 
-// Ensure that a report asks for what its arguments say, and shows rows with their products, and those with their levels.
+// Ensure that a report asks for what its arguments say, and shows rows with their products, and
+// those with their levels.
 func TestAReportShowsItsRows(t *testing.T) {
 	c := newCatalogue(2)
 	f := fakesOf(c)
@@ -60,7 +61,8 @@ func TestAReportShowsItsRows(t *testing.T) {
 	}
 }
 
-// Ensure that a report without an order has what was refused most first, and that it weighs more than a list does.
+// Ensure that a report without an order has what was refused most first, and that it weighs more
+// than a list does.
 func TestAReportIsOrderedAndWeighed(t *testing.T) {
 	var order read.ReportOrder
 	f := &fakes{report: func(_ read.ReportFilter, o read.ReportOrder, _ read.Range) (read.Page[read.ReportRow], error) {

@@ -240,7 +240,8 @@ func (s *socket) authenticate(payload json.RawMessage) (auth.Caller, error) {
 	return s.caller, nil
 }
 
-// leave completes all operations, answers those under way, and closes the socket, because the service stops.
+// leave completes all operations, answers those under way, and closes the socket, because the
+// service stops.
 func (s *socket) leave() {
 	s.mu.Lock()
 	s.leaving = true

@@ -765,7 +765,8 @@ func TestSocketsAreForAllowedOrigins(t *testing.T) {
 	}
 }
 
-// A client that takes nothing for too long is cut off: it holds up nobody else, and nothing piles up for it.
+// A client that takes nothing for too long is cut off: it holds up nobody else, and nothing piles
+// up for it.
 func TestClientThatTakesNothingIsCutOff(t *testing.T) {
 	s := serveLive(t, &fakes{}, func(w *timings) { w.write = 50 * time.Millisecond })
 	c := s.connected(t)

@@ -31,8 +31,8 @@ type subscriptions struct {
 	every  time.Duration
 }
 
-// levelsEvery is how often levels that somebody follows are asked for: the Inventory Service tells of its own accord only when a
-// variant comes to another status.
+// levelsEvery is how often levels that somebody follows are asked for: the Inventory Service tells
+// of its own accord only when a variant comes to another status.
 const levelsEvery = 15 * time.Second
 
 func newSubscriptions(s Services, interval time.Duration, p presenter) *subscriptions {
@@ -90,7 +90,8 @@ func levelsOf(levels Levels) func(context.Context, []uuid.UUID) (map[uuid.UUID]i
 	}
 }
 
-// levelReplaces says whether a level is news for who has seen held. What the Inventory Service said last counts, whatever its stamp.
+// levelReplaces says whether a level is news for who has seen held. What the Inventory Service said
+// last counts, whatever its stamp.
 func levelReplaces(now, held inventory.Result) bool {
 	a, b := now.Level, held.Level
 	return !a.FetchedAt.Before(b.FetchedAt) && (!a.UpdatedAt.Equal(b.UpdatedAt) || a.Available != b.Available || a.Status != b.Status)
@@ -107,7 +108,8 @@ func (s *subscriptions) run(ctx context.Context) error {
 	return errors.Join(failed[:]...)
 }
 
-// askForLevels has the levels that are followed asked for where they aren't fresh. What is learnt comes as a change.
+// askForLevels has the levels that are followed asked for where they aren't fresh. What is learnt
+// comes as a change.
 func (s *subscriptions) askForLevels(ctx context.Context) {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
@@ -157,8 +159,8 @@ func (r *Resolver) inventoryChanged(ctx context.Context, variantIDs []string) (<
 	return followed(ctx, r.subscriptions.levels, "variantIds", variantIDs, func(l inventory.Result) *model.InventoryLevel { return showLevel(agedLevel(&l, time.Now())) })
 }
 
-// followed answers a field of Subscription: it tells the operation what it follows. Each value passes through the channel on its
-// way to being encoded.
+// followed answers a field of Subscription: it tells the operation what it follows. Each value
+// passes through the channel on its way to being encoded.
 func followed[V, M any](ctx context.Context, topic *live.Topic[V], name string, texts []string, show func(V) *M) (<-chan *M, error) {
 	ids, err := parseIDs(name, texts)
 	if err != nil {
@@ -202,7 +204,8 @@ type following struct {
 
 type followingKey struct{}
 
-// follow begins a subscription. wake is called when its subscriber has a response to send. Where it can't begin the errors say why.
+// follow begins a subscription. wake is called when its subscriber has a response to send. Where it
+// can't begin the errors say why.
 func (e *engine) follow(ctx context.Context, op *graphql.OperationContext, wake func()) (*live.Subscriber, gqlerror.List) {
 	key, err := sharedKey(op)
 	if err != nil {
@@ -237,7 +240,8 @@ func sharedKey(op *graphql.OperationContext) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// event executes the operation for the value that waits for it, and returns the response as clients get it. Whatever goes wrong is an error in it.
+// event executes the operation for the value that waits for it, and returns the response as clients
+// get it. Whatever goes wrong is an error in it.
 func (f *following) event() (encoded []byte) {
 	ctx := graphql.WithOperationContext(f.ctx, f.op)
 	ctx = graphql.WithResponseContext(ctx, f.presenter.present, recovered)
@@ -257,8 +261,8 @@ func (f *following) event() (encoded []byte) {
 	return encoded
 }
 
-// onlyField refuses what would subscribe to nothing, or to several fields under different names: which fields are selected may
-// depend on variables.
+// onlyField refuses what would subscribe to nothing, or to several fields under different names:
+// which fields are selected may depend on variables.
 func onlyField(op *graphql.OperationContext) gqlerror.List {
 	if op.Operation.Operation != ast.Subscription || len(graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Subscription"})) == 1 {
 		return nil

@@ -70,8 +70,8 @@ func (t *trusted) add(id, text string) {
 	}
 }
 
-// named finds a document by its id, its hash, or its hash as the persisted documents draft of GraphQL over HTTP writes it: sha256:<hex>.
-// The id is "" where there is none.
+// named finds a document by its id, its hash, or its hash as the persisted documents draft of
+// GraphQL over HTTP writes it: sha256:<hex>. The id is "" where there is none.
 func (t *trusted) named(name string) (id, text string) {
 	if text, ok := t.texts[name]; ok {
 		return name, text
@@ -90,7 +90,8 @@ func (t *trusted) holding(text string) string {
 	return t.ids[hashOf(text)]
 }
 
-// manifest is a file of trusted documents, read again when it changes. A file that can't be used is logged, and leaves those of before.
+// manifest is a file of trusted documents, read again when it changes. A file that can't be used is
+// logged, and leaves those of before.
 type manifest struct {
 	file    string
 	valid   func(document string) error
@@ -104,7 +105,8 @@ type manifest struct {
 	stamp string
 }
 
-// current returns the documents that are trusted now. Every so often one of its callers looks whether the file changed.
+// current returns the documents that are trusted now. Every so often one of its callers looks
+// whether the file changed.
 func (m *manifest) current() *trusted {
 	if at := time.Now().UnixNano(); m.file != "" && at-m.looked.Load() > int64(manifestLook) && m.mu.TryLock() {
 		defer m.mu.Unlock()
@@ -198,7 +200,8 @@ func readFile(file string) ([]byte, error) {
 // trustedOperation is an operation of Apollo's manifest.
 type trustedOperation struct{ ID, Body string }
 
-// parseManifest reads Apollo's persisted query manifest, or what Relay's compiler writes: an object of id and text.
+// parseManifest reads Apollo's persisted query manifest, or what Relay's compiler writes: an object
+// of id and text.
 func parseManifest(content []byte) ([]trustedOperation, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(content, &fields); err != nil || fields == nil {

@@ -18,8 +18,8 @@ import (
 	"product-service/ijson"
 )
 
-// FuzzUnmarshal holds the reader against the standard library's, which is more lenient: with the checks of [independently] both take the same
-// bodies, and read the same from them.
+// FuzzUnmarshal holds the reader against the standard library's, which is more lenient: with the
+// checks of [independently] both take the same bodies, and read the same from them.
 func FuzzUnmarshal(f *testing.F) {
 	for _, seed := range []string{
 		`{"text":"a","number":2}`, `{"text":"\ud83d\ude00","number":2.0,"x":[{"a":1},{"a":1}]}`, `{"Text":1,"number":-0e5}`, "\ufeff{}", `{"text":"\ufffd"}`,
@@ -76,7 +76,8 @@ func checkInteger(t *testing.T, got ijson.Integer, raw json.RawMessage) {
 	}
 }
 
-// independently reads an object by encoding/json, and checks what that lets pass: texts that are none, and repeated names.
+// independently reads an object by encoding/json, and checks what that lets pass: texts that are
+// none, and repeated names.
 func independently(body []byte) (members map[string]json.RawMessage, ok bool) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(body) || !json.Valid(body) || hasHalfPair(body) || hasRepeatedName(body) {
@@ -174,8 +175,8 @@ func (t *taker) Take(name string, m ijson.Member) bool {
 	return false
 }
 
-// FuzzTaker holds what a [ijson.Taker] takes against the fields: whether by itself or not, it ends with the same
-// values and errors as a struct that takes nothing.
+// FuzzTaker holds what a [ijson.Taker] takes against the fields: whether by itself or not, it ends
+// with the same values and errors as a struct that takes nothing.
 func FuzzTaker(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"text":"a","number":2,"plain":"b","count":-7,"flag":true,"at":"2026-11-23T12:13:23.546145Z"}`, " {\t\"flag\" : false\r\n} \n", `{"text":"a","text":"b"}`,

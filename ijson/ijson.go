@@ -1,5 +1,5 @@
-// Package ijson reads the JSON that others send: the bodies of Kafka records, of HTTP requests and of HTTP answers. There is one set of rules for
-// all of them, that of I-JSON (RFC 7493):
+// Package ijson reads the JSON that others send: the bodies of Kafka records, of HTTP requests and
+// of HTTP answers. There is one set of rules for all of them, that of I-JSON (RFC 7493):
 //
 //   - A body is UTF-8. A byte order mark before it is passed over (RFC 8259, section 8.1). Escapes of half a surrogate pair, such as "\ud83d", are
 //     no text and are refused (section 8.2). U+FFFD is a character like others.
@@ -8,8 +8,9 @@
 //   - An integer is what JSON Schema takes for one: 2, 2.0 and 2e0 are the same ([Integer]).
 //   - null is as good as an absent member. A body that is null is refused.
 //
-// A body is read into a struct with `json:"name"` tags. Fields of the types [String] and [Integer] note a value of a wrong kind rather than
-// failing, so that a reader can tell its sender all the faults of a body at once:
+// A body is read into a struct with `json:"name"` tags. Fields of the types [String] and [Integer]
+// note a value of a wrong kind rather than failing, so that a reader can tell its sender all the
+// faults of a body at once:
 //
 //	var body struct {
 //		Name     ijson.String  `json:"name"`
@@ -22,8 +23,9 @@
 //		fault("quantity is %s; it must be an integer", body.Quantity.Wrong)
 //	}
 //
-// A field of type [Value] keeps a member as it stands, to be read by itself. Fields of other Go types are read as encoding/json/v2 does, whose
-// reader this is. In a field of type any, numbers are of type json.Number. A struct that is read all the time can be a [Taker].
+// A field of type [Value] keeps a member as it stands, to be read by itself. Fields of other Go
+// types are read as encoding/json/v2 does, whose reader this is. In a field of type any, numbers
+// are of type json.Number. A struct that is read all the time can be a [Taker].
 package ijson
 
 import (
@@ -52,8 +54,9 @@ var (
 	lenient = json.JoinOptions(strict, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 )
 
-// Unmarshal reads a body into what the pointer into points at. The text of an error is for the sender of the body: it says what is wrong with
-// it, in words that follow "the body can't be read: ".
+// Unmarshal reads a body into what the pointer into points at. The text of an error is for the
+// sender of the body: it says what is wrong with it, in words that follow "the body can't be read:
+// ".
 func Unmarshal(body []byte, into any) error {
 	if t, ok := into.(Taker); ok && unmarshalPlain(body, t) {
 		return nil
@@ -64,12 +67,14 @@ func Unmarshal(body []byte, into any) error {
 	return unmarshal(body, into, strict)
 }
 
-// Salvage reads what it can of a body that [Unmarshal] refuses: what is no text becomes U+FFFD, and of members with the same name the last counts.
-// It is for finding out whom to tell of the fault, never for taking the body as if it had none. It returns false where the body is no JSON at all.
+// Salvage reads what it can of a body that [Unmarshal] refuses: what is no text becomes U+FFFD, and
+// of members with the same name the last counts. It is for finding out whom to tell of the fault,
+// never for taking the body as if it had none. It returns false where the body is no JSON at all.
 func Salvage(body []byte, into any) bool { return unmarshal(body, into, lenient) == nil }
 
-// Elements takes the array that a body is apart, into elements that haven't been checked: each is to be read with [Unmarshal] by itself, so that
-// a fault in the text of one isn't a fault of the others.
+// Elements takes the array that a body is apart, into elements that haven't been checked: each is
+// to be read with [Unmarshal] by itself, so that a fault in the text of one isn't a fault of the
+// others.
 func Elements(body []byte) (elements []Value, err error) {
 	err = unmarshal(body, &elements, lenient)
 	return elements, err
@@ -105,8 +110,8 @@ func numberAsItStands(d *jsontext.Decoder, into *any) error {
 	return err
 }
 
-// explain puts an error of the reader into words for the sender: no Go types, and little of the body. What the reader was given began at the
-// byte start.
+// explain puts an error of the reader into words for the sender: no Go types, and little of the
+// body. What the reader was given began at the byte start.
 func explain(err error, start int) error {
 	if fault, ok := errors.AsType[*json.SemanticError](err); ok {
 		at := "it"

@@ -41,8 +41,8 @@ func text(value Value) string {
 	return string(unquoted)
 }
 
-// Integer is a member that is to be an integer of 64 bits, in any of the ways in which JSON Schema takes a number for one: with a fraction
-// of zeros, or with an exponent.
+// Integer is a member that is to be an integer of 64 bits, in any of the ways in which JSON Schema
+// takes a number for one: with a fraction of zeros, or with an exponent.
 type Integer struct {
 	Value int64
 	Given bool   // it is there, and not null
@@ -70,7 +70,8 @@ func (i *Integer) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-// integer reads a JSON number that is an integer of 64 bits. It takes time in proportion to the length of the text, whatever the exponent says.
+// integer reads a JSON number that is an integer of 64 bits. It takes time in proportion to the
+// length of the text, whatever the exponent says.
 func integer(number []byte) (n int64, ok bool) {
 	digits := number
 	if digits[0] == '-' {
@@ -97,7 +98,8 @@ func onlyDigits(text []byte) bool {
 	return true
 }
 
-// scaledInteger reads a number with a fraction or an exponent: its digits without the point and without zeros at either end, times a power of ten.
+// scaledInteger reads a number with a fraction or an exponent: its digits without the point and
+// without zeros at either end, times a power of ten.
 func scaledInteger(number []byte) (int64, bool) {
 	const beyond = 1 << 30 // a power that no text of a body makes up for with its digits
 	digits, power := make([]byte, 0, 24), 0

@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// Taker is a struct that can take the members of plain bodies by itself: most bodies are plain, and [Unmarshal]
-// reads those in a third of the time. What isn't plain it reads into the fields, as into those of any struct: so
-// a Taker must take of a member just what its field would hold, and leave the rest to the fields.
+// Taker is a struct that can take the members of plain bodies by itself: most bodies are plain, and
+// [Unmarshal] reads those in a third of the time. What isn't plain it reads into the fields, as
+// into those of any struct: so a Taker must take of a member just what its field would hold, and
+// leave the rest to the fields.
 type Taker interface {
-	// Take takes a member. It returns false for a name that it doesn't know, and for a value that isn't what
-	// it expects: the body is then read into the fields.
+	// Take takes a member. It returns false for a name that it doesn't know, and for a value that
+	// isn't what it expects: the body is then read into the fields.
 	Take(name string, m Member) bool
 }
 
-// Member is the value of a member of a plain body: a text of printable ASCII without escapes, an integer of up to
-// 18 digits, true or false.
+// Member is the value of a member of a plain body: a text of printable ASCII without escapes, an
+// integer of up to 18 digits, true or false.
 type Member struct {
 	text   string
 	number int64
@@ -67,8 +68,8 @@ func (m Member) Time(into **time.Time) bool {
 // plainMembers is how many members a plain body has at most.
 const plainMembers = 16
 
-// unmarshalPlain reads a body into a Taker, if the body is plain: a flat object whose names and values are as
-// those of [Member], each name once. Else into is as empty as it was.
+// unmarshalPlain reads a body into a Taker, if the body is plain: a flat object whose names and
+// values are as those of [Member], each name once. Else into is as empty as it was.
 func unmarshalPlain(body []byte, into Taker) bool {
 	if takeMembers(string(body), into) {
 		return true
@@ -155,8 +156,8 @@ func plainMember(s string) (m Member, rest string, ok bool) {
 	return m, rest, ok
 }
 
-// plainNumber reads an integer of up to 18 digits, none of them a zero that leads. What follows it is for the caller to
-// look at: a fraction or an exponent is nothing that can follow a member.
+// plainNumber reads an integer of up to 18 digits, none of them a zero that leads. What follows it
+// is for the caller to look at: a fraction or an exponent is nothing that can follow a member.
 func plainNumber(s string) (n int64, rest string, ok bool) {
 	digits, negative := strings.CutPrefix(s, "-")
 	size := 0

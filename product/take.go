@@ -6,8 +6,8 @@ import (
 	"product-service/ijson"
 )
 
-// The events of [Encode] that are written by hand are also read by hand: each is read twice, by the relay and by the
-// projector.
+// The events of [Encode] that are written by hand are also read by hand: each is read twice, by the
+// relay and by the projector.
 
 // Take implements [ijson.Taker].
 func (e *Reserved) Take(name string, m ijson.Member) bool {

@@ -122,7 +122,8 @@ func (p *page) touched() []view.Change {
 	return all
 }
 
-// written are the products of the page, each as far as it is: also those that it found further, as a former owner may have written them.
+// written are the products of the page, each as far as it is: also those that it found further, as
+// a former owner may have written them.
 func (p *page) written() []view.Change {
 	all := make([]view.Change, 0, len(p.entries))
 	for id, e := range p.entries {

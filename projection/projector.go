@@ -87,7 +87,8 @@ type holding struct {
 	epochs     [eventstore.Shards]int64
 }
 
-// sole says whether this projector alone writes a generation: it has taken every shard over, and its leases hold.
+// sole says whether this projector alone writes a generation: it has taken every shard over, and
+// its leases hold.
 func (p *Projector) sole(generation string) bool {
 	h := p.held.Load()
 	if h == nil || h.generation != generation {

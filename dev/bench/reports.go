@@ -19,7 +19,8 @@ import (
 // reportedDays is how many days the reports are about: a month, which begins and ends within one.
 const reportedDays = 30
 
-// measureReports makes the read model of many products twice, with few movements and with ten times as many, and asks for reports and exports.
+// measureReports makes the read model of many products twice, with few movements and with ten times
+// as many, and asks for reports and exports.
 func measureReports(ctx context.Context, b *bench) error {
 	products, most := 10_000, b.flood
 	if b.quick {
@@ -119,8 +120,8 @@ func (w *world) exported(ctx context.Context, kind, format string, rows int, lea
 	return profiled()
 }
 
-// projected30 makes the read model of products that move through all the days: by the projector's own folding, but without a log, which
-// would take most of the time.
+// projected30 makes the read model of products that move through all the days: by the projector's
+// own folding, but without a log, which would take most of the time.
 func (w *world) projected30(ctx context.Context, began time.Time, products, movements int) error {
 	s, err := store.Open(ctx, store.Config{URL: w.b.servers.mongo, Database: w.name, ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolSize: 8})
 	if err != nil {
@@ -165,7 +166,8 @@ func (m *model) add(id uuid.UUID, at time.Time, e product.Event) {
 	_ = m.fold(len(m.entries)-1, at, e) // a product's first event fills no block
 }
 
-// move makes the product's next movement: it reserves and releases in turns, now and then all there is, and then refuses somebody.
+// move makes the product's next movement: it reserves and releases in turns, now and then all there
+// is, and then refuses somebody.
 func (m *model) move(e *view.Entry, i int, at time.Time) error {
 	p := e.Cost // its number: nobody weighs these entries
 	available, reserved, quantity := e.Doc.Available, e.Doc.Reserved, int64(1+(p+i)%5)

@@ -25,8 +25,9 @@ type Caller struct {
 	allowed bool // everything, because nobody is asked who they are
 }
 
-// Ends is when what the caller has begun now and goes on is over: at the token's exp, or where it was accepted after that, because
-// clocks may differ, when it stops being accepted. It is zero where there is no token.
+// Ends is when what the caller has begun now and goes on is over: at the token's exp, or where it
+// was accepted after that, because clocks may differ, when it stops being accepted. It is zero
+// where there is no token.
 func (c Caller) Ends(now time.Time) time.Time {
 	if exp := c.Expires.Add(-leeway); !c.Expires.IsZero() && exp.After(now) {
 		return exp
@@ -40,7 +41,8 @@ func (c Caller) Anonymous() bool { return !c.allowed && c.Expires.IsZero() }
 // Has says whether the caller may do what a scope stands for.
 func (c Caller) Has(scope string) bool { return c.allowed || slices.Contains(c.scopes, scope) }
 
-// Need returns why the caller may not do what takes any of these sets of scopes, each of them whole; nil where the caller may.
+// Need returns why the caller may not do what takes any of these sets of scopes, each of them
+// whole; nil where the caller may.
 func (c Caller) Need(anyOf ...[]string) error {
 	if c.allowed || slices.ContainsFunc(anyOf, c.hasAll) {
 		return nil

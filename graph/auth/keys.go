@@ -29,7 +29,8 @@ const (
 	maxKeySet    = 512 << 10       // bytes of the issuer's answer
 )
 
-// keys are the issuer's, as it last published them. They stay in use while it can't be asked, for however long that is.
+// keys are the issuer's, as it last published them. They stay in use while it can't be asked, for
+// however long that is.
 type keys struct {
 	url    string
 	client *http.Client
@@ -71,8 +72,9 @@ func (k *keys) age() float64 {
 	return math.NaN()
 }
 
-// find returns the keys that a token of this kid and algorithm can have been signed with: one, unless the issuer gave a kid twice. A
-// token without a kid is taken where only one key fits. An unknown kid has the issuer asked again, at most every 30 s.
+// find returns the keys that a token of this kid and algorithm can have been signed with: one,
+// unless the issuer gave a kid twice. A token without a kid is taken where only one key fits. An
+// unknown kid has the issuer asked again, at most every 30 s.
 func (k *keys) find(ctx context.Context, kid, alg string) (found []jwt.VerificationKey, in *keySet, err error) {
 	set := k.current.Load()
 	if set == nil || kid != "" && !set.knows(kid) {
@@ -89,8 +91,8 @@ func (k *keys) find(ctx context.Context, kid, alg string) (found []jwt.Verificat
 	return found, set, nil
 }
 
-// await waits for the issuer's answer, but not for long. Where it isn't being asked, it is asked because of an unknown kid, unless that was
-// done a moment ago.
+// await waits for the issuer's answer, but not for long. Where it isn't being asked, it is asked
+// because of an unknown kid, unless that was done a moment ago.
 func (k *keys) await(ctx context.Context, unknown bool) {
 	k.mu.Lock()
 	if now := time.Now(); unknown && k.fetching == nil && now.Sub(k.asked) >= unknownEvery {

@@ -27,8 +27,8 @@ type key struct {
 	public jwt.VerificationKey
 }
 
-// parseKeySet reads a JWK Set (RFC 7517, section 5). A key that can't be used is left out; a set without any usable key is an error, so
-// that the keys from before stay in use.
+// parseKeySet reads a JWK Set (RFC 7517, section 5). A key that can't be used is left out; a set
+// without any usable key is an error, so that the keys from before stay in use.
 func parseKeySet(body []byte) (*keySet, error) {
 	var published struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -55,7 +55,8 @@ func parseKey(raw json.RawMessage) (key, bool) {
 	if json.Unmarshal(raw, &published) != nil {
 		return key{}, false
 	}
-	// Certificates say nothing that counts here: the set is as trustworthy as the address that it came from.
+	// Certificates say nothing that counts here: the set is as trustworthy as the address that it
+	// came from.
 	published.X5C, published.X5U, published.X5T, published.X5TS256 = nil, "", "", ""
 	parsed, err := jwkset.NewJWKFromMarshal(published, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 	if err != nil || !forVerifying(published) {
@@ -73,7 +74,8 @@ func forVerifying(k jwkset.JWKMarshal) bool {
 	return (k.USE == "" || k.USE == jwkset.UseSig) && (len(k.KEYOPS) == 0 || slices.Contains(k.KEYOPS, jwkset.KeyOpsVerify))
 }
 
-// algorithmsOf returns what a key can be used with by its own nature: a curve belongs to one algorithm (RFC 7518, section 3.4).
+// algorithmsOf returns what a key can be used with by its own nature: a curve belongs to one
+// algorithm (RFC 7518, section 3.4).
 func algorithmsOf(public any) []string {
 	var prefixes []string
 	switch k := public.(type) {

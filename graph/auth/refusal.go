@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Refusal is why a caller isn't let in, in words that are meant for the caller. They say nothing of keys, and repeat nothing of a token.
+// Refusal is why a caller isn't let in, in words that are meant for the caller. They say nothing of
+// keys, and repeat nothing of a token.
 type Refusal struct {
 	// Status is how HTTP says it: 401 where it isn't clear who the caller is, 403 where it is.
 	Status int
@@ -26,7 +27,8 @@ func refusedToken(message string) *Refusal {
 	return &Refusal{Status: http.StatusUnauthorized, Challenge: challenge + `, error="invalid_token", error_description="` + message + `"`, message: message}
 }
 
-// lacking is a refusal for want of scopes. A caller who has shown no token is told of no error, only of what there is to show.
+// lacking is a refusal for want of scopes. A caller who has shown no token is told of no error,
+// only of what there is to show.
 func lacking(anonymous bool, anyOf [][]string) *Refusal {
 	sets := make([]string, len(anyOf))
 	for i, set := range anyOf {

@@ -23,7 +23,8 @@ const (
 	maxKept    = 10_000           // tokens that were accepted, of which a hash is kept
 )
 
-// algorithms are those that a token may be signed with (RFC 7518, section 3; RFC 8037). None of them has a secret that is shared.
+// algorithms are those that a token may be signed with (RFC 7518, section 3; RFC 8037). None of
+// them has a secret that is shared.
 var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 // Verifier says who callers are.
@@ -32,8 +33,8 @@ type Verifier struct {
 	parser *jwt.Parser
 	tokens *prometheus.CounterVec
 
-	// kept has what was found out about tokens, by their hash: callers send the same token again and again, and to verify a signature
-	// takes as long as to answer a query.
+	// kept has what was found out about tokens, by their hash: callers send the same token again
+	// and again, and to verify a signature takes as long as to answer a query.
 	kept *lru.Cache[[sha256.Size]byte, verified]
 }
 
@@ -69,8 +70,8 @@ func New(c Config, log *slog.Logger, reg prometheus.Registerer) (*Verifier, erro
 	return v, nil
 }
 
-// Run keeps the issuer's keys up to date until ctx ends, unless nobody is asked for tokens. Nothing but tokens fails while they can't
-// be had.
+// Run keeps the issuer's keys up to date until ctx ends, unless nobody is asked for tokens. Nothing
+// but tokens fails while they can't be had.
 func (v *Verifier) Run(ctx context.Context) {
 	if v.keys != nil {
 		v.keys.run(ctx)
@@ -89,8 +90,8 @@ func (v *Verifier) Request(r *http.Request) (Caller, error) {
 	return v.outcome(Caller{}, errMalformed)
 }
 
-// Authorization says who a caller is by the value of a header Authorization; "" stands for none. A token that isn't accepted is an
-// error, never a caller without a token. The error is a *Refusal.
+// Authorization says who a caller is by the value of a header Authorization; "" stands for none. A
+// token that isn't accepted is an error, never a caller without a token. The error is a *Refusal.
 func (v *Verifier) Authorization(ctx context.Context, value string) (Caller, error) {
 	switch {
 	case v.keys == nil:
@@ -127,8 +128,9 @@ func (v *Verifier) verify(ctx context.Context, value string) (Caller, error) {
 	return c, err
 }
 
-// key returns the key that a token must have been signed with. It comes from the issuer's address alone: what a token itself says of
-// keys (jwk, jku, x5c, x5u: RFC 7515, section 4.1) counts for nothing.
+// key returns the key that a token must have been signed with. It comes from the issuer's address
+// alone: what a token itself says of keys (jwk, jku, x5c, x5u: RFC 7515, section 4.1) counts for
+// nothing.
 func (v *Verifier) key(ctx context.Context, t *jwt.Token) (key any, in *keySet, err error) {
 	if _, has := t.Header["crit"]; has {
 		return nil, nil, errMalformed // none of its extensions is understood here (RFC 7515, section 4.1.11)
@@ -147,8 +149,9 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (key any, in *keySet, 
 	return jwt.VerificationKeySet{Keys: found}, in, nil
 }
 
-// accessToken says whether a token's typ is one of an access token, or of none that it names: a token of another kind, such as one
-// that ends a session, may have the same issuer and audience (RFC 8725, section 3.11).
+// accessToken says whether a token's typ is one of an access token, or of none that it names: a
+// token of another kind, such as one that ends a session, may have the same issuer and audience
+// (RFC 8725, section 3.11).
 func accessToken(typ any) bool {
 	if typ == nil {
 		return true
@@ -212,7 +215,8 @@ var (
 	errNoKey     = errors.New("no key of the issuer fits")
 )
 
-// outcome counts what came of a token, and says it in words for its bearer: in detail only where the issuer did sign it.
+// outcome counts what came of a token, and says it in words for its bearer: in detail only where
+// the issuer did sign it.
 func (v *Verifier) outcome(c Caller, err error) (Caller, error) {
 	name, message := "accepted", ""
 	switch {

@@ -280,7 +280,8 @@ func TestARequestShowsOneToken(t *testing.T) {
 	}
 }
 
-// Ensure that a verifier which looks at no tokens runs until it is told to stop, as any part of the server must.
+// Ensure that a verifier which looks at no tokens runs until it is told to stop, as any part of the
+// server must.
 func TestAVerifierWithoutKeysRunsUntilItIsStopped(t *testing.T) {
 	v, err := New(Config{Mode: ModeNone}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {

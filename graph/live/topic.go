@@ -1,7 +1,8 @@
-// Package live fans changes out to those who follow them. A [Topic] keeps the present value of each id that somebody follows
-// and reads it again when it is told of a change; subscribers that want the same of it share a stream, which encodes a value
-// once for all of them. Nothing queues: a subscriber has a mark for each of its ids that has news, and takes the latest value
-// when it comes to it.
+// Package live fans changes out to those who follow them. A [Topic] keeps the present value of each
+// id that somebody follows and reads it again when it is told of a change; subscribers that want
+// the same of it share a stream, which encodes a value once for all of them. Nothing queues: a
+// subscriber has a mark for each of its ids that has news, and takes the latest value when it comes
+// to it.
 package live
 
 import (
@@ -31,8 +32,9 @@ type Source[V any] struct {
 	// Replaces says whether a value that was just read is news to those who know the one held.
 	Replaces func(read, held V) bool
 
-	// Watch is called when an id is followed for the first time, before it is read. From then on until stop is called, Touch
-	// or TouchAll must be called after each change of it. Watch and stop are called one at a time.
+	// Watch is called when an id is followed for the first time, before it is read. From then on
+	// until stop is called, Touch or TouchAll must be called after each change of it. Watch and
+	// stop are called one at a time.
 	Watch func(id uuid.UUID) (stop func())
 }
 
@@ -64,8 +66,8 @@ type item[V any] struct {
 	stop    func()
 }
 
-// NewTopic returns a topic that reads an id at most once an interval, however often it changes; the first change after a quiet
-// time is read at once. Nothing is read before Run.
+// NewTopic returns a topic that reads an id at most once an interval, however often it changes; the
+// first change after a quiet time is read at once. Nothing is read before Run.
 func NewTopic[V any](s Source[V], interval time.Duration, log *slog.Logger) *Topic[V] {
 	return &Topic[V]{
 		source: s, interval: interval, log: log, wake: make(chan struct{}, 1), items: map[uuid.UUID]*item[V]{},
@@ -141,7 +143,8 @@ func (t *Topic[V]) Run(ctx context.Context) error {
 	}
 }
 
-// take returns what to read now, with the number of that read, or how long to wait at most before looking again.
+// take returns what to read now, with the number of that read, or how long to wait at most before
+// looking again.
 func (t *Topic[V]) take(now time.Time) (ids []uuid.UUID, read uint64, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,16 +10,18 @@ import (
 	"product-service/projection/read"
 )
 
-// StockBucket is a bucket of a timeline, and in the same element of the list those that follow it: what is written between two of them is what gqlgen
-// writes between elements. They write themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a goroutine, several
-// contexts and objects for each, and a microsecond for each of its fields.
+// StockBucket is a bucket of a timeline, and in the same element of the list those that follow it:
+// what is written between two of them is what gqlgen writes between elements. They write
+// themselves, what Shown says. A year by the hour is 8,784 of them, and the generated code takes a
+// goroutine, several contexts and objects for each, and a microsecond for each of its fields.
 type StockBucket struct {
 	read.Bucket
 	Following []read.Bucket
 	Shown     []BucketField
 }
 
-// Check says whether a selected number is one that its field can't hold: in which of the buckets, and under which key.
+// Check says whether a selected number is one that its field can't hold: in which of the buckets,
+// and under which key.
 func (s *StockBucket) Check() (place int, key string, err error) {
 	for _, f := range s.Shown {
 		for i := -1; i < len(s.Following); i++ {

@@ -1,4 +1,5 @@
-// Package model holds the Go side of the GraphQL schema: the types gqlgen generates from it, and the few written by hand.
+// Package model holds the Go side of the GraphQL schema: the types gqlgen generates from it, and
+// the few written by hand.
 package model
 
 import (
@@ -125,21 +126,22 @@ type number struct {
 	least, most int64
 }
 
-// An Int has 32 bits with a sign (GraphQL specification, section 3.5.1). A Long is what every reader of JSON takes for the
-// same number (RFC 8259, section 6).
+// An Int has 32 bits with a sign (GraphQL specification, section 3.5.1). A Long is what every
+// reader of JSON takes for the same number (RFC 8259, section 6).
 var numbers = map[string]number{
 	"Int":  {"an Int", math.MinInt32, math.MaxInt32},
 	"Long": {"a Long", -(1<<53 - 1), 1<<53 - 1},
 }
 
-// Unwritable is the error of a value that is stored, and that its scalar can't hold. Its text is meant for clients.
+// Unwritable is the error of a value that is stored, and that its scalar can't hold. Its text is
+// meant for clients.
 type Unwritable struct{ Message string }
 
 // Error implements error.
 func (e *Unwritable) Error() string { return e.Message }
 
-// CheckNumber returns what says whether a scalar, by its name, holds a number that is about to be written as one: an [Unwritable], or nil. A scalar of
-// other values holds any.
+// CheckNumber returns what says whether a scalar, by its name, holds a number that is about to be
+// written as one: an [Unwritable], or nil. A scalar of other values holds any.
 func CheckNumber(scalar string) func(int64) error {
 	n, ok := numbers[scalar]
 	return func(i int64) error {
@@ -190,7 +192,8 @@ func AppendDateTime(text []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(text, '"'), time.RFC3339Nano), '"')
 }
 
-// UnmarshalDateTime reads an instant: RFC 3339, with its offset, in the years 1 to 9999 of UTC, which is what RFC 3339 can write.
+// UnmarshalDateTime reads an instant: RFC 3339, with its offset, in the years 1 to 9999 of UTC,
+// which is what RFC 3339 can write.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	text, ok := v.(string)
 	if !ok {
@@ -209,7 +212,8 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 // Abbreviate shortens what a client sent for use in a message.
 func Abbreviate(s string) string { return AbbreviateTo(s, 64) }
 
-// AbbreviateTo returns the text where it has at most so many bytes, or else its beginning, and that there was more.
+// AbbreviateTo returns the text where it has at most so many bytes, or else its beginning, and that
+// there was more.
 func AbbreviateTo(s string, most int) string {
 	if len(s) <= most {
 		return s

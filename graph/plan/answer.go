@@ -35,8 +35,9 @@ type step struct {
 	index int
 }
 
-// write appends a value to an answer. It says whether it did: what is null and must not be is left out, and with it what it belongs to, up to what
-// may be null (GraphQL, section 6.4.4). The others that belong to it are still written, for the sake of their errors.
+// write appends a value to an answer. It says whether it did: what is null and must not be is left
+// out, and with it what it belongs to, up to what may be null (GraphQL, section 6.4.4). The others
+// that belong to it are still written, for the sake of their errors.
 type write[T any] func(a *answer, v T) bool
 
 // field is how a selected field is written, with its key before it.
@@ -153,8 +154,9 @@ func through[T, V any](w write[V], to func(T) V) write[T] {
 	return func(a *answer, v T) bool { return w(a, to(v)) }
 }
 
-// append notes what the text is with something appended to it. While there was room the array is the same: then its address isn't written again, which
-// costs the more the collector of garbage is at work.
+// append notes what the text is with something appended to it. While there was room the array is
+// the same: then its address isn't written again, which costs the more the collector of garbage is
+// at work.
 func (a *answer) append(text []byte) {
 	if cap(text) == cap(a.text) {
 		a.text = a.text[:len(text)]
@@ -209,7 +211,8 @@ func instant[T any](of func(T) time.Time) write[T] {
 	}
 }
 
-// fail notes the error of the field whose value was to be written; of an element of its, where no field is given.
+// fail notes the error of the field whose value was to be written; of an element of its, where no
+// field is given.
 func (a *answer) fail(f *Field, err error) {
 	at := gqlerror.WrapPath(a.where(), err)
 	if f != nil && f.Position != nil && f.Position.Line > 0 {

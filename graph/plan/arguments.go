@@ -11,7 +11,8 @@ import (
 	"product-service/projection/read"
 )
 
-// prepare reads the arguments of a root field and of the levels below it. Not ok, one of them can't be read.
+// prepare reads the arguments of a root field and of the levels below it. Not ok, one of them can't
+// be read.
 func (e *Execution) prepare(f *Field) (r reading, ok bool) {
 	defer func() {
 		if cause := recover(); cause != nil { // a number that is none in Go
@@ -105,15 +106,17 @@ func MaxStaleness(f *Field, variables map[string]any) (seconds *int64, err error
 	return &n, err
 }
 
-// arguments are what a field is given, of the kinds that the validation and the coercion of variables let through: they have the types of the schema, but
-// for scalars, which say themselves what they take.
+// arguments are what a field is given, of the kinds that the validation and the coercion of
+// variables let through: they have the types of the schema, but for scalars, which say themselves
+// what they take.
 type arguments struct {
 	given map[string]any
 	taken int  // how many of them have been asked for
 	bad   bool // one couldn't be read
 }
 
-// readable says whether all that was given could be read: what isn't asked for is new in the schema, and unknown here.
+// readable says whether all that was given could be read: what isn't asked for is new in the
+// schema, and unknown here.
 func (a *arguments) readable() bool { return !a.bad && a.taken == len(a.given) }
 
 // optional is an argument, or a field of one, that may be null or absent.

@@ -1,17 +1,19 @@
 // Package plan answers queries without an interpreter between what was read and what is sent.
 //
-// The generated code resolves each field of each object by itself, with a context, a result and often a goroutine of its own. A page of twenty products
-// has some six hundred fields, which are all plain values of documents that were read in one go. A [Plan] finds out once what a document selects, and
-// keeps for each field the function that appends its value to the answer. What it selects is also what resolvers look ahead to, whichever way the
-// operation runs.
+// The generated code resolves each field of each object by itself, with a context, a result and
+// often a goroutine of its own. A page of twenty products has some six hundred fields, which are
+// all plain values of documents that were read in one go. A [Plan] finds out once what a document
+// selects, and keeps for each field the function that appends its value to the answer. What it
+// selects is also what resolvers look ahead to, whichever way the operation runs.
 //
 //   - plan.go compiles a document into a tree of the fields it selects.
 //   - shapes.go says how the fields of each type are written. It is all there is to add for a new field.
 //   - answer.go writes JSON: nulls, lists, errors with their paths.
 //   - run.go runs an operation: arguments, root fields side by side, what they read.
 //
-// A plan covers the reads that are asked for all the time. An operation with a field that shapes.go doesn't know, or with an argument that can't be
-// read, isn't run here: the generated code does it, and refuses what is to be refused. Both ways read through the same functions and write values
+// A plan covers the reads that are asked for all the time. An operation with a field that shapes.go
+// doesn't know, or with an argument that can't be read, isn't run here: the generated code does it,
+// and refuses what is to be refused. Both ways read through the same functions and write values
 // with the same ones; a test holds them to the same bytes and the same errors.
 package plan
 
@@ -23,7 +25,8 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// Plan is what one operation of a document selects, for one set of values of the Booleans that its @skip and @include depend on. It doesn't change.
+// Plan is what one operation of a document selects, for one set of values of the Booleans that its
+// @skip and @include depend on. It doesn't change.
 type Plan struct {
 	roots []*Field
 	runs  bool // it is a query, and every field has a shape
@@ -101,7 +104,8 @@ type compiler struct {
 	runs   bool
 }
 
-// selection is what a selection set comes to for objects of a type: gqlgen's own collection, so that what is merged, and in which order, is the same.
+// selection is what a selection set comes to for objects of a type: gqlgen's own collection, so
+// that what is merged, and in which order, is the same.
 func (c *compiler) selection(of *ast.Definition, set ast.SelectionSet) Selection {
 	satisfies := []string{of.Name}
 	for _, abstract := range c.schema.GetImplements(of) {

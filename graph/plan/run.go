@@ -19,7 +19,8 @@ type Source interface {
 	Variants(ctx context.Context, ids []string) ([]Variant, error)
 	Nodes(ctx context.Context, ids []string) ([]Node, error)
 	Entities(ctx context.Context, representations []map[string]any) ([]Node, error)
-	// Levels returns what tells the level of a variant. It is asked for once for all variants of an answer, whose ages are of that moment.
+	// Levels returns what tells the level of a variant. It is asked for once for all variants of an
+	// answer, whose ages are of that moment.
 	Levels(ctx context.Context, maxStaleness *int64) LevelOf
 }
 
@@ -32,7 +33,8 @@ type Execution struct {
 	Source    Source
 	Variables map[string]any
 
-	// Around runs a root field, which does nothing outside of run. What it puts into the context the source finds there.
+	// Around runs a root field, which does nothing outside of run. What it puts into the context
+	// the source finds there.
 	Around func(ctx context.Context, root *Field, run func(context.Context))
 
 	// Present makes an error with a path what clients see of it.
@@ -42,7 +44,8 @@ type Execution struct {
 // reading reads what a root field is answered from, and returns what writes it.
 type reading func(context.Context) (func(*answer) bool, error)
 
-// Run answers the operation. Not ok, it has read nothing: an argument isn't one that can be read, which is for the generated code to tell.
+// Run answers the operation. Not ok, it has read nothing: an argument isn't one that can be read,
+// which is for the generated code to tell.
 func (e *Execution) Run(ctx context.Context) (response *graphql.Response, ok bool) {
 	reads := make([]reading, len(e.roots))
 	for i, f := range e.roots {

@@ -11,14 +11,15 @@ import (
 	"product-service/projection/read"
 )
 
-// Variant is a variant as it is read: with the product it belongs to, where that was asked for. One that isn't there has neither.
+// Variant is a variant as it is read: with the product it belongs to, where that was asked for. One
+// that isn't there has neither.
 type Variant struct {
 	*read.Variant
 	Product *read.Product
 }
 
-// Node is a *read.Product, a [Variant], a *read.Movement or a *read.Reservation; nil where there is none; and an error where it
-// isn't shown.
+// Node is a *read.Product, a [Variant], a *read.Movement or a *read.Reservation; nil where there is
+// none; and an error where it isn't shown.
 type Node any
 
 // Level is a level as it is shown.
@@ -33,7 +34,8 @@ type (
 	edge = *read.Edge[read.Product]
 )
 
-// rootWrite is how a root field is written; nil where it, or a field below it, isn't among those that follow: the generated code writes it then.
+// rootWrite is how a root field is written; nil where it, or a field below it, isn't among those
+// that follow: the generated code writes it then.
 func rootWrite(f *Field) any {
 	switch f.Name {
 	case "product":

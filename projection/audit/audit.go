@@ -42,7 +42,8 @@ type Options struct {
 	Heal      bool // make documents anew that differ
 	PerSecond int  // products, at most; 0: as fast as it goes
 
-	// Absent says which of at most MaxVariants variants the Inventory Service has no record of; nil: nobody is asked.
+	// Absent says which of at most MaxVariants variants the Inventory Service has no record of;
+	// nil: nobody is asked.
 	Absent func(ctx context.Context, variants []uuid.UUID) ([]uuid.UUID, error)
 }
 

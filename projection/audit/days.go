@@ -14,7 +14,8 @@ import (
 	"product-service/projection/view"
 )
 
-// namedAfter reads the documents of a kind that are named after the product. It notes those that can't be read.
+// namedAfter reads the documents of a kind that are named after the product. It notes those that
+// can't be read.
 func namedAfter[D any](ctx context.Context, c *comparison, in *mongo.Collection) (map[string]D, error) {
 	id := c.id.String()
 	cursor, err := in.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id + "."}, {Key: "$lt", Value: id + "/"}}}})
@@ -69,8 +70,9 @@ func names[D any](one, other map[string]D) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// compareMonths holds the figures that reports are ordered by against the days of the log. Those of the last day and later ones are left alone
-// where the log goes on: they may be of rows that weren't folded here.
+// compareMonths holds the figures that reports are ordered by against the days of the log. Those of
+// the last day and later ones are left alone where the log goes on: they may be of rows that
+// weren't folded here.
 func (a *audit) compareMonths(ctx context.Context, c *comparison) error {
 	stored, err := namedAfter[view.Month](ctx, c, a.into.Months)
 	if err != nil {
@@ -116,7 +118,8 @@ func (a *audit) goesOn(ctx context.Context, c *comparison) (bool, error) {
 	return len(rows) > 0, err
 }
 
-// compareDay holds what the log comes to of a day against what is stored of it. What is stored of hours and days that were running is left alone.
+// compareDay holds what the log comes to of a day against what is stored of it. What is stored of
+// hours and days that were running is left alone.
 func (c *comparison) compareDay(want, got view.Day, running map[string]bool) {
 	day := view.DayID(c.id.String(), got.Date.Unix()/view.SecondsPerDay)
 	before := len(c.found)
@@ -151,8 +154,8 @@ func (c *comparison) compareDay(want, got view.Day, running map[string]bool) {
 
 func hourID(number int64) string { return fmt.Sprint(number) }
 
-// running are the hours and the days that were running when the product was last folded, or began since: what is stored of them may be of rows that
-// weren't folded here.
+// running are the hours and the days that were running when the product was last folded, or began
+// since: what is stored of them may be of rows that weren't folded here.
 func (a *audit) running(ctx context.Context, c *comparison) (map[string]bool, error) {
 	const page = 1000
 	running := map[string]bool{}

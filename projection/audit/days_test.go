@@ -15,8 +15,8 @@ import (
 	"product-service/projection/view"
 )
 
-// refusing is a log of a product that is sold out, refuses requests in several hours of several days, gets some back by an expiry, and
-// sells out again.
+// refusing is a log of a product that is sold out, refuses requests in several hours of several
+// days, gets some back by an expiry, and sells out again.
 func refusing() *projectiontest.Log {
 	l, id := projectiontest.NewLog(), projectiontest.ID(0xaa, 1)
 	l.Clock = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
@@ -34,7 +34,8 @@ func refusing() *projectiontest.Log {
 	return l
 }
 
-// forget leaves of the refusals of each hour one sum, in the place of the last, as pruning does. What is in the place of the others nobody shows.
+// forget leaves of the refusals of each hour one sum, in the place of the last, as pruning does.
+// What is in the place of the others nobody shows.
 func forget(t *testing.T, l *projectiontest.Log) {
 	t.Helper()
 	encoded := func(e product.Event) []byte {
@@ -77,8 +78,8 @@ func forget(t *testing.T, l *projectiontest.Log) {
 	}
 }
 
-// Ensure that whatever is wrong with a figure of a day, an hour or a month is found, is said in words, and is healed from the log, also from one whose
-// refusals are condensed.
+// Ensure that whatever is wrong with a figure of a day, an hour or a month is found, is said in
+// words, and is healed from the log, also from one whose refusals are condensed.
 func TestAuditOfDays(t *testing.T) {
 	id := projectiontest.ID(0xaa, 1).String()
 	day, next, month, today := view.DayID(id, 20513), view.DayID(id, 20514), id+".202603", "products_1"

@@ -11,8 +11,8 @@ import (
 	"product-service/projection/view"
 )
 
-// JoinBlocks makes of the documents of generation 1 what they were up to shape 6: a block holds sixteen versions, and
-// what fills none is in the tail.
+// JoinBlocks makes of the documents of generation 1 what they were up to shape 6: a block holds
+// sixteen versions, and what fills none is in the tail.
 func JoinBlocks(t *testing.T, s *store.Store) {
 	t.Helper()
 	g := s.Collections("1")

@@ -135,8 +135,8 @@ func normal(d view.Document) view.Document {
 	return d
 }
 
-// checkDays holds the hours and the days against the movements: they chain, and sum up what moved. What was refused, and how long
-// nothing was available, is held against the log by [Expected].
+// checkDays holds the hours and the days against the movements: they chain, and sum up what moved.
+// What was refused, and how long nothing was available, is held against the log by [Expected].
 func checkDays(t rapid.TB, s *store.Store, generation string, id uuid.UUID, rows []view.Movement) {
 	hours, days := map[int64]view.Bucket{}, map[int64]view.Bucket{}
 	stored := Stored[view.Day](t, s, "days_"+generation, bson.D{{Key: "product", Value: id.String()}})

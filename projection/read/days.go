@@ -19,8 +19,8 @@ type Day struct {
 	Bucket
 
 	ProductID uuid.UUID
-	// Name is the product's name when the day was over. A day in which nothing happened has the name of the next one in which
-	// something did.
+	// Name is the product's name when the day was over. A day in which nothing happened has the
+	// name of the next one in which something did.
 	Name string
 }
 
@@ -39,10 +39,11 @@ type DayID struct {
 // productPage is how many products are read at once for their days.
 const productPage = 200
 
-// ExportDays calls each with every day of a list, by product and day, and stops at its first error. Each product has its days from
-// the one it was created in up to now, also those in which nothing happened. With after it goes on behind that day. A list over all
-// products ends with the day of the watermark, as [Reader.Export] does; its last day goes on. It returns [ErrBadRange] where after
-// is a day of another product than the list's.
+// ExportDays calls each with every day of a list, by product and day, and stops at its first error.
+// Each product has its days from the one it was created in up to now, also those in which nothing
+// happened. With after it goes on behind that day. A list over all products ends with the day of
+// the watermark, as [Reader.Export] does; its last day goes on. It returns [ErrBadRange] where
+// after is a day of another product than the list's.
 func (r *Reader) ExportDays(ctx context.Context, where DayFilter, after DayID, each func(*Day) error) error {
 	if after != (DayID{}) && where.ProductID != uuid.Nil && where.ProductID != after.ProductID {
 		return fmt.Errorf("a day of product %s isn't one of product %s: %w", after.ProductID, where.ProductID, ErrBadRange)
@@ -96,7 +97,8 @@ func (c chosen) behind(last string) bson.D {
 	return ids
 }
 
-// stretches are the conditions on the products of days that have those of a page: of all products one, since none is left out between them.
+// stretches are the conditions on the products of days that have those of a page: of all products
+// one, since none is left out between them.
 func (c chosen) stretches(page []view.Document) (products []any) {
 	if c.ids == nil {
 		return []any{bson.D{{Key: "$gte", Value: page[0].ID}, {Key: "$lte", Value: page[len(page)-1].ID}}}
@@ -107,8 +109,8 @@ func (c chosen) stretches(page []view.Document) (products []any) {
 	return products
 }
 
-// eachDays calls each with every product that is chosen, in order, and with the days of a span in which something happened. It reads
-// ahead: what comes next is read and decoded while each works.
+// eachDays calls each with every product that is chosen, in order, and with the days of a span in
+// which something happened. It reads ahead: what comes next is read and decoded while each works.
 func (r *Reader) eachDays(ctx context.Context, g store.Generation, products chosen, span daySpan, each func(*view.Document, *dayCursor) error) error {
 	if span.first >= span.end {
 		return nil
@@ -218,7 +220,8 @@ var (
 	dayFields       = bson.D{{Key: "hours", Value: 0}}
 )
 
-// storedDay is a [view.Day] without its hours. They are left out here and not by the database: to read over them is cheaper than a projection.
+// storedDay is a [view.Day] without its hours. They are left out here and not by the database: to
+// read over them is cheaper than a projection.
 type storedDay struct {
 	Product string       `bson:"product"`
 	Date    time.Time    `bson:"day"`
@@ -292,8 +295,9 @@ type dayWriter struct {
 	day     Day   // the last one written
 }
 
-// product writes the days of a product that aren't written yet. They are as of its document: days end, and are written, before the
-// product that leaves them out, and those beyond its last one are of a later state.
+// product writes the days of a product that aren't written yet. They are as of its document: days
+// end, and are written, before the product that leaves them out, and those beyond its last one are
+// of a later state.
 func (w *dayWriter) product(ctx context.Context, g store.Generation, d *view.Document, stored *dayCursor) (err error) {
 	if w.day.ProductID, err = uuid.Parse(d.ID); err != nil {
 		return fmt.Errorf("read the days of product %q: %w", d.ID, err)

@@ -86,8 +86,8 @@ func withoutNames(t rapid.TB, days []Day) []Day {
 	return days
 }
 
-// Ensure that the days of any history are its timelines, of a product or of all, in any span, and that an export of them goes on
-// after any of them, also of one it hasn't.
+// Ensure that the days of any history are its timelines, of a product or of all, in any span, and
+// that an export of them goes on after any of them, also of one it hasn't.
 func TestAnExportOfDaysIsTheTimelines(t *testing.T) {
 	s := projectiontest.Open(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -123,7 +123,8 @@ func TestAnExportOfDaysIsTheTimelines(t *testing.T) {
 	})
 }
 
-// Ensure that an export of days goes on, without a gap and without a repetition, when a rebuild drops the generation that it began in.
+// Ensure that an export of days goes on, without a gap and without a repetition, when a rebuild
+// drops the generation that it began in.
 func TestAnExportOfDaysOutlivesItsGeneration(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.ReadTimeout = 300 * time.Millisecond // rebuilds wait for readers
@@ -164,8 +165,8 @@ func TestAnExportOfDaysOutlivesItsGeneration(t *testing.T) {
 	}
 }
 
-// Ensure that a day is listed wherever in it the span begins or ends, that a span without length has none, and that only a day of the
-// list can be gone on after.
+// Ensure that a day is listed wherever in it the span begins or ends, that a span without length
+// has none, and that only a day of the list can be gone on after.
 func TestTheEdgesOfAnExportOfDays(t *testing.T) {
 	s := projectiontest.Open(t)
 	l, id := projectiontest.NewLog(), projectiontest.ID(0xaa, 1)

@@ -20,7 +20,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that no read scans a collection, or sorts what an index has in order, on a server that uses indexes and explains what it does.
+// Ensure that no read scans a collection, or sorts what an index has in order, on a server that
+// uses indexes and explains what it does.
 func TestReadsUseIndexes(t *testing.T) {
 	var mu sync.Mutex
 	var finds []bson.Raw
@@ -77,7 +78,8 @@ func TestReadsUseIndexes(t *testing.T) {
 	}
 }
 
-// explain returns a plan that scans or sorts; "" where there is nothing wrong. A sort of what was looked for by ids is of at most as many documents.
+// explain returns a plan that scans or sorts; "" where there is nothing wrong. A sort of what was
+// looked for by ids is of at most as many documents.
 func explain(t *testing.T, s *store.Store, find bson.Raw) string {
 	t.Helper()
 	if c := find.Lookup("find").StringValue(); c == "meta" || c == "checkpoints" {
@@ -187,7 +189,8 @@ const (
 	fewProducts  = 10
 )
 
-// scattered is a log of many products, of which a few, evenly among them by name and age, are out of stock, rare and changed last.
+// scattered is a log of many products, of which a few, evenly among them by name and age, are out
+// of stock, rare and changed last.
 func scattered() *projectiontest.Log {
 	l := projectiontest.NewLog()
 	rare := func(n int) bool { return n%(manyProducts/fewProducts) == 7 }
@@ -207,7 +210,8 @@ func scattered() *projectiontest.Log {
 	return l
 }
 
-// Ensure that a page, and the count, of what few products have looks at few, in whatever order it is read, on a server that says what it looked at.
+// Ensure that a page, and the count, of what few products have looks at few, in whatever order it
+// is read, on a server that says what it looked at.
 func TestFiltersLookAtFewProducts(t *testing.T) {
 	var mu sync.Mutex
 	var sent []bson.Raw

@@ -12,10 +12,11 @@ import (
 	"product-service/projection/view"
 )
 
-// Export calls each with every movement of a list, the oldest first, and stops at its first error. With after it goes on behind that
-// movement, which must be one of the list. A list over all products ends at the watermark, as [Reader.Movements] does. It takes as long as
-// the list is, also beyond the end of the generation it began in; only ctx bounds it. It returns [ErrBadRange] where after is no movement
-// of the list.
+// Export calls each with every movement of a list, the oldest first, and stops at its first error.
+// With after it goes on behind that movement, which must be one of the list. A list over all
+// products ends at the watermark, as [Reader.Movements] does. It takes as long as the list is, also
+// beyond the end of the generation it began in; only ctx bounds it. It returns [ErrBadRange] where
+// after is no movement of the list.
 func (r *Reader) Export(ctx context.Context, where MovementFilter, after MovementID, each func(*Movement) error) error {
 	if after != (MovementID{}) && where.ProductID != uuid.Nil && where.ProductID != after.ProductID {
 		return fmt.Errorf("movement %s.%d isn't one of product %s: %w", after.ProductID, after.Version, where.ProductID, ErrBadRange)
@@ -32,8 +33,9 @@ func (r *Reader) Export(ctx context.Context, where MovementFilter, after Movemen
 	})
 }
 
-// throughout reads a list to its end. A generation that is dropped meanwhile has no more rows, or fails; its successor has the same
-// rows, and read goes on in it where it was. What refused a row is the caller's error, whatever becomes of the generation.
+// throughout reads a list to its end. A generation that is dropped meanwhile has no more rows, or
+// fails; its successor has the same rows, and read goes on in it where it was. What refused a row
+// is the caller's error, whatever becomes of the generation.
 func (r *Reader) throughout(ctx context.Context, read func(store.Generation) (refused bool, err error)) error {
 	g, err := r.store.Generation(ctx)
 	if err != nil {
@@ -63,8 +65,8 @@ func (r *Reader) throughout(ctx context.Context, read func(store.Generation) (re
 
 var errDropped = errors.New("the generation that is being read has been dropped")
 
-// whole returns a check of whether nothing of a generation has been dropped yet, and so whether what was read of it is whole. Reads that end in time
-// need no such check.
+// whole returns a check of whether nothing of a generation has been dropped yet, and so whether
+// what was read of it is whole. Reads that end in time need no such check.
 func (r *Reader) whole(g store.Generation) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := r.store.LoadCheckpoints(ctx, g.Name)

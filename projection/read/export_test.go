@@ -18,7 +18,8 @@ import (
 	"product-service/projection/store"
 )
 
-// long is a history of one product over several pieces of a list, and of another at the same times, projected and complete.
+// long is a history of one product over several pieces of a list, and of another at the same times,
+// projected and complete.
 func long(t *testing.T, s *store.Store) (*projectiontest.Log, uuid.UUID) {
 	t.Helper()
 	l, id, other := projectiontest.NewLog(), projectiontest.ID(0xaa, 1), projectiontest.ID(0xaa, 2)
@@ -49,7 +50,8 @@ func exported(t rapid.TB, r *Reader, where MovementFilter, after MovementID, at 
 	return got
 }
 
-// Ensure that an export goes on, without a gap and without a repetition, when a rebuild drops the generation that it began in.
+// Ensure that an export goes on, without a gap and without a repetition, when a rebuild drops the
+// generation that it began in.
 func TestAnExportOutlivesItsGeneration(t *testing.T) {
 	for _, at := range []int{3, 350} {
 		s := projectiontest.Open(t)
@@ -117,7 +119,8 @@ func TestAnExportEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// Ensure that an export of any history is the movements, that those are the events, and that it goes on after any of them.
+// Ensure that an export of any history is the movements, that those are the events, and that it
+// goes on after any of them.
 func TestAnExportIsTheMovements(t *testing.T) {
 	s := projectiontest.Open(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -154,7 +157,8 @@ func TestAnExportIsTheMovements(t *testing.T) {
 	})
 }
 
-// Ensure that only a movement of the list can be gone on after, and that times beyond those an order has room for bound a list as any do.
+// Ensure that only a movement of the list can be gone on after, and that times beyond those an
+// order has room for bound a list as any do.
 func TestTheEdgesOfAnExport(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.Stocked(t, 2)

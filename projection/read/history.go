@@ -16,8 +16,9 @@ import (
 // probes is how many blocks are looked at in one step of the search for a point in time.
 const probes = 16
 
-// StockAt returns a product's stock as it was at a time: what its events up to and with that instant add up to. There is none before the
-// product was created. It costs some reads by id, few more for a million movements than for a thousand.
+// StockAt returns a product's stock as it was at a time: what its events up to and with that
+// instant add up to. There is none before the product was created. It costs some reads by id, few
+// more for a million movements than for a thousand.
 func (r *Reader) StockAt(ctx context.Context, productID uuid.UUID, at time.Time) (s Stock, ok bool, err error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
@@ -32,7 +33,8 @@ func (r *Reader) StockAt(ctx context.Context, productID uuid.UUID, at time.Time)
 	return Stock{ProductID: productID, Total: row.Total, Reserved: row.Reserved, Version: row.Version, AsOf: view.TimeOf(row.At)}, true, nil
 }
 
-// versionAt is the last version of a product at a time: one below its visible history where it wasn't there yet.
+// versionAt is the last version of a product at a time: one below its visible history where it
+// wasn't there yet.
 func (r *Reader) versionAt(ctx context.Context, g store.Generation, d *view.Document, at int64) (int64, error) {
 	row, ok, err := r.rowAt(ctx, g, d, at)
 	if err != nil || !ok {
@@ -41,7 +43,8 @@ func (r *Reader) versionAt(ctx context.Context, g store.Generation, d *view.Docu
 	return row.Version, nil
 }
 
-// rowAt finds the last movement of a product at a time: in the tail, or in the last block that begins no later.
+// rowAt finds the last movement of a product at a time: in the tail, or in the last block that
+// begins no later.
 func (r *Reader) rowAt(ctx context.Context, g store.Generation, d *view.Document, at int64) (found view.Movement, ok bool, err error) {
 	id, _ := uuid.Parse(d.ID) // it was written from one
 	history, err := r.stream(g, id, d)
@@ -71,8 +74,9 @@ func (r *Reader) rowAt(ctx context.Context, g store.Generation, d *view.Document
 	return found, ok, nil
 }
 
-// blockAt is the first version of the last full block that begins at a time or before it, or of the first. Time never runs back in a stream, so it is
-// searched for by version: no index by time is needed. Half of the probes lie evenly, half about where it would be if movements came evenly.
+// blockAt is the first version of the last full block that begins at a time or before it, or of the
+// first. Time never runs back in a stream, so it is searched for by version: no index by time is
+// needed. Half of the probes lie evenly, half about where it would be if movements came evenly.
 func (s *streamReader) blockAt(ctx context.Context, at int64) (int64, error) {
 	lo, hi := s.blockStart(s.d.Since), s.tailStart() // it is lo, or between the two
 	since, until := s.d.CreatedAt, s.d.UpdatedAt
@@ -99,7 +103,8 @@ func (s *streamReader) blockAt(ctx context.Context, at int64) (int64, error) {
 	return lo, nil
 }
 
-// spread are the first versions of blocks between lo and hi: up to half the probes evenly, and as many about a part of the way, ever further from it.
+// spread are the first versions of blocks between lo and hi: up to half the probes evenly, and as
+// many about a part of the way, ever further from it.
 func (s *streamReader) spread(lo, hi int64, part float64) []int64 {
 	blocks := (hi - lo) / s.size
 	guess := int64(float64(blocks) * min(1, max(0, part)))
@@ -136,7 +141,8 @@ const (
 	MaxDays  = 3660
 )
 
-// Bucket is an hour or a day of a product's stock. Levels are of what is available; the lowest and the highest count the opening one too.
+// Bucket is an hour or a day of a product's stock. Levels are of what is available; the lowest and
+// the highest count the opening one too.
 type Bucket struct {
 	Start, End        time.Time
 	Opening, Closing  int64 // Closing is the next bucket's Opening
@@ -151,9 +157,10 @@ type Bucket struct {
 	Movements         int64
 }
 
-// Timeline returns the buckets of UTC from the one that holds from to the one that ends at to or holds it: as many as that takes, also where
-// nothing moved, zero before the product was created. It is nil for a product that isn't there. It returns [ErrBadRange] where to isn't after
-// from, or is more than [MaxHours] hours or [MaxDays] days after it.
+// Timeline returns the buckets of UTC from the one that holds from to the one that ends at to or
+// holds it: as many as that takes, also where nothing moved, zero before the product was created.
+// It is nil for a product that isn't there. It returns [ErrBadRange] where to isn't after from, or
+// is more than [MaxHours] hours or [MaxDays] days after it.
 func (r *Reader) Timeline(ctx context.Context, productID uuid.UUID, from, to time.Time, every Interval) ([]Bucket, error) {
 	first, end, err := bucketSpan(from, to, every)
 	if err != nil {
@@ -258,9 +265,10 @@ func (b *Bucket) add(h *view.Hour) {
 	b.Movements += h.Movements
 }
 
-// hours are those in which something moved, from one up to but without another, in order. They are as of the document: hours end, and are written,
-// before the product that leaves them out, and those beyond its last one are of a later state. Documents of days are walked as they are: decoding
-// them into maps took longer than all the rest.
+// hours are those in which something moved, from one up to but without another, in order. They are
+// as of the document: hours end, and are written, before the product that leaves them out, and
+// those beyond its last one are of a later state. Documents of days are walked as they are:
+// decoding them into maps took longer than all the rest.
 func (r *Reader) hours(ctx context.Context, g store.Generation, d *view.Document, first, end int64) ([]view.Hour, error) {
 	span := bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: view.DayID(d.ID, first/24)}, {Key: "$lte", Value: view.DayID(d.ID, (end-1)/24)}}}, {Key: "product", Value: d.ID}}
 	c, err := g.Days.Find(ctx, span, r.many(ctx).SetProjection(bson.D{{Key: "hours", Value: 1}}).SetBatchSize(4000))

@@ -14,7 +14,8 @@ import (
 	"product-service/projection/store"
 )
 
-// Ensure that a timeline that is read between the write of ended hours and that of the product shows one moment: the product's.
+// Ensure that a timeline that is read between the write of ended hours and that of the product
+// shows one moment: the product's.
 func TestATimelineIsOfOneMoment(t *testing.T) {
 	s := projectiontest.Open(t)
 	l, id := projectiontest.NewLog(), projectiontest.ID(0xaa, 1)
@@ -49,7 +50,8 @@ func TestATimelineIsOfOneMoment(t *testing.T) {
 	}
 }
 
-// Ensure that how long a timeline may be is the time from its beginning to its end, wherever in a bucket they are.
+// Ensure that how long a timeline may be is the time from its beginning to its end, wherever in a
+// bucket they are.
 func TestTheLongestTimeline(t *testing.T) {
 	s := projectiontest.Open(t)
 	l, id := projectiontest.Stocked(t, 1), projectiontest.ID(0xaa, 0)
@@ -113,7 +115,8 @@ func TestTheLongestSearch(t *testing.T) {
 	}
 }
 
-// Ensure that histories in blocks of 16, as up to shape 6, are read like those of today's: whole, in parts, and at any time.
+// Ensure that histories in blocks of 16, as up to shape 6, are read like those of today's: whole,
+// in parts, and at any time.
 func TestHistoryInBlocksOfAnOlderShape(t *testing.T) {
 	s, l := projectiontest.Open(t), projectiontest.NewLog()
 	id := projectiontest.ID(0xaa, 0)

@@ -100,7 +100,8 @@ func (l *journalReader) within(lo, hi string) bson.D {
 	return bson.D{{Key: l.field, Value: bson.D{{Key: "$gte", Value: lo}, {Key: "$lt", Value: hi}}}}
 }
 
-// count counts the movements of some types from lo up to but without hi: segments that lie between by what they say they hold, others one by one.
+// count counts the movements of some types from lo up to but without hi: segments that lie between
+// by what they say they hold, others one by one.
 func (l *journalReader) count(ctx context.Context, lo, hi string, types []view.MovementType) (int64, error) {
 	inner := later(lo)
 	if inner >= hi || !l.reader.store.Server.Sums {

@@ -13,9 +13,10 @@ import (
 	"product-service/projection/view"
 )
 
-// kept holds what was read of products, so that what is asked for often needn't come from MongoDB each time. It is used only while this process hears of
-// changes as they come ([store.Store.Heard]): at once where its own projector alone makes them, some time after they show in MongoDB where it follows
-// what other processes make.
+// kept holds what was read of products, so that what is asked for often needn't come from MongoDB
+// each time. It is used only while this process hears of changes as they come
+// ([store.Store.Heard]): at once where its own projector alone makes them, some time after they
+// show in MongoDB where it follows what other processes make.
 //
 //   - A product that changed is dropped, and with it every page that may look otherwise now: one that is ordered or filtered by stock, and all of them where
 //     more than the stock of a product changed.
@@ -160,7 +161,8 @@ func (k *kept) purge() {
 	clear(k.orders)
 }
 
-// usable says whether what is kept may be shown, and makes sure that it is of the generation that is read. It is called before k.mu is held.
+// usable says whether what is kept may be shown, and makes sure that it is of the generation that
+// is read. It is called before k.mu is held.
 func (k *kept) usable(ctx context.Context) bool {
 	if k.store.Config.ReadCache == 0 {
 		return false
@@ -179,7 +181,8 @@ func (k *kept) usable(ctx context.Context) bool {
 	return true
 }
 
-// readStart says when a read began, and of which generation: what is read may be kept if no change comes to it.
+// readStart says when a read began, and of which generation: what is read may be kept if no change
+// comes to it.
 type readStart struct {
 	generation string
 	changes    uint64 // that there were before
@@ -279,8 +282,8 @@ func (k *kept) keep(since readStart, docs []view.Document, products []*Product) 
 	}
 }
 
-// has says whether a product is kept at a version or a later one. A client that is told so may look for it in lists: those that were read before it was may
-// lack it.
+// has says whether a product is kept at a version or a later one. A client that is told so may look
+// for it in lists: those that were read before it was may lack it.
 func (k *kept) has(ctx context.Context, id uuid.UUID, version int64) bool {
 	if !k.usable(ctx) {
 		return false
@@ -306,7 +309,8 @@ func (k *kept) shows(id uuid.UUID, version int64) {
 	}
 }
 
-// early drops a product that has changed, before the word of its change has come; k.mu is held. What changed isn't known.
+// early drops a product that has changed, before the word of its change has come; k.mu is held.
+// What changed isn't known.
 func (k *kept) early(id uuid.UUID) {
 	k.changes++
 	k.moved = k.changes
@@ -323,7 +327,8 @@ func (k *kept) reached(id uuid.UUID, version int64) {
 	k.early(id)
 }
 
-// page returns a page, and the ids of the products on it that aren't kept: they have changed since. Of these it has nothing but the ids.
+// page returns a page, and the ids of the products on it that aren't kept: they have changed since.
+// Of these it has nothing but the ids.
 func (k *kept) page(ctx context.Context, asked string) (page Page[Product], missing []uuid.UUID, ok bool) {
 	if !k.usable(ctx) {
 		return page, nil, false
@@ -364,7 +369,8 @@ func (k *kept) keepPage(asked string, stock bool, since readStart, page Page[Pro
 	}
 }
 
-// order returns up to n places in a list of all products, as [knownOrder.take] has it, and since when they are known.
+// order returns up to n places in a list of all products, as [knownOrder.take] has it, and since
+// when they are known.
 func (k *kept) order(ctx context.Context, by OrderField, from *place, n int, descending bool) (found []place, since readStart, ok bool) {
 	if !k.usable(ctx) {
 		return nil, since, false

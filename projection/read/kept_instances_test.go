@@ -16,7 +16,8 @@ import (
 	"product-service/projection/projectiontest"
 )
 
-// ways are both ways to follow what other processes change: what the server can do itself, and what every server can.
+// ways are both ways to follow what other processes change: what the server can do itself, and what
+// every server can.
 func ways(t *testing.T, products int, test func(*testing.T, counting)) {
 	for _, streams := range []bool{true, false} {
 		t.Run(map[bool]string{true: "as the server can", false: "by the log"}[streams], func(t *testing.T) {
@@ -60,7 +61,8 @@ func TestWhatAnotherInstanceProjectsIsKept(t *testing.T) {
 	})
 }
 
-// Ensure that a wait for a version that another process projects isn't answered from before it, nor is anything after it, although nobody has told of it.
+// Ensure that a wait for a version that another process projects isn't answered from before it, nor
+// is anything after it, although nobody has told of it.
 func TestAWaitGoesThroughWhatIsKept(t *testing.T) {
 	ways(t, 3, func(t *testing.T, c counting) {
 		c.follow(t)
@@ -80,7 +82,8 @@ func TestAWaitGoesThroughWhatIsKept(t *testing.T) {
 	})
 }
 
-// Ensure that nothing is kept any more some time after changes were last followed, and that it is again when they are.
+// Ensure that nothing is kept any more some time after changes were last followed, and that it is
+// again when they are.
 func TestNothingIsKeptUnheard(t *testing.T) {
 	ways(t, 3, func(t *testing.T, c counting) {
 		r, id := NewReader(c.store, nil), projectiontest.ID(0xaa, 0)
@@ -112,8 +115,9 @@ func TestNobodyFollowsForReadersThatRest(t *testing.T) {
 	projectiontest.Within(t, time.Minute, func() bool { return unread(t, c, r, id) })
 }
 
-// Ensure that, whoever projects and however changes are heard, no read shows a product older than one that ended before it began; that what was waited
-// for shows in every read; and that what was projected last shows in the end.
+// Ensure that, whoever projects and however changes are heard, no read shows a product older than
+// one that ended before it began; that what was waited for shows in every read; and that what was
+// projected last shows in the end.
 func TestNoReadGoesBack(t *testing.T) {
 	t.Run("projected here", func(t *testing.T) {
 		c := counted(t, 4)
@@ -211,7 +215,8 @@ func neverBack(t *testing.T, c counting, change func(uuid.UUID)) {
 	}
 }
 
-// Ensure that a change of stock leaves lists that don't depend on it as they were read, with the products as they are now.
+// Ensure that a change of stock leaves lists that don't depend on it as they were read, with the
+// products as they are now.
 func TestAStockChangeLeavesLists(t *testing.T) {
 	c := counted(t, 5)
 	r, id := NewReader(c.store, nil), projectiontest.ID(0xaa, 1)
@@ -265,7 +270,8 @@ func TestAStockChangeLeavesLists(t *testing.T) {
 	}
 }
 
-// Ensure that pages cut from what is known of a list are those that are read of it, and that a list isn't read for each of them.
+// Ensure that pages cut from what is known of a list are those that are read of it, and that a list
+// isn't read for each of them.
 func TestPagesOfAKnownOrder(t *testing.T) {
 	c := counted(t, 30)
 	r := NewReader(c.store, nil)

@@ -29,7 +29,8 @@ type counting struct {
 	lists     *atomic.Int64 // those of them that go through products in an order
 }
 
-// counted is a store whose reads of products are counted, with a log of stocked products, all projected by the only projector.
+// counted is a store whose reads of products are counted, with a log of stocked products, all
+// projected by the only projector.
 func counted(t *testing.T, products int) (c counting) {
 	t.Helper()
 	c = countedStore(t, products)
@@ -129,7 +130,8 @@ func keptReads(r *Reader, id uuid.UUID) map[string]func(context.Context) (versio
 	}
 }
 
-// Ensure that what was read isn't read again until it changes, and that a change shows in every read once it is projected.
+// Ensure that what was read isn't read again until it changes, and that a change shows in every
+// read once it is projected.
 func TestHotProductsAreKept(t *testing.T) {
 	c := counted(t, 5)
 	s, l, p, reads := c.store, c.log, c.projector, c.reads
@@ -157,7 +159,8 @@ func TestHotProductsAreKept(t *testing.T) {
 	}
 }
 
-// Ensure that nothing kept is shown when another instance may project, and that what it kept before isn't shown after.
+// Ensure that nothing kept is shown when another instance may project, and that what it kept before
+// isn't shown after.
 func TestNothingIsKeptBesideAnotherProjector(t *testing.T) {
 	c := counted(t, 3)
 	s, l, p, leases, reads := c.store, c.log, c.projector, c.leases, c.reads

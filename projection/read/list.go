@@ -17,12 +17,14 @@ const MaxNodes = 100
 var (
 	// ErrBadCursor says that a cursor wasn't made for this list, or was changed.
 	ErrBadCursor = errors.New("the cursor doesn't belong to this list")
-	// ErrBadRange says that a page or a span of time isn't one this package reads; its text says what is allowed.
+	// ErrBadRange says that a page or a span of time isn't one this package reads; its text says
+	// what is allowed.
 	ErrBadRange = errors.New("bad range")
 )
 
-// Range is a part of a list: First nodes after the cursor After, or Last nodes before the cursor Before. One of First and Last is 1 to
-// [MaxPage], the other 0; the cursors, which may be empty, bound both.
+// Range is a part of a list: First nodes after the cursor After, or Last nodes before the cursor
+// Before. One of First and Last is 1 to [MaxPage], the other 0; the cursors, which may be empty,
+// bound both.
 type Range struct {
 	First, Last   int
 	After, Before string
@@ -54,7 +56,8 @@ type Page[T any] struct {
 	Total                int64 // of the whole list, where it was asked for
 }
 
-// paged makes a page of what was read: up to one node more than asked for, from the end the page is counted from.
+// paged makes a page of what was read: up to one node more than asked for, from the end the page is
+// counted from.
 func paged[T any](r Range, read []Edge[T]) Page[T] {
 	more := len(read) > r.size()
 	if more {
@@ -67,7 +70,8 @@ func paged[T any](r Range, read []Edge[T]) Page[T] {
 	return Page[T]{Edges: read, HasNext: more, HasPrevious: r.After != ""}
 }
 
-// cursor writes a place in a list: what list it is, and the values it is ordered by. A checksum tells a changed one.
+// cursor writes a place in a list: what list it is, and the values it is ordered by. A checksum
+// tells a changed one.
 func cursor(list string, values ...string) string {
 	text := strings.Join(append([]string{list}, values...), "\x00")
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32([]byte(text), crc32.ChecksumIEEE([]byte(text))))

@@ -72,8 +72,9 @@ func (r *Reader) shown(ctx context.Context, g store.Generation, productID uuid.U
 	return d, ok && d.Status == view.Active, err
 }
 
-// Movements returns a page of movements, the newest first. A list over all products ends at the moment up to which every one of them is
-// projected, so that what was read of it stays as it was. It returns [ErrBadCursor] and [ErrBadRange].
+// Movements returns a page of movements, the newest first. A list over all products ends at the
+// moment up to which every one of them is projected, so that what was read of it stays as it was.
+// It returns [ErrBadCursor] and [ErrBadRange].
 func (r *Reader) Movements(ctx context.Context, where MovementFilter, page Range) (Page[Movement], error) {
 	if err := page.check(); err != nil {
 		return Page[Movement]{}, err
@@ -165,7 +166,8 @@ func (w MovementFilter) shown() []view.MovementType {
 // lastMicro is the last microsecond that an order has room for, in the year 2286.
 const lastMicro = 9_999_999_999_999_999
 
-// rangeOfAll is the list over all products. It begins with the first row there is, and ends at the watermark.
+// rangeOfAll is the list over all products. It begins with the first row there is, and ends at the
+// watermark.
 func (r *Reader) rangeOfAll(ctx context.Context, g store.Generation, where MovementFilter) (keyRange, error) {
 	first, watermark, err := r.projected(ctx, g)
 	if err != nil {
@@ -196,7 +198,8 @@ func (r *Reader) fit(s *keyRange) {
 	}
 }
 
-// projected returns the time of the first row of all shards, and the watermark: the time up to which every one of them is projected.
+// projected returns the time of the first row of all shards, and the watermark: the time up to
+// which every one of them is projected.
 func (r *Reader) projected(ctx context.Context, g store.Generation) (first, watermark int64, err error) {
 	shards, err := r.store.LoadCheckpoints(ctx, g.Name)
 	if err != nil {

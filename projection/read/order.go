@@ -7,8 +7,9 @@ import (
 	"sort"
 )
 
-// knownOrder is what is known of the order of all products by one of their fields: places in ascending order, and between which of them there is nothing.
-// Pages of a list are cut from it, wherever their cursors are, without that the list is read for each.
+// knownOrder is what is known of the order of all products by one of their fields: places in
+// ascending order, and between which of them there is nothing. Pages of a list are cut from it,
+// wherever their cursors are, without that the list is read for each.
 type knownOrder struct {
 	places []knownPlace
 	joins  []bool // one more than places: whether nothing lies between a place and the one before it, or the end of the list
@@ -16,7 +17,8 @@ type knownOrder struct {
 	read   readStart // when the first of what is known was read
 }
 
-// knownPlace is a place where a product is, or, unsure, a place from which was read: a product may be there or not.
+// knownPlace is a place where a product is, or, unsure, a place from which was read: a product may
+// be there or not.
 type knownPlace struct {
 	place
 	unsure bool
@@ -39,8 +41,8 @@ func (o *knownOrder) before(p place) int {
 	return sort.Search(len(o.places), func(i int) bool { return o.places[i].compare(p) >= 0 })
 }
 
-// take returns up to n places that follow one another from a place on, without it; nil is the beginning. Descending it goes from the end. Not ok: some of them
-// aren't known.
+// take returns up to n places that follow one another from a place on, without it; nil is the
+// beginning. Descending it goes from the end. Not ok: some of them aren't known.
 func (o *knownOrder) take(from *place, n int, descending bool) (found []place, ok bool) {
 	at, end, step := 0, len(o.places), 1
 	if descending {
@@ -72,7 +74,8 @@ func (o *knownOrder) take(from *place, n int, descending bool) (found []place, o
 	return found, true
 }
 
-// add notes places that were read to follow one another from a place on, as [knownOrder.take] has it: to the end of the list, or not.
+// add notes places that were read to follow one another from a place on, as [knownOrder.take] has
+// it: to the end of the list, or not.
 func (o *knownOrder) add(from *place, read []place, descending, toEnd bool) {
 	known := make([]knownPlace, len(read), len(read)+1)
 	for i, p := range read {
@@ -95,8 +98,9 @@ func (o *knownOrder) add(from *place, read []place, descending, toEnd bool) {
 			hi = o.upTo(known[len(known)-1].place)
 		}
 	}
-	// It follows right on what is known before it, and before what is known behind it, where it was read from there or to the end of the list. Where neither
-	// is so, it is noted from where it was read.
+	// It follows right on what is known before it, and before what is known behind it, where it was
+	// read from there or to the end of the list. Where neither is so, it is noted from where it was
+	// read.
 	first, last := o.joins[lo], o.joins[hi]
 	if descending {
 		first = first || toEnd

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Ensure that what is taken of a known order is what the list has there, whatever parts of the list were read, and that all of a part that was read is known.
+// Ensure that what is taken of a known order is what the list has there, whatever parts of the list
+// were read, and that all of a part that was read is known.
 func TestKnownOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var list []place

@@ -15,7 +15,8 @@ import (
 	"product-service/projection/view"
 )
 
-// ProductFilter says which products a list holds: those that meet every condition given. Zero values are no condition.
+// ProductFilter says which products a list holds: those that meet every condition given. Zero
+// values are no condition.
 type ProductFilter struct {
 	Search       string // each of its words begins a word of the product's name, or of a variant's name or SKU (see [product.Words]); at most MaxSearch
 	StockStatus  product.StockStatus
@@ -54,7 +55,8 @@ type ProductOrder struct {
 // orderKeys are the stored fields behind the orders.
 var orderKeys = map[OrderField]string{ByName: "sortName", ByCreatedAt: "createdAt", ByUpdatedAt: "updatedAt", ByAvailable: "available", ByStockStatus: "stockRank"}
 
-// Products returns a page of the products that meet the filter. It returns [ErrBadCursor], [ErrBadRange] and [ErrTooMany].
+// Products returns a page of the products that meet the filter. It returns [ErrBadCursor],
+// [ErrBadRange] and [ErrTooMany].
 func (r *Reader) Products(ctx context.Context, where ProductFilter, order ProductOrder, page Range) (Page[Product], error) {
 	if order.Field == "" {
 		order.Field = ByCreatedAt

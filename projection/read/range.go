@@ -15,10 +15,12 @@ type source interface {
 	watch(ended func(context.Context) error)
 }
 
-// keyRange is a stretch of history between two keys, from lo up to but without hi, and a list of it with the highest first.
+// keyRange is a stretch of history between two keys, from lo up to but without hi, and a list of it
+// with the highest first.
 //
-// It is read in pieces from one of its ends, each some times as wide as the one before: what a read costs then depends on what it returns, also on
-// a server that reads and sorts all of a range before it returns the first of it.
+// It is read in pieces from one of its ends, each some times as wide as the one before: what a read
+// costs then depends on what it returns, also on a server that reads and sorts all of a range
+// before it returns the first of it.
 type keyRange struct {
 	source
 	list   string // its name in cursors
@@ -121,8 +123,8 @@ func (s *keyRange) piece(ascending bool) keyRange {
 	return piece
 }
 
-// fullPiece is how many movements a piece may have before the next one is no wider: enough to be worth a query, few enough for a server that sorts
-// all of them first.
+// fullPiece is how many movements a piece may have before the next one is no wider: enough to be
+// worth a query, few enough for a server that sorts all of them first.
 const fullPiece = 20_000
 
 // widen fits the width to how many movements the last piece had.

@@ -1,10 +1,12 @@
-// Package read answers reads from the documents of the read model: products, movements, histories, timelines, reservations,
-// lists and exports.
+// Package read answers reads from the documents of the read model: products, movements, histories,
+// timelines, reservations, lists and exports.
 //
-// What one process has shown of a product it never shows older. A list over all products ends at the watermark, up to which
-// every shard is projected, so that what was read of it stays as it was. Each read is bounded in time and in size.
+// What one process has shown of a product it never shows older. A list over all products ends at
+// the watermark, up to which every shard is projected, so that what was read of it stays as it was.
+// Each read is bounded in time and in size.
 //
-// Not obvious: reads that ask for the same at the same time share one, which begins after the last of them came.
+// Not obvious: reads that ask for the same at the same time share one, which begins after the last
+// of them came.
 package read
 
 import (
@@ -80,8 +82,8 @@ type Stock struct {
 // Available is what could be reserved then.
 func (s Stock) Available() int64 { return s.Total - s.Reserved }
 
-// Reader answers reads from the documents. What isn't there is false or nil, not an error; an error means that MongoDB couldn't answer
-// in time, or one of this package's sentinels.
+// Reader answers reads from the documents. What isn't there is false or nil, not an error; an error
+// means that MongoDB couldn't answer in time, or one of this package's sentinels.
 type Reader struct {
 	store       *store.Store
 	correlation func(context.Context) string
@@ -96,7 +98,8 @@ type Reader struct {
 	variants  store.Flights[map[uuid.UUID]*Variant]
 }
 
-// NewReader returns a reader. correlation gives the id of the request a read belongs to, which MongoDB's log and profiler then show; it may be nil.
+// NewReader returns a reader. correlation gives the id of the request a read belongs to, which
+// MongoDB's log and profiler then show; it may be nil.
 func NewReader(s *store.Store, correlation func(context.Context) string) *Reader {
 	if correlation == nil {
 		correlation = func(context.Context) string { return "" }
@@ -161,7 +164,8 @@ var (
 	withTail = bson.D{{Key: "words", Value: 0}, {Key: "sortName", Value: 0}}
 )
 
-// ProductsByIDs returns products in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
+// ProductsByIDs returns products in the order asked; nil where there is none. It returns
+// [ErrTooMany] for more than [MaxIDs].
 func (r *Reader) ProductsByIDs(ctx context.Context, ids []uuid.UUID) ([]*Product, error) {
 	return byIDs(ctx, r.kept, ids, r.kept.product, &r.several, r.productsByIDs)
 }
@@ -213,7 +217,8 @@ func (r *Reader) productsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 	return found, nil
 }
 
-// Variants returns variants in the order asked; nil where there is none. It returns [ErrTooMany] for more than [MaxIDs].
+// Variants returns variants in the order asked; nil where there is none. It returns [ErrTooMany]
+// for more than [MaxIDs].
 func (r *Reader) Variants(ctx context.Context, ids []uuid.UUID) ([]*Variant, error) {
 	return byIDs(ctx, r.kept, ids, r.kept.variant, &r.variants, r.variantsByIDs)
 }
@@ -244,8 +249,8 @@ func (r *Reader) variantsByIDs(ctx context.Context, ids []uuid.UUID) (map[uuid.U
 	return found, nil
 }
 
-// WaitFor waits until the product is projected up to a version. It returns [ErrNotYet] when it takes longer than the configured time, and
-// the context's error when that ends first.
+// WaitFor waits until the product is projected up to a version. It returns [ErrNotYet] when it
+// takes longer than the configured time, and the context's error when that ends first.
 func (r *Reader) WaitFor(ctx context.Context, id uuid.UUID, version int64) error {
 	if r.kept.has(ctx, id, version) {
 		return nil

@@ -33,7 +33,8 @@ func projected(t *rapid.T, s *store.Store, products, commands int) (*projectiont
 	return l, NewReader(s, func(context.Context) string { return "test" })
 }
 
-// pages reads a whole list page by page, from the start or from the end, and checks what every page says of its neighbours.
+// pages reads a whole list page by page, from the start or from the end, and checks what every page
+// says of its neighbours.
 func pages[T any](t *rapid.T, size int, backward bool, read func(Range) (Page[T], error)) []T {
 	var all []T
 	at := ""
@@ -75,7 +76,8 @@ func pages[T any](t *rapid.T, size int, backward bool, read func(Range) (Page[T]
 	}
 }
 
-// Ensure that the pages of movements, read either way, are the events in order, by product and over all, filtered or not.
+// Ensure that the pages of movements, read either way, are the events in order, by product and over
+// all, filtered or not.
 func TestMovementPages(t *testing.T) {
 	s := projectiontest.Open(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -123,7 +125,8 @@ func moment(t *rapid.T, l *projectiontest.Log) time.Time {
 	return at.Add(time.Duration(rapid.SampledFrom([]int64{-3600e6, -1, 0, 1, 500, 1800e6}).Draw(t, "off")) * time.Microsecond)
 }
 
-// wantedMovements is the list by the model. Within an instant the order over all products is that of shards and positions.
+// wantedMovements is the list by the model. Within an instant the order over all products is that
+// of shards and positions.
 func wantedMovements(l *projectiontest.Log, where MovementFilter) []Movement {
 	type placed struct {
 		Movement
@@ -152,7 +155,8 @@ func wantedMovements(l *projectiontest.Log, where MovementFilter) []Movement {
 	return movements
 }
 
-// Ensure that the stock at any instant is what the events up to then add up to, and that timelines chain and sum up the movements.
+// Ensure that the stock at any instant is what the events up to then add up to, and that timelines
+// chain and sum up the movements.
 func TestHistoryIsTheFold(t *testing.T) {
 	s := projectiontest.Open(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -261,7 +265,8 @@ func outOfStock(l *projectiontest.Log, id uuid.UUID, from, to time.Time) (second
 	return seconds
 }
 
-// refusals are the requests for stock that were refused for want of it in a span, while the product was there.
+// refusals are the requests for stock that were refused for want of it in a span, while the product
+// was there.
 func refusals(l *projectiontest.Log, id uuid.UUID, from, to time.Time) (n, quantity int64) {
 	movements := wantedMovements(l, MovementFilter{ProductID: id})
 	if len(movements) == 0 {

@@ -11,14 +11,16 @@ import (
 	"product-service/projection/view"
 )
 
-// ReportRow sums up the days of a product in a span: its first opening, its last closing, and of the rest what the days add up to.
+// ReportRow sums up the days of a product in a span: its first opening, its last closing, and of
+// the rest what the days add up to.
 type ReportRow struct {
 	Bucket
 
 	ProductID uuid.UUID
 }
 
-// ReportFilter says what a report is about: the days of UTC that overlap the span from From up to but without To.
+// ReportFilter says what a report is about: the days of UTC that overlap the span from From up to
+// but without To.
 type ReportFilter struct {
 	From, To   time.Time
 	ProductIDs []uuid.UUID // at most MaxIDs; nil: all
@@ -55,10 +57,11 @@ type ReportOrder struct {
 	Descending bool
 }
 
-// Report returns a page of a row a product that existed in a span. It reads the products and their months, not their movements or days, for the
-// figure that the report is ordered by, and then the days of the page's products. A row is as the days are; where it stands may be of a moment
-// before. It keeps no more than a page. It returns [ErrBadCursor], [ErrTooMany], and [ErrBadRange] where To isn't after From or is more than
-// [MaxDays] days after it.
+// Report returns a page of a row a product that existed in a span. It reads the products and their
+// months, not their movements or days, for the figure that the report is ordered by, and then the
+// days of the page's products. A row is as the days are; where it stands may be of a moment before.
+// It keeps no more than a page. It returns [ErrBadCursor], [ErrTooMany], and [ErrBadRange] where To
+// isn't after From or is more than [MaxDays] days after it.
 func (r *Reader) Report(ctx context.Context, where ReportFilter, order ReportOrder, page Range) (Page[ReportRow], error) {
 	if order == (ReportOrder{}) {
 		order = ReportOrder{ReportRefused, true}

@@ -29,8 +29,8 @@ type reported struct {
 
 var reportedFields = bson.D{{Key: "sortName", Value: 1}, {Key: "sinceAt", Value: 1}, {Key: "createdAt", Value: 1}, {Key: "today", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
 
-// place puts every product that existed in the span where its figure puts it. It goes through the products and through their months, all by
-// product, side by side.
+// place puts every product that existed in the span where its figure puts it. It goes through the
+// products and through their months, all by product, side by side.
 func (r *Reader) place(ctx context.Context, g store.Generation, ids []uuid.UUID, f *reportFigure, p *reportPage) (err error) {
 	if g.Schema < monthsSince {
 		return errNoDays
@@ -133,7 +133,8 @@ type reportFigure struct {
 	months []*monthCursor
 }
 
-// of is what the figure comes to in the days of a product from one on. Days that ended since the product was read are left to what it says of them.
+// of is what the figure comes to in the days of a product from one on. Days that ended since the
+// product was read are left to what it says of them.
 func (f *reportFigure) of(ctx context.Context, d *reported, first int64) (sum int64, err error) {
 	if d.Today.Start == 0 {
 		return 0, fmt.Errorf("product %s: %w", d.ID, errNoDays)
@@ -181,7 +182,8 @@ func (f *reportFigure) close(ctx context.Context) (err error) {
 	return err
 }
 
-// reportPage keeps the places of a page while they come in any order: one more than the page has, from the end it is counted from.
+// reportPage keeps the places of a page while they come in any order: one more than the page has,
+// from the end it is counted from.
 type reportPage struct {
 	order         ReportOrder
 	page          Range

@@ -27,7 +27,8 @@ type Reservation struct {
 	UpdatedAt time.Time
 }
 
-// Reservation returns a reservation, open or ended. It is folded from its movements, of which there are few.
+// Reservation returns a reservation, open or ended. It is folded from its movements, of which there
+// are few.
 func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.UUID) (found Reservation, ok bool, err error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
@@ -45,8 +46,8 @@ func (r *Reader) Reservation(ctx context.Context, productID, reservationID uuid.
 	return found, len(rows) > 0, nil
 }
 
-// rowsNaming reads the movements of a product that may name a reservation. A server without indexes reads all of the product's for it: those who
-// ask at the same time share that.
+// rowsNaming reads the movements of a product that may name a reservation. A server without indexes
+// reads all of the product's for it: those who ask at the same time share that.
 func (r *Reader) rowsNaming(ctx context.Context, productID, reservationID uuid.UUID) ([]view.Movement, error) {
 	read := func(ctx context.Context) ([]view.Movement, error) {
 		ctx, cancel := r.bounded(ctx)
@@ -91,8 +92,9 @@ func (r *Reader) readRows(ctx context.Context, productID, reservationID uuid.UUI
 	return rows, nil
 }
 
-// blocksWith is the condition for the blocks that may name a reservation. Those of another shape may name it in another way: there it is every block of
-// the product, whose ids begin with the product's.
+// blocksWith is the condition for the blocks that may name a reservation. Those of another shape
+// may name it in another way: there it is every block of the product, whose ids begin with the
+// product's.
 func (r *Reader) blocksWith(g store.Generation, product, reservation uuid.UUID) bson.D {
 	id := product.String()
 	of := bson.E{Key: "product", Value: id}

@@ -23,14 +23,16 @@ type rowsReader struct {
 // watch makes an export of what is read.
 func (s *rowsReader) watch(ended func(context.Context) error) { s.ended = ended }
 
-// The sizes of what is in memory of a query: of the first batch, and about those of later ones, and of what an export reads ahead of it.
+// The sizes of what is in memory of a query: of the first batch, and about those of later ones, and
+// of what an export reads ahead of it.
 const (
 	firstBatch = 100 // blocks or segments
 	batchBytes = 1 << 20
 	aheadBytes = 64 << 10
 )
 
-// stored reads the rows of the blocks or segments that match. They hold for as long as the body of the loop.
+// stored reads the rows of the blocks or segments that match. They hold for as long as the body of
+// the loop.
 func (s *rowsReader) stored(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[view.Rows, error] {
 	if s.ended == nil {
 		return s.query(ctx, filter, ascending)
@@ -72,7 +74,8 @@ func (s *rowsReader) query(ctx context.Context, filter bson.D, ascending bool) i
 	}
 }
 
-// ahead queries while what was read before is handed on: to write an export takes about as long as to read it.
+// ahead queries while what was read before is handed on: to write an export takes about as long as
+// to read it.
 func (s *rowsReader) ahead(ctx context.Context, filter bson.D, ascending bool) iter.Seq2[view.Rows, error] {
 	type piece struct {
 		all []view.Rows

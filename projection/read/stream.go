@@ -107,7 +107,8 @@ func (s *streamReader) blocks(ctx context.Context, first, end int64, ascending b
 	}
 }
 
-// count counts the movements of some types from lo up to but without hi: whole blocks by what they say they hold, the rest one by one.
+// count counts the movements of some types from lo up to but without hi: whole blocks by what they
+// say they hold, the rest one by one.
 func (s *streamReader) count(ctx context.Context, lo, hi string, types []view.MovementType) (int64, error) {
 	first, end := s.version(lo), s.version(hi)
 	inner, outer := min(s.blockStart(first+s.size-1), end), min(max(s.blockStart(end), first), s.tailStart()) // whole blocks from inner to outer

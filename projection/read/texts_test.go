@@ -53,7 +53,8 @@ func TestASearchFindsWordsHoweverTheyAreWritten(t *testing.T) {
 	}
 }
 
-// By name a list is in the order of a dictionary, whichever way and however it is paged; what is equal is in the order of ids.
+// By name a list is in the order of a dictionary, whichever way and however it is paged; what is
+// equal is in the order of ids.
 func TestNamesAreInTheOrderOfADictionary(t *testing.T) {
 	want := []string{"10 pegs", "apple", "Apple", "Éclair", "E\u0301clair", "Ego", "Zebra", "zebra\u200b x", "Ωmega", "चाय", "ชา", "红茶"}
 	given := []string{"Zebra", "红茶", "Éclair", "ชา", "Apple", "Ωmega", "E\u0301clair", "zebra\u200b x", "apple", "चाय", "10 pegs", "Ego"}

@@ -15,7 +15,8 @@ import (
 	"product-service/projection/view"
 )
 
-// Ensure that variants come in the order asked, without those that aren't shown, and are orderable by their record and their latest event.
+// Ensure that variants come in the order asked, without those that aren't shown, and are orderable
+// by their record and their latest event.
 func TestVariants(t *testing.T) {
 	s := projectiontest.Open(t)
 	l := projectiontest.NewLog()
@@ -64,7 +65,8 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// Ensure that a read for a version waits for the projector of this process, gives up in time, and ends with its context.
+// Ensure that a read for a version waits for the projector of this process, gives up in time, and
+// ends with its context.
 func TestWaitFor(t *testing.T) {
 	s := projectiontest.Open(t)
 	s.Config.WaitTimeout = 300 * time.Millisecond

@@ -15,8 +15,8 @@ import (
 	"product-service/projection/store"
 )
 
-// Ensure that the views show what readers see: each movement, and each day as a timeline has it, also those in which nothing happened. On a server
-// without views there are none.
+// Ensure that the views show what readers see: each movement, and each day as a timeline has it,
+// also those in which nothing happened. On a server without views there are none.
 func TestViewsShowWhatReadersSee(t *testing.T) {
 	s := projectiontest.Open(t)
 	names, err := s.Database().ListCollectionNames(t.Context(), bson.D{{Key: "name", Value: bson.D{{Key: "$regex", Value: "^stock_"}}}})

@@ -27,7 +27,8 @@ type productWalk struct {
 	from, to *place // nil: the ends of the list, in the direction of reading
 }
 
-// keptPage returns a page that is kept, with those of its products that have changed read anew. Not ok: it has to be read as a whole.
+// keptPage returns a page that is kept, with those of its products that have changed read anew. Not
+// ok: it has to be read as a whole.
 func (r *Reader) keptPage(ctx context.Context, asked string) (page Page[Product], ok bool) {
 	page, missing, ok := r.kept.page(ctx, asked)
 	if !ok || len(missing) == 0 {
@@ -116,16 +117,19 @@ func (w productWalk) listWhole(ctx context.Context, since readStart) (page Page[
 	return paged(w.page, edges), nil
 }
 
-// keysAhead is how many places in a list are read at once. An index alone answers that, and the next pages need not ask again.
+// keysAhead is how many places in a list are read at once. An index alone answers that, and the
+// next pages need not ask again.
 const keysAhead = 500
 
-// byKeys says whether the page is made of the places in the list and of single products, both of which may be kept: where the list holds all products, in an
-// order that doesn't change with their stock. Any other list is read as it is at one moment.
+// byKeys says whether the page is made of the places in the list and of single products, both of
+// which may be kept: where the list holds all products, in an order that doesn't change with their
+// stock. Any other list is read as it is at one moment.
 func (w productWalk) byKeys() bool {
 	return w.where.everything() && !w.order.ofStock() && w.reader.store.Config.ReadCache > 0
 }
 
-// listByKeys reads places in the list, and then the products that belong there. Not ok: one of them has gone meanwhile.
+// listByKeys reads places in the list, and then the products that belong there. Not ok: one of them
+// has gone meanwhile.
 func (w productWalk) listByKeys(ctx context.Context, since readStart) (page Page[Product], ok bool, err error) {
 	docs, err := w.read(ctx, keysAhead, bson.D{{Key: "_id", Value: 1}, {Key: w.key, Value: 1}})
 	if err != nil {
@@ -139,7 +143,8 @@ func (w productWalk) listByKeys(ctx context.Context, since readStart) (page Page
 	return w.pageOf(ctx, places[:min(len(places), w.page.size()+1)])
 }
 
-// pageOf makes the page of places that follow one another in the direction of reading. Not ok: a product has gone.
+// pageOf makes the page of places that follow one another in the direction of reading. Not ok: a
+// product has gone.
 func (w productWalk) pageOf(ctx context.Context, places []place) (page Page[Product], ok bool, err error) {
 	places = places[:w.within(len(places), func(i int) place { return places[i] })]
 	edges := make([]Edge[place], len(places))
@@ -165,7 +170,8 @@ func (w productWalk) pageOf(ctx context.Context, places []place) (page Page[Prod
 	return page, true, nil
 }
 
-// count counts the whole list, once for all pages of it that are asked for. The count is kept as a page of the list is: one that is empty.
+// count counts the whole list, once for all pages of it that are asked for. The count is kept as a
+// page of the list is: one that is empty.
 func (w productWalk) count(ctx context.Context) (int64, error) {
 	filter, err := json.Marshal(w.where)
 	if err != nil {
@@ -208,8 +214,9 @@ func (w productWalk) bounds() (from, to *place, err error) {
 // listed is what is read of the products of a list.
 var listed = bson.D{{Key: "words", Value: 0}, {Key: "tail", Value: 0}, {Key: "hour", Value: 0}, {Key: "today", Value: 0}}
 
-// read returns up to so many products from where the page begins. What follows a place is read as what is equal in the order and has a higher id, and then
-// what is higher in the order: each is one span of one index.
+// read returns up to so many products from where the page begins. What follows a place is read as
+// what is equal in the order and has a higher id, and then what is higher in the order: each is one
+// span of one index.
 func (w productWalk) read(ctx context.Context, limit int, fields bson.D) ([]view.Document, error) {
 	spans := []bson.D{w.filter}
 	if w.from != nil {
@@ -245,7 +252,8 @@ func (w productWalk) within(n int, at func(int) place) int {
 	return n
 }
 
-// ascending is the direction of reading, which is the list's, or its opposite when the page is counted from the end.
+// ascending is the direction of reading, which is the list's, or its opposite when the page is
+// counted from the end.
 func (w productWalk) ascending() bool { return w.order.Descending == w.page.backward() }
 
 func (w productWalk) operator() string {
@@ -288,7 +296,8 @@ func (w productWalk) find(ctx context.Context, span bson.D, limit int, fields bs
 	return docs, nil
 }
 
-// place is where a product is in a list, and where a cursor points: by what the list is ordered by, and the product's id.
+// place is where a product is in a list, and where a cursor points: by what the list is ordered by,
+// and the product's id.
 type place struct {
 	number int64
 	name   string // of a list by name, which has no numbers

@@ -55,8 +55,8 @@ func (c *checkpoints) byShard() (map[int16]Checkpoint, error) {
 	return byShard, nil
 }
 
-// Checkpoints are the positions below which the read model needs nothing of the log any more, for pruning it: of every generation, also of one that is
-// being filled.
+// Checkpoints are the positions below which the read model needs nothing of the log any more, for
+// pruning it: of every generation, also of one that is being filled.
 func (s *Store) Checkpoints(ctx context.Context) ([]eventstore.Cursor, error) {
 	found, err := s.db.Collection(checkpointName).Find(ctx, bson.D{})
 	if err != nil {

@@ -54,8 +54,8 @@ func IDPages(ctx context.Context, in *mongo.Collection, lo, hi string) iter.Seq2
 	}
 }
 
-// All reads the documents that a cursor has left, and closes it. It decodes each in place: the driver's own [mongo.Cursor.All] makes a buffer of 4 KiB for
-// each.
+// All reads the documents that a cursor has left, and closes it. It decodes each in place: the
+// driver's own [mongo.Cursor.All] makes a buffer of 4 KiB for each.
 func All[D any](ctx context.Context, cursor *mongo.Cursor) (docs []D, err error) {
 	defer func() { err = errors.Join(err, cursor.Close(context.WithoutCancel(ctx))) }()
 	for cursor.Next(ctx) {

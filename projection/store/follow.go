@@ -13,7 +13,8 @@ import (
 	"product-service/wait"
 )
 
-// Log is the log of the event store, as far as following changes needs it: [eventstore.Store] implements it.
+// Log is the log of the event store, as far as following changes needs it: [eventstore.Store]
+// implements it.
 type Log interface {
 	Tail(ctx context.Context, cursors []eventstore.Cursor, limit int) ([]eventstore.Record, error)
 }
@@ -26,8 +27,9 @@ const (
 // errElsewhere says that another generation is read by now, or that nobody wants to know any more.
 var errElsewhere = errors.New("there is something else to follow")
 
-// FollowChanges tells the subscribers of changes that other processes make, until ctx ends: by a change stream of MongoDB where the
-// server has them, else by the checkpoints of the read model and the log behind them. It asks nobody while nobody wants to know.
+// FollowChanges tells the subscribers of changes that other processes make, until ctx ends: by a
+// change stream of MongoDB where the server has them, else by the checkpoints of the read model and
+// the log behind them. It asks nobody while nobody wants to know.
 func (s *Store) FollowChanges(ctx context.Context, log Log, logger *slog.Logger) error {
 	f := &changeFollower{store: s, log: log, streams: s.Server.Streams}
 	for ctx.Err() == nil {
@@ -113,7 +115,8 @@ func (f *changeFollower) tail(ctx context.Context, g Generation) error {
 	}
 }
 
-// furthest is how many rows are looked through to find out what changed. Where it was more, anything may have.
+// furthest is how many rows are looked through to find out what changed. Where it was more,
+// anything may have.
 const furthest = 5000
 
 // between tells of the products with rows between two states of the checkpoints.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// SetSole says how to find out whether nobody but this process's projector writes a generation's products now.
+// SetSole says how to find out whether nobody but this process's projector writes a generation's
+// products now.
 func (s *Store) SetSole(sole func(generation string) bool) { s.sole.Store(&sole) }
 
 // heardFor is how long what other processes change counts as heard after the follower last came to its end.
@@ -17,9 +18,10 @@ type followed struct {
 	at         time.Time
 }
 
-// Heard returns the generation that is read, where this process is told of its changes ([Changes]) as they come: its own projector
-// alone makes them, or it follows those that others make and isn't behind. Not ok: some may have been missed. Who asks has them
-// followed from then on, as long as he asks every few seconds.
+// Heard returns the generation that is read, where this process is told of its changes ([Changes])
+// as they come: its own projector alone makes them, or it follows those that others make and isn't
+// behind. Not ok: some may have been missed. Who asks has them followed from then on, as long as he
+// asks every few seconds.
 func (s *Store) Heard(ctx context.Context) (generation string, ok bool) {
 	u, err := s.using(ctx)
 	if err != nil || u.read.Generation != u.fed.Generation {
@@ -34,5 +36,6 @@ func (s *Store) Heard(ctx context.Context) (generation string, ok bool) {
 	return name, f != nil && f.generation == name && time.Since(f.at) < heardFor
 }
 
-// TellMissed tells subscribers that changes may have been missed, as before a projector took over from another one.
+// TellMissed tells subscribers that changes may have been missed, as before a projector took over
+// from another one.
 func (s *Store) TellMissed() { s.Changes.tell(nil) }

@@ -43,7 +43,8 @@ var changeStream = mongo.Pipeline{
 // streamBatch is how many changes come at once. Behind as many there may be more.
 const streamBatch = 1000
 
-// stream follows the products of a generation by a change stream. It goes on where it was, as far as the server remembers.
+// stream follows the products of a generation by a change stream. It goes on where it was, as far
+// as the server remembers.
 func (f *changeFollower) stream(ctx context.Context, g Generation) error {
 	opts := options.ChangeStream().SetMaxAwaitTime(heardFor / 2).SetBatchSize(streamBatch)
 	resumes := f.resume.generation == g.Name && f.resume.token != nil
@@ -113,14 +114,16 @@ func readChange(stream *mongo.ChangeStream) (change view.Change, over bool, err 
 	return view.Change{ProductID: id, Pos: c.Pos, Version: c.Version, StockOnly: stockOnly}, false, err
 }
 
-// lost says that the server doesn't remember what came after a token. The codes are those of MongoDB's error_codes.yml.
+// lost says that the server doesn't remember what came after a token. The codes are those of
+// MongoDB's error_codes.yml.
 func lost(err error) bool {
 	return hasCode(err, 280, 286, 260) // ChangeStreamFatalError, ChangeStreamHistoryLost, InvalidResumeToken
 }
 
 // unsupported says that the server has no change streams, or none for this user.
 func unsupported(err error) bool {
-	// Unauthorized, CommandNotFound, CommandNotSupported, NotImplemented, an unrecognized stage, one for replica sets only
+	// Unauthorized, CommandNotFound, CommandNotSupported, NotImplemented, an unrecognized stage,
+	// one for replica sets only
 	return hasCode(err, 13, 59, 115, 238, 40324, 40573)
 }
 

@@ -9,21 +9,22 @@ import (
 	"product-service/projection/view"
 )
 
-// The views that people read with a shell, a notebook or a BI tool: one plain document a movement, and a product
-// and day (UTC). They show the generation that is read, with the names of a StockMovement and a StockBucket.
+// The views that people read with a shell, a notebook or a BI tool: one plain document a movement,
+// and a product and day (UTC). They show the generation that is read, with the names of a
+// StockMovement and a StockBucket.
 //
-// A condition on productId finds its documents by an index, in both: it is moved to where the products and the
-// blocks or days are read. Other conditions look at all of them.
+// A condition on productId finds its documents by an index, in both: it is moved to where the
+// products and the blocks or days are read. Other conditions look at all of them.
 //
-// A view reads products before blocks and days. What moves from a product into a block or a day at that moment
-// is seen twice then, under the same _id, and never missed.
+// A view reads products before blocks and days. What moves from a product into a block or a day at
+// that moment is seen twice then, under the same _id, and never missed.
 const (
 	MovementsView = "stock_movements"
 	DaysView      = "stock_days"
 )
 
-// show lets the views show a generation, if the server has views. Readers of a view never find it missing: a
-// view that is there is changed in one step.
+// show lets the views show a generation, if the server has views. Readers of a view never find it
+// missing: a view that is there is changed in one step.
 func (s *Store) show(ctx context.Context, m Meta) error {
 	if !s.Server.Views || m.Schema != view.Schema {
 		return nil
@@ -82,9 +83,9 @@ func movementsOf(g Generation) bson.A {
 	}
 }
 
-// daysOf is the pipeline of the view of days, on a generation's products. Each document stands for the days of
-// one in which something happened and of those about it in which nothing did: before it, and behind the last one
-// up to today. "at" counts them from that day.
+// daysOf is the pipeline of the view of days, on a generation's products. Each document stands for
+// the days of one in which something happened and of those about it in which nothing did: before
+// it, and behind the last one up to today. "at" counts them from that day.
 func daysOf(g Generation) bson.A {
 	shown := bson.D{{Key: "product", Value: 1}, {Key: "name", Value: 1}, {Key: "day", Value: 1}, {Key: "sums", Value: 1}, {Key: "idleDaysBefore", Value: 1}}
 	behind := op("$cond", "$isLast", op("$max", 0, dateDiff("day", "$day", "$$NOW")), 0)

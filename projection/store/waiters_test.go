@@ -2,7 +2,8 @@ package store
 
 import "testing"
 
-// Ensure that those who wait for a product are told when it has changed, that the projector hears of them, and that none is left behind.
+// Ensure that those who wait for a product are told when it has changed, that the projector hears
+// of them, and that none is left behind.
 func TestWaiters(t *testing.T) {
 	w := newWaiters()
 	told, leave := w.Join("a")

@@ -9,8 +9,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// BlockSize is how many versions of a product a block holds: 1 to 8, 9 to 16, and so on. With each change of a product the database handles up to so
-// many movements of its tail anew, which costs more than twice as many blocks.
+// BlockSize is how many versions of a product a block holds: 1 to 8, 9 to 16, and so on. With each
+// change of a product the database handles up to so many movements of its tail anew, which costs
+// more than twice as many blocks.
 const BlockSize = 8
 
 // BlockSizeOf is how many versions a block holds in documents of a shape: 16 up to shape 6.
@@ -21,9 +22,10 @@ func BlockSizeOf(schema int) int64 {
 	return BlockSize
 }
 
-// Block holds the movements of some versions of a product. It is written when it is full; until then its movements are in the product, as its
-// tail. Whoever writes it has folded all of it, so it is always the same and needs no guard. A cancelled reservation, which makes no
-// version, has one of its own.
+// Block holds the movements of some versions of a product. It is written when it is full; until
+// then its movements are in the product, as its tail. Whoever writes it has folded all of it, so it
+// is always the same and needs no guard. A cancelled reservation, which makes no version, has one
+// of its own.
 type Block struct {
 	ID           string                 `bson:"_id"` // of its first movement
 	Product      string                 `bson:"product"`
@@ -46,7 +48,8 @@ func (d *Document) TailStart() int64 { return BlockStart(d.Version + 1) }
 // CancelledID names the block of a cancelled reservation.
 func CancelledID(product string, pos int64) string { return fmt.Sprintf("%s/%012d", product, pos) }
 
-// BlockNamed reads the name of a block of a product: the last version in it, or the position of a cancellation. Both are 0 where it names none.
+// BlockNamed reads the name of a block of a product: the last version in it, or the position of a
+// cancellation. Both are 0 where it names none.
 func BlockNamed(product, name string) (last, pos int64) {
 	if len(name) < len(product)+2 {
 		return 0, 0
@@ -95,8 +98,9 @@ func (b *Block) note(m *Movement) {
 	}
 }
 
-// Shortened is what of a reservation's id is in an index: enough to find it among billions, in a quarter of the space. It takes in all of the id:
-// the halves by themselves can be the same in many, such as those that count up or begin with a time.
+// Shortened is what of a reservation's id is in an index: enough to find it among billions, in a
+// quarter of the space. It takes in all of the id: the halves by themselves can be the same in
+// many, such as those that count up or begin with a time.
 func Shortened(id uuid.UUID) int64 {
 	return int64(binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:]))
 }

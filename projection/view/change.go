@@ -25,5 +25,6 @@ var stockOnly = map[string]bool{
 	product.TypeOf(product.RequestsRefused{}):      true,
 }
 
-// StockOnly says whether nothing of a product changes with a row of a type but its stock, see [Change]. Rows of which no document shows anything count too.
+// StockOnly says whether nothing of a product changes with a row of a type but its stock, see
+// [Change]. Rows of which no document shows anything count too.
 func StockOnly(rowType string) bool { return stockOnly[rowType] || Unshown[rowType] }

@@ -48,9 +48,9 @@ func (b *Bucket) add(m *Movement) {
 	}
 }
 
-// Span is a bucket that is still being filled. Its seconds out of stock are counted up to a moment, and from
-// there on by its closing level: see [Span.OutOfStockUntil]. Seconds are those of the clock, so that the spans
-// of an hour add up to it however an instant falls between two seconds.
+// Span is a bucket that is still being filled. Its seconds out of stock are counted up to a moment,
+// and from there on by its closing level: see [Span.OutOfStockUntil]. Seconds are those of the
+// clock, so that the spans of an hour add up to it however an instant falls between two seconds.
 type Span struct {
 	Bucket
 
@@ -94,10 +94,10 @@ func (h Hour) Key() string { return hourKey(h.Number) }
 
 func hourKey(number int64) string { return fmt.Sprintf("%02d", number%24) }
 
-// Day is a day (UTC) of a product in which something happened, and its hours in which something did: a year by
-// the hour is 365 documents. An hour is written when a later one begins, the day's own sums when a later day
-// begins; until then they are in the product. Whoever writes them has folded all of them, so they are always the
-// same and need no guard.
+// Day is a day (UTC) of a product in which something happened, and its hours in which something
+// did: a year by the hour is 365 documents. An hour is written when a later one begins, the day's
+// own sums when a later day begins; until then they are in the product. Whoever writes them has
+// folded all of them, so they are always the same and need no guard.
 type Day struct {
 	ID      string          `bson:"_id"`
 	Product string          `bson:"product"`
@@ -119,8 +119,8 @@ func DayName(day int64) string { return Midnight(day).Format("20060102") }
 // Midnight is when a day begins.
 func Midnight(day int64) time.Time { return time.Unix(day*SecondsPerDay, 0).UTC() }
 
-// Fields are what is known of the day beside its id, by the names that an update sets them under: an hour is
-// written without the others.
+// Fields are what is known of the day beside its id, by the names that an update sets them under:
+// an hour is written without the others.
 func (d *Day) Fields() bson.D {
 	fields := bson.D{{Key: "product", Value: d.Product}, {Key: "day", Value: d.Date}}
 	for key, h := range d.Hours {
@@ -157,8 +157,8 @@ func (b *Bucket) numbers() [12]struct {
 	}
 }
 
-// BucketFields are the names that a bucket's numbers have in documents. The first [Levels] of them are levels: they are written also where they
-// are 0.
+// BucketFields are the names that a bucket's numbers have in documents. The first [Levels] of them
+// are levels: they are written also where they are 0.
 var BucketFields = func() (names []string) {
 	for _, f := range new(Bucket).numbers() {
 		names = append(names, f.name)
@@ -268,7 +268,8 @@ func (s Span) MarshalBSONValue() (byte, []byte, error) {
 	}, &s.Bucket)
 }
 
-// UnmarshalBSONValue implements [bson.ValueUnmarshaler]. An hour of an earlier shape counts as counted to its end.
+// UnmarshalBSONValue implements [bson.ValueUnmarshaler]. An hour of an earlier shape counts as
+// counted to its end.
 func (s *Span) UnmarshalBSONValue(kind byte, data []byte) error {
 	*s = Span{}
 	switch bson.Type(kind) {

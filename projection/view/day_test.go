@@ -18,7 +18,8 @@ import (
 // sums are what the log says of a span that the movements don't.
 type sums struct{ outOfStock, refusals, refused int64 }
 
-// recount goes through a product's part of the log second by second, up to the last row that its sums know of.
+// recount goes through a product's part of the log second by second, up to the last row that its
+// sums know of.
 func recount(t *rapid.T, l *projectiontest.Log, id uuid.UUID, width int64) map[int64]sums {
 	counted := map[int64]sums{}
 	e := view.NewEntry(id)
@@ -54,7 +55,8 @@ func recount(t *rapid.T, l *projectiontest.Log, id uuid.UUID, width int64) map[i
 	return counted
 }
 
-// Ensure that hours and days say for how long nothing was available, and what was refused, as a count of every second does.
+// Ensure that hours and days say for how long nothing was available, and what was refused, as a
+// count of every second does.
 func TestSpansCountWhatIsOutOfStockAndRefused(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := projectiontest.NewLog()
@@ -152,7 +154,8 @@ func checkIdle(t *rapid.T, e *view.Entry) {
 	}
 }
 
-// Ensure that a fold of a log whose refusals were summed up by the hour comes to the same as one of all of them.
+// Ensure that a fold of a log whose refusals were summed up by the hour comes to the same as one of
+// all of them.
 func TestCondensedRefusalsFoldToTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows, _ := history(t)
@@ -175,7 +178,8 @@ func TestCondensedRefusalsFoldToTheSame(t *testing.T) {
 	})
 }
 
-// condensed is a part of the log whose refusals have been forgotten: of those of an hour there is one row, in the place of the last.
+// condensed is a part of the log whose refusals have been forgotten: of those of an hour there is
+// one row, in the place of the last.
 func condensed(t *rapid.T, rows []eventstore.Record) (left []eventstore.Record) {
 	sums, last := map[int64]product.RequestsRefused{}, map[int64]int64{}
 	for _, r := range rows {

@@ -1,10 +1,12 @@
-// Package view says what the documents of the read model are, and folds events into them. It does no I/O and reads no clock.
+// Package view says what the documents of the read model are, and folds events into them. It does
+// no I/O and reads no clock.
 //
-// An [Entry] is the fold of one product: its document, the movements that fill a block, and the hours that have ended. The same
-// rows make the same documents, wherever they are cut into pages: that is why two projectors may write the same page.
+// An [Entry] is the fold of one product: its document, the movements that fill a block, and the
+// hours that have ended. The same rows make the same documents, wherever they are cut into pages:
+// that is why two projectors may write the same page.
 //
-// Not obvious: times are microseconds since 1970, because a BSON date holds only milliseconds. A block and an ended hour never
-// change again, so that whoever writes them needs no guard.
+// Not obvious: times are microseconds since 1970, because a BSON date holds only milliseconds. A
+// block and an ended hour never change again, so that whoever writes them needs no guard.
 package view
 
 import (
@@ -16,7 +18,8 @@ import (
 	"product-service/product"
 )
 
-// Document is a product as it is stored. Times are microseconds since 1970, as exact as the log's: a BSON date holds only milliseconds.
+// Document is a product as it is stored. Times are microseconds since 1970, as exact as the log's:
+// a BSON date holds only milliseconds.
 type Document struct {
 	ID  string `bson:"_id"`
 	Pos int64  `bson:"pos"` // of the last row folded in
@@ -89,7 +92,8 @@ func (d *Document) state() product.Product {
 	return product.Product{Version: d.Version, Status: statusOf[d.Status], StockTotal: d.Total, Reserved: d.Reserved, LowStockThreshold: d.Threshold}
 }
 
-// fold adds a row's event to the document. It says whether more than the stock changed, and whether anything did.
+// fold adds a row's event to the document. It says whether more than the stock changed, and whether
+// anything did.
 func (d *Document) fold(r eventstore.Record, e product.Event) (catalogue, changed bool) {
 	at := r.At.UnixMicro()
 	catalogue, changed = true, true
@@ -133,8 +137,9 @@ func (d *Document) fold(r eventstore.Record, e product.Event) (catalogue, change
 	return catalogue, true
 }
 
-// initial says whether the product's visible history begins with this event, and with how much stock. An unconfirmed product's begins when
-// it is confirmed: until then nobody may see it, and it can still be discarded as if it had never been.
+// initial says whether the product's visible history begins with this event, and with how much
+// stock. An unconfirmed product's begins when it is confirmed: until then nobody may see it, and it
+// can still be discarded as if it had never been.
 func initial(d *Document, e product.Event) (stock int64, begins bool) {
 	switch e := e.(type) {
 	case product.Created:
@@ -184,8 +189,9 @@ func (d *Document) record(e product.InventoryRecordCreated) bool {
 // clockSkew is how far ahead of the log's the Inventory Service's clock may run.
 const clockSkew = time.Minute
 
-// inventory takes in an event of the Inventory Service: the latest by its own timestamp counts, whatever the order of arrival. One from
-// further ahead than clocks differ counts as of when it was logged: it must not win over all that is to come.
+// inventory takes in an event of the Inventory Service: the latest by its own timestamp counts,
+// whatever the order of arrival. One from further ahead than clocks differ counts as of when it was
+// logged: it must not win over all that is to come.
 func (d *Document) inventory(e product.InventoryChanged, logged time.Time) bool {
 	stated := e.Timestamp
 	if stated.After(logged.Add(clockSkew)) {
@@ -229,7 +235,8 @@ func (d *Document) size() int {
 // TimeOf is the time at microseconds since 1970.
 func TimeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-// Schema is the shape of the documents. Raise it with every change that old documents don't have: they are then built anew.
+// Schema is the shape of the documents. Raise it with every change that old documents don't have:
+// they are then built anew.
 const Schema = 7
 
 // Unshown are the facts no document shows anything of.

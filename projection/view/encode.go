@@ -5,9 +5,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
-// What is written with each page is encoded by hand, field by field as the structs have them: the driver's
-// reflection takes several times as long. What is read seldom, and products that are made or whose catalogue part
-// changes, are left to the driver.
+// What is written with each page is encoded by hand, field by field as the structs have them: the
+// driver's reflection takes several times as long. What is read seldom, and products that are made
+// or whose catalogue part changes, are left to the driver.
 
 // roomBeside is about what a block, a segment or an update takes beside its rows.
 const roomBeside = 1024
@@ -72,8 +72,8 @@ func (e *Entry) Guard() bson.Raw {
 	return to
 }
 
-// StockUpdate is the update of what stock events changed, with the guard's new state. Where the server can append,
-// the tail is only added to: it is most of the document.
+// StockUpdate is the update of what stock events changed, with the guard's new state. Where the
+// server can append, the tail is only added to: it is most of the document.
 func (e *Entry) StockUpdate(appends bool) (bson.Raw, error) {
 	tail := e.Doc.Tail
 	added := appends && !e.begun

@@ -64,8 +64,8 @@ func TestBlocksAndSegmentsAreEncodedAsTheirFields(t *testing.T) {
 	})
 }
 
-// Ensure that an update makes of the document that was loaded the one that its rows were folded into, whether the
-// server can append to the tail or not.
+// Ensure that an update makes of the document that was loaded the one that its rows were folded
+// into, whether the server can append to the tail or not.
 func TestAnUpdateMakesTheDocument(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows, _ := history(t)

@@ -8,7 +8,8 @@ import (
 	"product-service/product"
 )
 
-// Entry is what the projector knows of a product: its document as it will be written, and what the database holds of it.
+// Entry is what the projector knows of a product: its document as it will be written, and what the
+// database holds of it.
 type Entry struct {
 	Doc       Document
 	Loaded    int64 // the position the document has in the database; -1 where it isn't there
@@ -82,8 +83,8 @@ func (e *Entry) refuse(r eventstore.Record, sum product.RequestsRefused) {
 	d.Pos, e.Changed = r.Pos, true
 }
 
-// advance ends the hour and the day that are over, begins those that a second is in, and counts what was out of
-// stock up to it. Before it there was so much available, or no product.
+// advance ends the hour and the day that are over, begins those that a second is in, and counts
+// what was out of stock up to it. Before it there was so much available, or no product.
 func (e *Entry) advance(second, level int64, born bool) {
 	d := &e.Doc
 	if hour := d.Hour.Start; hour != 0 && second >= hour+SecondsPerHour {

@@ -11,7 +11,8 @@ import (
 	"product-service/projection/view"
 )
 
-// An entry is the fold of a product's rows of the log: its document, and the movement that each event makes.
+// An entry is the fold of a product's rows of the log: its document, and the movement that each
+// event makes.
 func ExampleEntry_Fold() {
 	id := uuid.MustParse("aa000000-0000-4000-8000-000000000001")
 	at := time.Date(2026, 3, 1, 22, 30, 0, 0, time.UTC)

@@ -8,12 +8,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
-// Month holds what reports over all products are ordered by: of a product and a month (UTC) the figures of each day that has ended,
-// where they aren't 0. It follows from the days, and is there because a month of ten thousand products is ten thousand small documents
-// of this kind, but three hundred thousand large ones of days.
+// Month holds what reports over all products are ordered by: of a product and a month (UTC) the
+// figures of each day that has ended, where they aren't 0. It follows from the days, and is there
+// because a month of ten thousand products is ten thousand small documents of this kind, but three
+// hundred thousand large ones of days.
 //
-// A day in which nothing happened has a figure only if nothing was available in it. It is written when the next day in which something
-// happened has ended.
+// A day in which nothing happened has a figure only if nothing was available in it. It is written
+// when the next day in which something happened has ended.
 type Month struct {
 	ID      string                      `bson:"_id"`
 	Product string                      `bson:"product"`
@@ -27,7 +28,8 @@ const OutOfStockSeconds = "outOfStockSeconds"
 // MonthFigures are the names of the figures: those of a StockBucket's fields.
 var MonthFigures = []string{"reservedQuantity", "releasedQuantity", "expiredQuantity", "refusedQuantity", OutOfStockSeconds, "movements"}
 
-// MonthsOf are the parts of months that follow from days of one product, in order. A document is made of all parts that have its id.
+// MonthsOf are the parts of months that follow from days of one product, in order. A document is
+// made of all parts that have its id.
 func MonthsOf(days []Day) (months []Month) {
 	of := func(product string, day int64) *Month {
 		at := Midnight(day)
@@ -66,7 +68,8 @@ func (m *Month) set(figure string, day, value int64) {
 	m.Figures[figure][Midnight(day).Format("02")] = value
 }
 
-// Fields are what is known of the month beside its id, by the names that an update sets them under: days are written one after the other.
+// Fields are what is known of the month beside its id, by the names that an update sets them under:
+// days are written one after the other.
 func (m *Month) Fields() bson.D {
 	fields := bson.D{{Key: "product", Value: m.Product}, {Key: "month", Value: m.Date}}
 	for figure, days := range m.Figures {
@@ -77,7 +80,8 @@ func (m *Month) Fields() bson.D {
 	return fields
 }
 
-// SumOfMonth adds up a figure of a stored month over the days from first up to but without end, which are numbers since 1970.
+// SumOfMonth adds up a figure of a stored month over the days from first up to but without end,
+// which are numbers since 1970.
 func SumOfMonth(month bson.Raw, figure string, first, end int64) (sum int64, err error) {
 	damaged := fmt.Errorf("the month %s of a product: %w", month.Lookup("_id"), ErrDamaged)
 	start, ok := month.Lookup("month").DateTimeOK()

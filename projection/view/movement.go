@@ -30,7 +30,8 @@ const (
 // Visible says whether people see movements of the type.
 func (t MovementType) Visible() bool { return t != Renewed && t != Cancelled && t != Other }
 
-// MovementTypes are those people see; rareTypes are the ones that an index of their own finds among millions of others.
+// MovementTypes are those people see; rareTypes are the ones that an index of their own finds among
+// millions of others.
 var (
 	MovementTypes = []MovementType{Initial, Adjusted, Reserved, Released, Expired}
 	rareTypes     = []MovementType{Initial, Adjusted, Expired}
@@ -47,7 +48,8 @@ func (t MovementType) rare() bool { return slices.Contains(rareTypes, t) }
 // Common says that movements of a type are most of all, so that no index of their own finds them.
 func Common(t MovementType) bool { return !t.rare() }
 
-// Movement is a row of a product's history: one for each event of the stream, and for each cancelled reservation. Times are microseconds since 1970.
+// Movement is a row of a product's history: one for each event of the stream, and for each
+// cancelled reservation. Times are microseconds since 1970.
 type Movement struct {
 	Product     uuid.UUID
 	Version     int64
@@ -68,7 +70,8 @@ type Movement struct {
 	Actor       string // who asked for it; empty for a saga and for the service itself
 }
 
-// MovementID names the movement of a version: versions have one width, so that a range of versions is a range of ids.
+// MovementID names the movement of a version: versions have one width, so that a range of versions
+// is a range of ids.
 func MovementID(product string, version int64) string {
 	b := make([]byte, 0, 64)
 	b = append(append(b, product...), '.')
@@ -96,7 +99,8 @@ func appendPadded(b []byte, n int64, width int) []byte {
 	return append(b, text...)
 }
 
-// NewMovement makes the movement of an event; d is the document with the event folded in, or for a cancellation as it is.
+// NewMovement makes the movement of an event; d is the document with the event folded in, or for a
+// cancellation as it is.
 func NewMovement(d *Document, r eventstore.Record, e product.Event) Movement {
 	m := Movement{Product: r.ProductID, Version: r.Version, Pos: r.Pos, Type: Other, At: r.At.UnixMicro(),
 		Total: d.Total, Reserved: d.Reserved, Command: r.CommandID, Correlation: e.From().CorrelationID, Actor: e.From().Actor}

@@ -8,9 +8,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Up to shape 4 of the documents, movements and hours were packed into binary data. This file reads them, so
-// that histories can be read while an upgrade builds the documents anew. Nothing is packed any more. A packed
-// movement was
+// Up to shape 4 of the documents, movements and hours were packed into binary data. This file reads
+// them, so that histories can be read while an upgrade builds the documents anew. Nothing is packed
+// any more. A packed movement was
 //
 //	in the journal, its product: 16 bytes
 //	the place of its type in packedTypes, with bit 7 set where it names a reservation

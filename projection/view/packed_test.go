@@ -49,7 +49,8 @@ func TestPackedMovementsAreStillRead(t *testing.T) {
 	})
 }
 
-// Ensure that an hour which an earlier version packed is read as it was, as an ended one and as the present one.
+// Ensure that an hour which an earlier version packed is read as it was, as an ended one and as the
+// present one.
 func TestPackedHoursAreStillRead(t *testing.T) {
 	want := view.Bucket{Opening: 10, Closing: 4, Min: 3, Max: 12, Reserved: 7, Released: 1, Movements: 3}
 	raw, err := bson.Marshal(bson.D{{Key: "hour", Value: projectiontest.PackHour(view.Hour{Bucket: want, Number: 490_000})}})

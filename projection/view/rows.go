@@ -14,9 +14,9 @@ import (
 // ErrDamaged says that what should be a movement, or a list of them, can't be read.
 var ErrDamaged = errors.New("stored movements are damaged")
 
-// Rows are movements as documents hold them: an array of plain documents, whose fields are named as those of
-// a StockMovement are where clients see them. What is empty or zero is left out, but for the numbers that
-// people add up.
+// Rows are movements as documents hold them: an array of plain documents, whose fields are named as
+// those of a StockMovement are where clients see them. What is empty or zero is left out, but for
+// the numbers that people add up.
 //
 // In memory a Rows is those documents one after the other, so that a movement is added to it without
 // writing the others again. They are written and read by hand: each movement is written twice and more, and
@@ -100,7 +100,8 @@ func (rows Rows) Movements(product uuid.UUID) ([]Movement, error) {
 	return movements, err
 }
 
-// each reads the rows one after the other, of each the fields that take takes. What it hands on is overwritten by the next.
+// each reads the rows one after the other, of each the fields that take takes. What it hands on is
+// overwritten by the next.
 func (rows Rows) each(product uuid.UUID, take func(m *Movement, key []byte, v bsoncore.Value) bool, found func(*Movement)) error {
 	var m Movement
 	for rest := []byte(rows); len(rest) > 0; {

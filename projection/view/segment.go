@@ -13,16 +13,18 @@ import (
 	"product-service/eventstore"
 )
 
-// The journal holds the movements of all products once more, for lists over all of them, by time. Its segments hold up to segmentRows
-// movements of one shard, as the log has them, and never reach over more than segmentSpan: so what happened in a span of time is in the
-// segments that end in it or that much later.
+// The journal holds the movements of all products once more, for lists over all of them, by time.
+// Its segments hold up to segmentRows movements of one shard, as the log has them, and never reach
+// over more than segmentSpan: so what happened in a span of time is in the segments that end in it
+// or that much later.
 const (
 	SegmentRows = 500
 	SegmentSpan = 100 * time.Millisecond
 )
 
-// Segment is a piece of the journal. Its name is the place of its first movement, and it follows from the log and from where the segment before
-// ended: two who write the same piece at once meet on it.
+// Segment is a piece of the journal. Its name is the place of its first movement, and it follows
+// from the log and from where the segment before ended: two who write the same piece at once meet
+// on it.
 type Segment struct {
 	ID     string                 `bson:"_id"`
 	Last   int64                  `bson:"last"`  // the position of its last movement

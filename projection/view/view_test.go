@@ -142,7 +142,8 @@ func hoursOf(e *view.Entry) (hours []view.Hour) {
 	return hours
 }
 
-// Ensure that the journal's segments are the movements, are within their bounds, and are described as they are.
+// Ensure that the journal's segments are the movements, are within their bounds, and are described
+// as they are.
 func TestSegmentsAreTheMovements(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows, _ := history(t)
@@ -211,7 +212,8 @@ func TestMerge(t *testing.T) {
 	})
 }
 
-// Ensure that the latest event of the Inventory Service counts, whatever order they come in, and that a clock that runs ahead doesn't win for good.
+// Ensure that the latest event of the Inventory Service counts, whatever order they come in, and
+// that a clock that runs ahead doesn't win for good.
 func TestTheLatestInventoryEventCounts(t *testing.T) {
 	l, id, variant := projectiontest.NewLog(), projectiontest.ID(0xaa, 0), projectiontest.ID(0xbb, 0)
 	l.Do(id, 0, product.Create{Name: "P", InitialStock: 5, Variants: []product.Variant{{ID: variant, SKU: "s", Name: "V"}}})
@@ -235,7 +237,8 @@ func TestTheLatestInventoryEventCounts(t *testing.T) {
 	is("after an event of tomorrow", true)
 }
 
-// Ensure that ids which count up, or which begin with the same time, are told apart in the index of reservations.
+// Ensure that ids which count up, or which begin with the same time, are told apart in the index of
+// reservations.
 func TestShortenedIDsTakeInAllOfThem(t *testing.T) {
 	seen := map[int64]bool{}
 	for n := range uint64(100) {
