@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"product-service/eventstore"
 	"product-service/product"
 )
 
@@ -82,7 +83,7 @@ var readings = []reading{
 
 // readings are the kinds of query that are asked for.
 func (b *bench) readings() []reading {
-	return slices.DeleteFunc(slices.Clone(readings), func(r reading) bool { return !strings.Contains(r.name, b.match) })
+	return slices.DeleteFunc(slices.Clone(readings), func(r reading) bool { return !b.match.MatchString(r.name) })
 }
 
 const (
@@ -246,7 +247,7 @@ func (s *spells) measure(ctx context.Context, c entrant, r reading, long time.Du
 // beside sends commands alone, and while pages are read at half of the top rate.
 func (b *bench) beside(ctx context.Context, c entrant) (err error) {
 	const name = "commands/s beside pages at half of the top rate"
-	if !strings.Contains(name, b.match) {
+	if !b.match.MatchString(name) {
 		return nil
 	}
 	b.out.step(name)
@@ -255,6 +256,9 @@ func (b *bench) beside(ctx context.Context, c entrant) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.on.stop()) }()
+	if c.on.store, err = eventstore.Open(ctx, eventstore.Config{URL: c.on.postgres, MaxConnections: 2}); err != nil { // to see how far the projector is; the world closes it
+		return err
+	}
 	sender, err := newClient(ctx, c.on.world)
 	if err != nil {
 		return err

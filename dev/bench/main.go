@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,7 +23,7 @@ const usage = `Measures product-service end to end and prints a table: the serve
 usage: go run ./dev/bench [flags]
 
   -only NAME,...  only these of: %s
-  -match TEXT     of the family graphql only the figures that have TEXT in their names
+  -match PATTERN  of the family graphql only the figures whose names match the regular expression
   -quick          few commands on embedded servers: shows that it works, not how fast it is
   -rounds N       how often each throughput is measured; the median counts (default 3)
   -commands N     how many commands a round has (default 300000, with -quick 10000)
@@ -64,7 +65,7 @@ type flags struct {
 	rounds          int
 	commands        int // of a round; 0: as many as the sizes say
 	server, profile string
-	match           string
+	match           *regexp.Regexp
 	timeout         time.Duration
 	outage          time.Duration // 0: as long as it takes to see what becomes of queries
 }
@@ -129,7 +130,7 @@ func names() []string {
 
 func parse(args []string) (flags, error) {
 	var o flags
-	var only string
+	var only, match string
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&only, "only", "", "")
@@ -137,7 +138,7 @@ func parse(args []string) (flags, error) {
 	set.BoolVar(&o.json, "json", false, "")
 	set.IntVar(&o.rounds, "rounds", 3, "")
 	set.IntVar(&o.commands, "commands", 0, "")
-	set.StringVar(&o.match, "match", "", "")
+	set.StringVar(&match, "match", "", "")
 	set.StringVar(&o.server, "server", "", "")
 	set.StringVar(&o.profile, "profile", "", "")
 	set.DurationVar(&o.outage, "outage", 0, "")
@@ -147,6 +148,10 @@ func parse(args []string) (flags, error) {
 			return o, err
 		}
 		return o, fmt.Errorf("%w; -h shows what there is", err)
+	}
+	var err error
+	if o.match, err = regexp.Compile(match); err != nil {
+		return o, fmt.Errorf("-match: %w", err)
 	}
 	o.only = names()
 	if only != "" {
