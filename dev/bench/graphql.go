@@ -45,7 +45,8 @@ type entrant struct {
 	on       *readWorld
 }
 
-// readWorld is a world whose products were made through the API, by the server that works on it: another commit may store them otherwise.
+// readWorld is a world whose products were made through the API, by the server that works on it:
+// another commit may store them otherwise.
 type readWorld struct {
 	*shop
 	products, variants []string
@@ -100,8 +101,9 @@ func ask(query, variables string) []byte {
 	return text
 }
 
-// measureGraphQL compares this build with the binary of -server, with gqlgen's own server on the same documents, and with itself without plans. The servers
-// take turns, so that each has the machine as the others had it.
+// measureGraphQL compares this build with the binary of -server, with gqlgen's own server on the same
+// documents, and with itself without plans. The servers take turns, so that each has the machine as the
+// others had it.
 func measureGraphQL(ctx context.Context, b *bench) (err error) {
 	other := b.flags.server
 	own := filepath.Join(b.servers.dir, "product-service-own")

@@ -13,16 +13,19 @@ import (
 	"product-service/projection/view"
 )
 
-// kept holds what was read of products, so that what is asked for often needn't come from MongoDB
-// each time. It is used only while this process hears of changes as they come
-// ([store.Store.Heard]): at once where its own projector alone makes them, some time after they
-// show in MongoDB where it follows what other processes make.
+// kept holds what was read of products, so that what is asked for often needn't come from MongoDB each
+// time. It is used only while this process hears of changes as they come ([store.Store.Heard]): at once
+// where its own projector alone makes them, some time after they show in MongoDB where it follows what
+// other processes make.
 //
-//   - A product that changed is dropped, and with it every page that may look otherwise now: one that is ordered or filtered by stock, and all of them where
-//     more than the stock of a product changed.
-//   - What was read while it changed isn't kept. Changes are numbered, and a read knows the number it began at.
-//   - A read that finds a product newer than the one kept drops the older one, and so does a wait for a version: no product is shown older than it was.
-//   - Nothing is kept longer than keptAge: a repair by another process, of which nobody is told, shows by then.
+//   - A product that changed is dropped, and with it every page that may look otherwise now: one that
+//     is ordered or filtered by stock, and all of them where more than the stock of a product changed.
+//   - What was read while it changed isn't kept. Changes are numbered, and a read knows the number it
+//     began at.
+//   - A read that finds a product newer than the one kept drops the older one, and so does a wait for a
+//     version: no product is shown older than it was.
+//   - Nothing is kept longer than keptAge: a repair by another process, of which nobody is told, shows
+//     by then.
 type kept struct {
 	store *store.Store
 	now   func() time.Time
