@@ -128,13 +128,21 @@ const insertBytes = 1 << 20
 // encodeSome encodes the first of some documents: as many as a command makes, one at least.
 func encodeSome[D any](documents []D, most int) (encoded []bson.Raw, err error) {
 	for size := 0; len(encoded) < min(most, len(documents)) && size < insertBytes; {
-		raw, err := bson.Marshal(documents[len(encoded)])
+		raw, err := encode(documents[len(encoded)])
 		if err != nil {
 			return nil, err
 		}
 		encoded, size = append(encoded, raw), size+len(raw)
 	}
 	return encoded, nil
+}
+
+// encode is [bson.Marshal], which copies what a document has encoded itself.
+func encode(document any) (bson.Raw, error) {
+	if m, ok := document.(bson.Marshaler); ok {
+		return m.MarshalBSON()
+	}
+	return bson.Marshal(document)
 }
 
 // BulkWrite carries out operations in any order, each on another document, and says how many found
