@@ -105,6 +105,52 @@ func TestAReportIsTheSumOfTheTimelines(t *testing.T) {
 	})
 }
 
+// Ensure that a cursor stays where it is: rows that are equal in the report's figure follow each other without a gap or a repetition, also when
+// the figures of those before it, of its own row and of others change between the pages.
+func TestACursorOfAReportOutlivesChanges(t *testing.T) {
+	s, l := projectiontest.Open(t), projectiontest.NewLog()
+	const products = 7
+	for n := range products {
+		l.Do(projectiontest.ID(0xaa, n), time.Second, product.Create{Name: "P", InitialStock: 100})
+		l.Do(projectiontest.ID(0xaa, n), time.Second, product.Reserve{ReservationID: projectiontest.ID(0xcc, n), Quantity: 5})
+	}
+	p := project(t, s, l, &projectiontest.Leases{Epoch: 1})
+	r, where := NewReader(s, nil), ReportFilter{From: l.Clock.Add(-24 * time.Hour), To: l.Clock.Add(24 * time.Hour)}
+	page := func(after string) Page[ReportRow] {
+		t.Helper()
+		if err := projectiontest.Drain(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Report(t.Context(), where, ReportOrder{ReportReserved, true}, Range{First: 2, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	check := func(got Page[ReportRow], more bool, want ...int) {
+		t.Helper()
+		var ids, wanted []uuid.UUID
+		for _, e := range got.Edges {
+			ids = append(ids, e.Node.ProductID)
+		}
+		for _, n := range want {
+			wanted = append(wanted, projectiontest.ID(0xaa, n))
+		}
+		if !slices.Equal(ids, wanted) || got.HasNext != more {
+			t.Fatalf("the page has %v (more: %v), want %v", ids, got.HasNext, wanted)
+		}
+	}
+	first := page("")
+	check(first, true, 6, 5)
+	for i, n := range []int{6, 5, 1} { // 1 moves ahead of the cursor, the others are ahead of it
+		l.Do(projectiontest.ID(0xaa, n), time.Second, product.Reserve{ReservationID: projectiontest.ID(0xcd, i), Quantity: 1})
+	}
+	second := page(first.Edges[1].Cursor)
+	check(second, true, 4, 3)
+	check(page(second.Edges[1].Cursor), false, 2, 0)
+	check(page(""), true, 6, 5)
+}
+
 func TestWrongReports(t *testing.T) {
 	r := NewReader(projectiontest.Open(t), nil)
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
