@@ -178,9 +178,34 @@ func TestCondensedRefusalsFoldToTheSame(t *testing.T) {
 	})
 }
 
+// Ensure that a day keeps the name that the product had when it was over, whatever was forgotten of
+// the refusals around a change of the name.
+func TestADayHasTheNameOfItsEnd(t *testing.T) {
+	l, id := projectiontest.NewLog(), projectiontest.ID(0xaa, 0)
+	before, after := "Before", "After"
+	l.Do(id, time.Second, product.Create{Name: before, InitialStock: 1})
+	const tooMany = 2
+	l.Do(id, 25*time.Hour, product.Reserve{ReservationID: projectiontest.ID(0xcc, 1), Quantity: tooMany})
+	l.Do(id, time.Second, product.Update{Name: &after})
+	l.Do(id, time.Second, product.Reserve{ReservationID: projectiontest.ID(0xcc, 2), Quantity: tooMany})
+	l.Do(id, 24*time.Hour, product.AdjustStock{Delta: 1, Reason: "counted"})
+	for name, rows := range map[string][]eventstore.Record{"all": l.Of(id), "condensed": condensed(t, l.Of(id))} {
+		e, _ := folded(t, rows)
+		var names []string
+		for _, d := range e.Days {
+			if d.Sums != nil {
+				names = append(names, d.Name)
+			}
+		}
+		if !slices.Equal(names, []string{before, after}) {
+			t.Errorf("%s: the days are named %q", name, names)
+		}
+	}
+}
+
 // condensed is a part of the log whose refusals have been forgotten: of those of an hour there is
 // one row, in the place of the last.
-func condensed(t *rapid.T, rows []eventstore.Record) (left []eventstore.Record) {
+func condensed(t rapid.TB, rows []eventstore.Record) (left []eventstore.Record) {
 	sums, last := map[int64]product.RequestsRefused{}, map[int64]int64{}
 	for _, r := range rows {
 		if event, err := product.Decode(r.Type, r.Data); err != nil {

@@ -54,6 +54,8 @@ func (e *Entry) Fold(r eventstore.Record, event product.Event) (m Movement, ok b
 	case product.ReservationFailed, product.RequestsRefused:
 		e.refuse(r, product.RequestsRefused{}.Add(event))
 		return Movement{}, false, nil
+	case product.Updated:
+		e.beforeRename(r.At.Unix())
 	}
 	catalogue, changed := e.Doc.fold(r, event)
 	e.Catalogue, e.Changed = e.Catalogue || catalogue, e.Changed || changed
@@ -81,6 +83,15 @@ func (e *Entry) refuse(r eventstore.Record, sum product.RequestsRefused) {
 		s.Refused += sum.Quantity
 	}
 	d.Pos, e.Changed = r.Pos, true
+}
+
+// beforeRename ends a day that is over, which has the product's name of before. The next row of the
+// stock would end it too late, and which one that is depends on what was forgotten of refusals.
+func (e *Entry) beforeRename(second int64) {
+	if today := e.Doc.Today.Start; today != 0 && second >= today+SecondsPerDay {
+		e.advance(second, e.Doc.Available, false)
+		e.Changed = true
+	}
 }
 
 // advance ends the hour and the day that are over, begins those that a second is in, and counts
