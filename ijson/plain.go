@@ -2,6 +2,7 @@ package ijson
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -89,10 +90,8 @@ func takeMembers(body string, into Taker) bool {
 		if name, rest, ok = plainText(skipSpace(rest)); !ok || n == plainMembers {
 			return false
 		}
-		for _, before := range names[:n] {
-			if before == name {
-				return false
-			}
+		if slices.Contains(names[:n], name) {
+			return false
 		}
 		names[n] = name
 		if rest, ok = strings.CutPrefix(skipSpace(rest), ":"); !ok {

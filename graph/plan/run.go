@@ -119,7 +119,8 @@ func join(answers []answer) *graphql.Response {
 		}
 	}
 	if whole {
-		response.Data = append(data, '}')
+		data = append(data, '}')
+		response.Data = data
 	} else {
 		response.Data = []byte("null")
 	}

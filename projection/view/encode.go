@@ -91,7 +91,7 @@ func (e *Entry) StockUpdate(appends bool) (bson.Raw, error) {
 	}
 	to, _ = bsoncore.AppendDocumentEnd(to, set)
 	if added && len(tail) > 0 {
-		push, field := int32(0), int32(0)
+		var push, field int32
 		push, to = bsoncore.AppendDocumentElementStart(to, "$push")
 		field, to = bsoncore.AppendDocumentElementStart(to, "tail")
 		if to, err = tail.appendTo(bsoncore.AppendHeader(to, bsoncore.TypeArray, "$each")); err != nil {

@@ -2,6 +2,8 @@ package view_test
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -133,10 +135,8 @@ func updated(t rapid.TB, document bson.M, e *view.Entry, appends bool) bson.M {
 	if len(pushed) > 0 && (!appends || set["tail"] != nil) {
 		t.Fatalf("%d movements are appended to a tail that is written, or that can't be appended to", len(pushed))
 	}
-	for field, value := range set {
-		document[field] = value
-	}
+	maps.Copy(document, set)
 	tail, _ := document["tail"].(bson.A)
-	document["tail"] = append(tail[:len(tail):len(tail)], pushed...)
+	document["tail"] = append(slices.Clip(tail), pushed...)
 	return document
 }
