@@ -36,7 +36,9 @@ func recount(t *rapid.T, l *projectiontest.Log, id uuid.UUID, width int64) map[i
 		failed, isRefusal := event.(product.ReservationFailed)
 		isRefusal = isRefusal && failed.Reason == product.InsufficientStock && e.Doc.Since > 0
 		moved := ok && m.Type.Visible()
-		if !moved && !isRefusal {
+		_, renamed := event.(product.Updated)
+		renamed = renamed && since > 0 && r.At.Unix()/view.SecondsPerDay > since/view.SecondsPerDay // it ends a day
+		if !moved && !isRefusal && !renamed {
 			continue
 		}
 		for ; empty && since < r.At.Unix(); since++ {
@@ -46,6 +48,9 @@ func recount(t *rapid.T, l *projectiontest.Log, id uuid.UUID, width int64) map[i
 		}
 		if since = r.At.Unix(); moved {
 			empty = m.Total == m.Reserved
+			continue
+		}
+		if renamed {
 			continue
 		}
 		sum := counted[since/width]
