@@ -65,7 +65,9 @@ func extras(id, stranger uuid.UUID) map[string]extra {
 		"a cancelled block":             {blocks(id, view.CancelledID(id.String(), 999)), "movements", id, false},
 		"a cancelled block of an event": {blocks(id, view.CancelledID(id.String(), 3)), "movements", id, false},
 		"a block between two":           {blocks(id, view.MovementID(id.String(), 5)), "movements", id, false},
-		"a block that isn't full yet":   {blocks(id, view.MovementID(id.String(), 1+3*view.BlockSize)), "movements", id, false},
+		"a block that isn't full yet": {func(t *testing.T, s *store.Store, l *projectiontest.Log) {
+			blocks(id, view.MovementID(id.String(), view.BlockStart(l.Products[id].Version+1)))(t, s, l)
+		}, "movements", id, false},
 		"a block with half a name":      {blocks(id, id.String()+"/x"), "movements", id, false},
 		"a cancelled block of stranger": {blocks(stranger, view.CancelledID(stranger.String(), 1)), "movements", stranger, false},
 		"a block of a stranger":         {blocks(stranger, view.MovementID(stranger.String(), 1)), "movements", stranger, false},
