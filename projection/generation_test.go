@@ -21,8 +21,15 @@ import (
 // seen is the most that any reader of any process has been shown: versions by product, and by
 // uuid.Nil of how many movements there are.
 type seen struct {
-	mu   sync.Mutex
-	most map[uuid.UUID]int64
+	reading sync.RWMutex // held by those that read
+	mu      sync.Mutex
+	most    map[uuid.UUID]int64
+}
+
+// finish returns when the reads that are under way have ended.
+func (s *seen) finish() {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 }
 
 // check reads, and fails where that shows less than was shown before it began.
@@ -30,7 +37,9 @@ func (s *seen) check(ctx context.Context, t *testing.T, what string, read func()
 	s.mu.Lock()
 	before := maps.Clone(s.most)
 	s.mu.Unlock()
+	s.reading.RLock()
 	got, err := read()
+	s.reading.RUnlock()
 	if ctx.Err() != nil {
 		return false
 	}
@@ -154,6 +163,7 @@ func TestReadersNeverSeeLess(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+		s.finish() // a rebuild's lock outlasts every read of the generation that the next one drops
 		projectiontest.Expire(t, a)
 	}
 }
