@@ -107,8 +107,10 @@ func TestNDJSONHasTheSameFieldsAsCSV(t *testing.T) {
 	}
 }
 
-func TestAnExportIsCompressedWhenAsked(t *testing.T) {
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exports(t, 1000, nil).URL, nil)
+// fetchCompressed asks as a browser does, which accepts compression, and takes the body as it is sent.
+func fetchCompressed(t *testing.T, address string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,12 @@ func TestAnExportIsCompressedWhenAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+func TestAnExportIsCompressedWhenAsked(t *testing.T) {
+	resp := fetchCompressed(t, exports(t, 1000, nil).URL)
 	plain, err := gzip.NewReader(resp.Body)
 	if err != nil {
 		t.Fatal(err)

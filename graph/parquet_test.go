@@ -25,16 +25,7 @@ import (
 // parquetOf fetches a Parquet file as a browser would, which accepts compression.
 func parquetOf(t *testing.T, address string) *parquet.File {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Accept-Encoding", "gzip")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
+	resp := fetchCompressed(t, address)
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.Header.Get("Content-Type") != "application/vnd.apache.parquet" || resp.Header.Get("Content-Encoding") != "" ||
 		!strings.HasSuffix(resp.Header.Get("Content-Disposition"), `.parquet"`) {

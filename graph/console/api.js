@@ -34,7 +34,7 @@ export async function ask(document, variables, signal) {
 }
 
 // follow calls back with each value of a subscription (server-sent events, each `next` with an answer) until the signal says stop.
-// A connection that breaks is made again.
+// A connection that breaks is made again, a subscription that is refused isn't: state is told whether it is live, and why it is refused.
 export async function follow(document, variables, signal, callback, state) {
   for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 15_000)) {
     try {
@@ -54,7 +54,11 @@ export async function follow(document, variables, signal, callback, state) {
         }
       }
     } catch (error) {
-      if (signal.aborted || error instanceof Refused) return;
+      if (signal.aborted) return;
+      if (error instanceof Refused) {
+        state(false, error.message);
+        return;
+      }
     }
     state(false);
     await new Promise((resolve) => setTimeout(resolve, pause));
@@ -68,7 +72,7 @@ export async function download(path, name) {
   link.href = path;
   if (token.get()) {
     const answer = await fetch(path, { headers: { Authorization: `Bearer ${token.get()}` } });
-    if (!answer.ok) throw new Refused(answer.status === 403 ? 'FORBIDDEN' : 'UNAUTHENTICATED', await answer.text());
+    if (!answer.ok) dataOf(await answer.json());
     link.href = URL.createObjectURL(await answer.blob());
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }

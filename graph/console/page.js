@@ -112,7 +112,7 @@ async function product(id, span, signal) {
   const show = (stock) => figures.forEach(([name, value]) => { value.textContent = number.format(stock[name]); });
   show(p.stock);
   follow('stock', { ids: [id] }, signal, ({ stockChanged: s }) => s && show(s),
-    (on) => { live.textContent = on ? 'Live: the figures change as the stock does.' : 'Not live: the connection is made again.'; });
+    (on, refused = 'the connection is made again') => { live.textContent = on ? 'Live: the figures change as the stock does.' : `Not live: ${refused}.`; });
   const pictures = el('div'), moves = el('div');
   into(pictures, timeline(p, span, pictures, signal), signal);
   into(moves, movements(id, signal), signal);
